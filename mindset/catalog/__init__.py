@@ -1,0 +1,1 @@
+"""Postgres, the truth: tables, statements and migrations."""

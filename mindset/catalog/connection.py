@@ -1,0 +1,167 @@
+"""Connections to Postgres: a pool, transactions, and the lock of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, LiteralString, NewType, Self
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from mindset.errors import BuildInProgress, ServiceUnavailable
+
+Connection = psycopg.Connection[Any]
+"""Enough to read; `reading()` gives one that cannot write."""
+
+Writing = NewType("Writing", Connection)
+"""A connection inside a transaction that commits when its block ends."""
+
+
+class Catalog:
+    """The pool of one process. Transactions are opened here and committed at the end of their block.
+
+    Every method raises ServiceUnavailable while Postgres does not answer."""
+
+    def __init__(self, url: str, pool_size: int = 8) -> None:
+        self._url = url
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            timeout=10,
+            # A pool that finds its server gone must not hand out dead connections once it is back.
+            check=ConnectionPool.check_connection,
+            kwargs={"application_name": "mindset", "connect_timeout": 5},
+        )
+
+    def __enter__(self) -> Self:
+        self._pool.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._pool.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One read-only transaction: all its statements see the same moment."""
+        with _reachable(), self._pool.connection() as connection:
+            connection.read_only = True
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                connection.read_only = None
+                connection.isolation_level = None
+
+    @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """A connection for single reading statements, without a transaction around them: two round trips less."""
+        with _reachable(), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """One transaction, committed at the end of the block, rolled back when it raises."""
+        with _reachable(), self._pool.connection() as connection:
+            yield Writing(connection)
+
+    def build_lock(self, kb: str) -> BuildLock:
+        """The lock that lets one build of a knowledge base run at a time."""
+        return BuildLock(self._url, kb)
+
+
+class BuildLock:
+    """An advisory lock on a connection of its own: it ends with the process, however that ends."""
+
+    def __init__(self, url: str, kb: str) -> None:
+        self._url, self._kb = url, kb
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        self.ensure()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection:
+            self._connection.close()
+
+    def ensure(self) -> None:
+        """Take the lock, or take it again if Postgres went away since. Raises BuildInProgress, ServiceUnavailable."""
+        if self._connection and self._alive(self._connection):
+            return
+        with _reachable():
+            # Keepalives: the lock of a machine that vanished is free again after a minute, not after two hours.
+            self._connection = psycopg.connect(
+                self._url, autocommit=True, application_name=f"mindset build {self._kb}", connect_timeout=5,
+                keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+            )  # fmt: skip
+            if not scalar(
+                self._connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", f"build {self._kb}"
+            ):
+                self._connection.close()
+                raise BuildInProgress(
+                    f"Another build of {self._kb} is running. Wait for it to end, or cancel it in the Prefect UI."
+                )
+
+    @staticmethod
+    def _alive(connection: Connection) -> bool:
+        try:
+            return bool(scalar(connection, "SELECT true"))
+        except psycopg.Error:
+            return False
+
+
+def rows(connection: Connection, statement: LiteralString, **parameters: Any) -> list[Any]:
+    """All rows of a statement, as tuples."""
+    return connection.execute(statement, parameters).fetchall()
+
+
+def scalar(connection: Connection, statement: LiteralString, *parameters: Any) -> Any:
+    """The first column of the first row; None where there is none."""
+    found = connection.execute(statement, parameters).fetchone()
+    return found[0] if found else None
+
+
+def copy_rows(connection: Writing, target: LiteralString, types: list[str], records: Iterator[tuple[Any, ...]]) -> int:
+    """COPY records into `target` (`table (columns)`) in binary; returns their number."""
+    count = 0
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:  # noqa: S608
+        copy.set_types(types)
+        for record in records:
+            copy.write_row(record)
+            count += 1
+    return count
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Where psycopg's errors become ours."""
+    try:
+        yield
+    except PoolTimeout:
+        raise ServiceUnavailable(
+            "Postgres gives no connection within 10 s. Check that it runs, and its load."
+        ) from None
+    except (psycopg.OperationalError, psycopg.InterfaceError) as lost:
+        if isinstance(lost, psycopg.errors.DiskFull):
+            raise ServiceUnavailable(
+                f"Postgres has no disk space left: {lost}. Free some; the next night resumes."
+            ) from lost
+        raise ServiceUnavailable(f"Postgres does not answer: {lost}. Start it, or correct its URL.") from lost

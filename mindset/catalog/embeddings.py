@@ -1,0 +1,84 @@
+"""Vectors, named by model and text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from mindset.catalog.connection import Connection, Writing, copy_rows, rows
+
+Vectors = NDArray[np.float32]
+
+
+def prepare_model(connection: Writing, model: str) -> None:
+    """Make sure that the model has its partition."""
+    name = (
+        f"embedding_p_{re.sub('[^a-z0-9]+', '_', model.lower())[:30]}_{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    )
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [name])
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF embedding FOR VALUES IN ({})").format(
+            sql.Identifier(name), sql.Literal(model)
+        )
+    )
+
+
+def store_embeddings(connection: Writing, model: str, texts: Sequence[str], vectors: Vectors) -> None:
+    """Store one vector a text hash; a text that got its vector meanwhile keeps it."""
+    connection.execute("CREATE TEMPORARY TABLE embedded (text_hash text, vector bytea) ON COMMIT DROP")
+    little_endian = np.ascontiguousarray(vectors, dtype="<f4")
+    copy_rows(
+        connection,
+        "embedded",
+        ["text", "bytea"],
+        ((text, little_endian[at].tobytes()) for at, text in enumerate(texts)),
+    )
+    connection.execute(
+        "INSERT INTO embedding SELECT %s, text_hash, vector FROM embedded ON CONFLICT DO NOTHING",
+        [model],
+    )
+    connection.execute("DROP TABLE embedded")
+
+
+def read_embeddings(
+    connection: Connection, model: str, texts: Sequence[str], batch: int = 5_000
+) -> Iterator[tuple[list[str], Vectors]]:
+    """Hashes and vectors, shape (batch, dimension), of those texts that the model has embedded, in order."""
+    for start in range(0, len(texts), batch):
+        part = list(texts[start : start + batch])
+        found = dict(
+            connection.execute(
+                "SELECT text_hash, vector FROM embedding WHERE model = %s AND text_hash = ANY(%s)",
+                [model, part],
+                binary=True,
+            ).fetchall()
+        )
+        kept = [text for text in part if text in found]
+        if kept:
+            flat = np.frombuffer(b"".join(found[text] for text in kept), dtype="<f4").astype(np.float32, copy=False)
+            yield kept, flat.reshape(len(kept), -1)
+
+
+def visible_embeddings(
+    connection: Connection, kb: str, version: int, model: str, principals: Sequence[str], limit: int
+) -> tuple[list[str], Vectors]:
+    """Hashes and vectors of at most `limit` chunks that the version shows to these principals."""
+    found = rows(
+        connection,
+        """SELECT e.text_hash, e.vector FROM embedding e
+           WHERE e.model = %(model)s AND e.text_hash IN (
+             SELECT p.chunk FROM placement p JOIN document d USING (kb, uri)
+             WHERE p.kb = %(kb)s AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
+               AND d.taken_down_at IS NULL AND d.acl && %(principals)s::text[])
+           LIMIT %(limit)s""",
+        kb=kb, version=version, model=model, principals=list(principals), limit=limit,
+    )  # fmt: skip
+    if not found:
+        return [], np.empty((0, 0), dtype=np.float32)
+    vectors = np.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")
+    return [text for text, _ in found], vectors.reshape(len(found), -1)

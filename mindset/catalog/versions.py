@@ -1,0 +1,181 @@
+"""Versions: what builds made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+from mindset.catalog.connection import Connection, Writing, rows, scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a knowledge base; counts are known once it is ready."""
+
+    number: int
+    state: str
+    model: str
+    dimension: int
+    chunking: str
+    documents: int | None
+    chunks: int | None
+    created_at: datetime
+    ready_at: datetime | None
+
+
+_COLUMNS: LiteralString = "number, state, model, dimension, chunking, documents, chunks, created_at, ready_at"
+
+
+def building_version(connection: Connection, kb: str) -> Version | None:
+    """The version that a build has begun and not finished."""
+    found = rows(connection, f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state = 'building'", kb=kb)  # noqa: S608
+    return Version(*found[0]) if found else None
+
+
+def newest_version(connection: Connection, kb: str) -> Version | None:
+    """The last version that a build has finished, whatever became of it."""
+    found = rows(
+        connection,
+        f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state <> 'building' ORDER BY number DESC LIMIT 1",  # noqa: S608
+        kb=kb,
+    )
+    return Version(*found[0]) if found else None
+
+
+def get_version(connection: Connection, kb: str, number: int) -> Version | None:
+    """One version, if there is such."""
+    found = rows(
+        connection,
+        f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND number = %(number)s",  # noqa: S608
+        kb=kb,
+        number=number,
+    )
+    return Version(*found[0]) if found else None
+
+
+def list_versions(connection: Connection, kb: str, limit: int = 50) -> list[Version]:
+    """The newest versions first."""
+    found = rows(
+        connection,
+        f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s ORDER BY number DESC LIMIT %(limit)s",  # noqa: S608
+        kb=kb,
+        limit=limit,
+    )
+    return [Version(*each) for each in found]
+
+
+def begin_version(connection: Writing, kb: str, model: str, dimension: int, chunking: str, flow_run: str | None) -> int:
+    """Begin the next version, or go on with the one that was begun; returns its number."""
+    resumed = scalar(
+        connection,
+        """UPDATE version SET model = %s, dimension = %s, chunking = %s, flow_run = %s
+           WHERE kb = %s AND state = 'building' RETURNING number""",
+        model, dimension, chunking, flow_run, kb,
+    )  # fmt: skip
+    if resumed:
+        return int(resumed)
+    return int(
+        scalar(
+            connection,
+            """INSERT INTO version (kb, number, state, model, dimension, chunking, flow_run)
+               SELECT %s, coalesce(max(number), 0) + 1, 'building', %s, %s, %s, %s FROM version WHERE kb = %s
+               RETURNING number""",
+            kb, model, dimension, chunking, flow_run, kb,
+        )
+    )  # fmt: skip
+
+
+def finish_version(connection: Writing, kb: str, number: int) -> None:
+    """Count a built version and make it ready to be evaluated and released."""
+    connection.execute(
+        """UPDATE version v SET state = 'ready', ready_at = now(), documents = c.documents, chunks = c.chunks
+           FROM (
+             SELECT count(DISTINCT uri) AS documents, count(DISTINCT chunk) AS chunks FROM placement
+             WHERE kb = %(kb)s AND since <= %(number)s AND (until IS NULL OR until > %(number)s)
+           ) AS c
+           WHERE v.kb = %(kb)s AND v.number = %(number)s AND v.state = 'building'""",
+        {"kb": kb, "number": number},
+    )
+
+
+def set_state(connection: Writing, kb: str, number: int, state: str) -> None:
+    """Move a finished version to `ready`, `rejected` or `retired`."""
+    connection.execute(
+        "UPDATE version SET state = %s WHERE kb = %s AND number = %s AND state <> 'building'", [state, kb, number]
+    )
+
+
+def pending_version(connection: Connection, kb: str) -> int | None:
+    """The newest version, if it is ready and was never live: a build whose evaluation or release is still to come."""
+    found = scalar(
+        connection,
+        """SELECT v.number FROM version v
+           WHERE v.kb = %s AND v.state = 'ready'
+             AND v.number = (SELECT max(number) FROM version WHERE kb = v.kb AND state <> 'building')
+             AND NOT EXISTS (SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.channel = 'live')""",
+        kb,
+    )
+    return None if found is None else int(found)
+
+
+def retire_versions(connection: Writing, kb: str, keep: int) -> list[int]:
+    """Retire finished versions but the newest `keep` and those on a channel; returns their numbers."""
+    retired = connection.execute(
+        """UPDATE version v SET state = 'retired'
+           WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
+             AND v.number NOT IN (
+               SELECT number FROM version WHERE kb = %(kb)s AND state <> 'building' ORDER BY number DESC LIMIT %(keep)s)
+             AND NOT EXISTS (
+               SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.until IS NULL)
+           RETURNING number""",
+        {"kb": kb, "keep": keep},
+    ).fetchall()
+    return sorted(number for (number,) in retired)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one version shows and another does not, by documents and chunks."""
+
+    documents_added: list[str]
+    documents_changed: list[str]
+    documents_removed: list[str]
+    chunks_added: int
+    chunks_removed: int
+
+
+def difference(connection: Connection, kb: str, old: int | None, new: int) -> Difference:
+    """What changed from one version to another; without an old one, everything is new."""
+    documents = rows(
+        connection,
+        """WITH shown AS (
+             SELECT uri, content_hash,
+               since <= %(old)s AND (until IS NULL OR until > %(old)s) AS before,
+               since <= %(new)s AND (until IS NULL OR until > %(new)s) AS after
+             FROM placement WHERE kb = %(kb)s
+           ), per_document AS (
+             SELECT uri, bool_or(before) AS before, bool_or(after) AS after,
+               array_agg(DISTINCT content_hash) FILTER (WHERE before)
+                 IS DISTINCT FROM array_agg(DISTINCT content_hash) FILTER (WHERE after) AS changed
+             FROM shown WHERE before OR after GROUP BY uri
+           )
+           SELECT uri, before, after FROM per_document WHERE changed ORDER BY uri""",
+        kb=kb, old=old or 0, new=new,
+    )  # fmt: skip
+    chunks = rows(
+        connection,
+        """SELECT count(*) FILTER (WHERE after AND NOT before), count(*) FILTER (WHERE before AND NOT after)
+           FROM (
+             SELECT bool_or(since <= %(old)s AND (until IS NULL OR until > %(old)s)) AS before,
+                    bool_or(since <= %(new)s AND (until IS NULL OR until > %(new)s)) AS after
+             FROM placement WHERE kb = %(kb)s GROUP BY chunk
+           ) AS each""",
+        kb=kb, old=old or 0, new=new,
+    )  # fmt: skip
+    return Difference(
+        [uri for uri, before, after in documents if after and not before],
+        [uri for uri, before, after in documents if after and before],
+        [uri for uri, before, after in documents if before and not after],
+        *chunks[0],
+    )

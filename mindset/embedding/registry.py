@@ -1,0 +1,59 @@
+"""From a knowledge base's configuration, or a model's id, to its embedder."""
+
+from __future__ import annotations
+
+from mindset.embedding.protocol import Embedder, ModelId
+from mindset.errors import ConfigurationError, DimensionMismatch
+from mindset.knowledge_base import Embedding
+from mindset.settings import Settings
+
+
+def model_id(embedding: Embedding) -> ModelId:
+    """The id under which the configured model's vectors are stored."""
+    return ModelId(f"{embedding.provider}:{embedding.model}:{embedding.dimension}")
+
+
+def embedding_of(model: ModelId) -> Embedding:
+    """The configuration that a stored model id stands for: a version is queried with the model it was built with."""
+    provider, _, rest = model.partition(":")
+    name, _, dimension = rest.rpartition(":")
+    return Embedding.model_validate({"provider": provider, "model": name, "dimension": int(dimension)})
+
+
+def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
+    """The embedder of a configuration; the caller closes it. Raises ConfigurationError, DimensionMismatch."""
+    match embedding.provider:
+        case "wordllama":
+            from mindset.embedding.wordllama import WordLlamaEmbedder
+
+            embedder: Embedder = WordLlamaEmbedder()
+        case "nim":
+            from mindset.embedding.nim import NimEmbedder
+
+            embedder = NimEmbedder(settings.nim_url, embedding.model, embedding.dimension, settings.nim_api_key)
+        case "bedrock":
+            from mindset.embedding.bedrock import BedrockEmbedder
+
+            embedder = BedrockEmbedder(
+                embedding.model, embedding.dimension, region=settings.bedrock_region, url=settings.bedrock_url
+            )
+        case "sentence-transformers":
+            from mindset.embedding.sentence_transformers import SentenceTransformerEmbedder
+
+            embedder = SentenceTransformerEmbedder(embedding.model)
+    if embedder.dimension != embedding.dimension:
+        embedder.close()
+        raise DimensionMismatch(
+            f"{embedding.provider} model {embedding.model} gives {embedder.dimension} dimensions, and the knowledge base "
+            f"says {embedding.dimension}. Set embedding.dimension to {embedder.dimension}."
+        )
+    return embedder
+
+
+def check_model(embedding: Embedding) -> None:
+    """Raise ConfigurationError where provider and model cannot belong together."""
+    if embedding.provider == "wordllama" and (embedding.model, embedding.dimension) != ("wordllama", 256):
+        raise ConfigurationError(
+            f"embedding: wordllama has one model, `wordllama` of 256 dimensions, not {embedding.model!r} "
+            f"of {embedding.dimension}. Leave model and dimension out."
+        )

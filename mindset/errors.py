@@ -1,0 +1,101 @@
+"""Everything that Product Mindset raises on purpose.
+
+    MindsetError
+    ├── ConfigurationError            a setting, a YAML file or a golden set is wrong
+    ├── UnknownKnowledgeBase          nobody has defined a knowledge base of that name
+    ├── UnknownVersion                the knowledge base has no such version, or it cannot be released
+    ├── NothingReleased               the knowledge base exists, and no version of it is live
+    ├── SourceUnavailable             the place that documents come from cannot be read
+    ├── DocumentRejected              one document cannot be used; it is quarantined with this reason
+    ├── UnknownDocument               no document stands at that URI
+    ├── QuestionRejected              a question is empty, too long or malformed
+    ├── BuildInProgress               another build of the same knowledge base holds the lock
+    ├── LiveMoved                     the live release is not the one that a version was judged against
+    ├── IndexDamaged                  a segment does not hold what Postgres says it holds
+    ├── DimensionMismatch             a vector does not fit the segment or the model
+    ├── ServiceUnavailable            Postgres, Chroma, Valkey or Prefect does not answer
+    ├── ProviderError                 a model provider failed
+    │   ├── ProviderRejected          it refused the request: retrying cannot help
+    │   └── ProviderUnavailable       it throttled, timed out or broke: retrying may help
+    └── StackError                    the local stack cannot start, or is not running
+
+Every message names the input and ends in what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class MindsetError(Exception):
+    """Base of all errors raised on purpose; its message is written for the person who has to act."""
+
+
+class ConfigurationError(MindsetError):
+    """A setting, a knowledge base's YAML or a golden set is wrong."""
+
+
+class UnknownKnowledgeBase(MindsetError):
+    """Nobody has defined a knowledge base of that name."""
+
+
+class UnknownVersion(MindsetError):
+    """The knowledge base has no such version, or the version's state forbids what was asked."""
+
+
+class NothingReleased(MindsetError):
+    """The knowledge base exists, and no version of it is live yet."""
+
+
+class SourceUnavailable(MindsetError):
+    """The place that documents come from cannot be read."""
+
+
+class DocumentRejected(MindsetError):
+    """One document cannot be used: it is quarantined with this message as its reason."""
+
+
+class UnknownDocument(MindsetError):
+    """No document stands at that URI."""
+
+
+class QuestionRejected(MindsetError):
+    """A question is empty, too long or malformed."""
+
+
+class BuildInProgress(MindsetError):
+    """Another build of the same knowledge base holds its lock."""
+
+
+class LiveMoved(MindsetError):
+    """The live release is no longer the one that the version was judged against."""
+
+
+class IndexDamaged(MindsetError):
+    """A segment does not hold what Postgres says it holds."""
+
+
+class DimensionMismatch(MindsetError):
+    """A vector's dimension does not fit the segment or the model."""
+
+
+class ServiceUnavailable(MindsetError):
+    """Postgres, Chroma, Valkey or Prefect does not answer."""
+
+
+class ProviderError(MindsetError):
+    """A model provider failed."""
+
+
+class ProviderRejected(ProviderError):
+    """The provider refused the request (bad input, missing access, unknown model): retrying cannot help."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider throttled, timed out or broke: retrying may help."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StackError(MindsetError):
+    """The local stack cannot start, or is not running."""

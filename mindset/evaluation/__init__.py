@@ -1,0 +1,1 @@
+"""Is a version good enough to go live: golden sets, metrics, comparison, gate."""

@@ -1,0 +1,72 @@
+"""An answer: text, the passages it stands on, and whether it stands on any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mindset.generation.citations import Citation, CitationReader
+from mindset.generation.prompt import NOT_IN_DOCUMENTS
+from mindset.generation.protocol import Generator, Usage
+from mindset.retrieval.passage import Passage
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The next bit of an answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer. Not `supported`: the text says that the documents do not tell, and nothing is cited."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    supported: bool
+    generator: str
+    finish_reason: str
+    usage: Usage
+
+
+def stream_answer(generator: Generator, question: str, passages: Sequence[Passage]) -> Iterator[Delta | Citation | Answer]:
+    """Deltas and citations as they come, and last the whole answer, which is what counts.
+
+    Text that cites nothing is not an answer: the whole answer then says so, whatever the deltas said.
+    Raises ProviderRejected or ProviderUnavailable."""
+    reader = CitationReader(len(passages))
+    text: list[str] = []
+    finish, usage = "stop", Usage()
+    pieces = generator.stream(question, passages) if passages else iter(())
+    for piece in pieces:
+        yield from _told(reader, reader.feed(piece.text), text)
+        finish, usage = piece.finish_reason or finish, piece.usage or usage
+    yield from _told(reader, reader.finish(), text)
+
+    supported = bool(reader.citations)
+    yield Answer(
+        text="".join(text).strip() if supported else NOT_IN_DOCUMENTS,
+        citations=tuple(reader.citations) if supported else (),
+        supported=supported,
+        generator=generator.name,
+        finish_reason=finish,
+        usage=usage,
+    )
+
+
+def _told(reader: CitationReader, piece: str, text: list[str]) -> Iterator[Delta | Citation]:
+    """A piece of text, which joins the rest, and the citations that came with it."""
+    if piece:
+        text.append(piece)
+        yield Delta(piece)
+    yield from reader.new_citations()
+
+
+def whole_answer(generator: Generator, question: str, passages: Sequence[Passage]) -> Answer:
+    """The answer, once it is whole. Raises as `stream_answer` does."""
+    last = None
+    for last in stream_answer(generator, question, passages):
+        pass
+    assert isinstance(last, Answer)
+    return last

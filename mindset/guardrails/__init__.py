@@ -1,0 +1,1 @@
+"""Checks on questions, passages and answers."""

@@ -1,0 +1,1 @@
+"""Chroma, the accelerator: immutable segments of vectors and ids, which Postgres can rebuild at any time."""

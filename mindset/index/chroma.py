@@ -1,0 +1,174 @@
+"""Chroma's server: the only module that speaks to it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from mindset.errors import IndexDamaged, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+Vectors = NDArray[np.float32]
+
+# Measured by benchmarks/index_recall.py; docs/decisions/0007-hnsw-settings.md has the figures and their cost.
+HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
+
+# Chroma's own limit is 5,461 records a call.
+BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk near the question; distance is 1 - cosine, 0 the nearest."""
+
+    chunk: str
+    distance: float
+
+
+class ChromaIndex:
+    """Collections on one Chroma server; thread-safe.
+
+    Every method raises ServiceUnavailable while the server does not answer, and IndexDamaged where a collection is
+    missing or cannot be read."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._handles: dict[str, Collection] = {}
+        self._connecting = threading.Lock()
+        self._connected: ClientAPI | None = None
+
+    def ping(self) -> None:
+        """Raise ServiceUnavailable unless the server answers."""
+        with self._reachable(""):
+            self._client.heartbeat()
+
+    def close(self) -> None:
+        """Forget the connection; a later call opens a new one."""
+        self._handles.clear()
+        self._connected = None
+
+    def write(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> Iterator[int]:
+        """Make a collection of these vectors; yields how many were written so far, after each batch."""
+        with self._reachable(collection):
+            handle = self._client.create_collection(collection, configuration={"hnsw": HNSW}, embedding_function=None)  # type: ignore[typeddict-item]
+        written = 0
+        for chunks, vectors in batches:
+            for start in range(0, len(chunks), BATCH):
+                part = slice(start, start + BATCH)
+                with self._reachable(collection):
+                    handle.add(ids=list(chunks[part]), embeddings=vectors[part])
+                written += len(chunks[part])
+                yield written
+
+    def verify(self, collection: str, chunks: Sequence[str], sample: tuple[Sequence[str], Vectors]) -> None:
+        """Raise IndexDamaged unless the collection holds exactly these chunks and a sample of them finds itself."""
+        with self._reachable(collection):
+            handle = self._handle(collection)
+            held: set[str] = set()
+            while page := handle.get(include=[], limit=50_000, offset=len(held))["ids"]:
+                held.update(page)
+        if held != set(chunks):
+            missing, extra = len(set(chunks) - held), len(held - set(chunks))
+            raise IndexDamaged(f"{collection} misses {missing} of {len(chunks)} chunks and holds {extra} that are not its own.")
+        self.check_sample(collection, sample)
+
+    def check_sample(self, collection: str, sample: tuple[Sequence[str], Vectors]) -> None:
+        """Raise IndexDamaged unless each sampled vector finds itself, or its equal, at rank 1."""
+        for chunk, vector in zip(*sample, strict=True):
+            nearest = self.search(collection, vector, 1)
+            # Other texts may have the very same vector: a distance of zero is as good as the same id.
+            if not nearest or (nearest[0].chunk != chunk and nearest[0].distance > 1e-4):
+                raise IndexDamaged(f"{collection} does not find chunk {chunk} by its own vector.")
+
+    def count(self, collection: str) -> int:
+        """How many vectors a collection holds."""
+        with self._reachable(collection):
+            return self._handle(collection).count()
+
+    def search(self, collection: str, vector: NDArray[np.float32], limit: int) -> list[Hit]:
+        """The nearest chunks of a collection, nearest first."""
+        with self._reachable(collection):
+            found: Any = self._handle(collection).query(
+                query_embeddings=[vector],
+                n_results=limit,
+                include=["distances"],
+            )
+        return [Hit(*each) for each in zip(found["ids"][0], found["distances"][0], strict=True)]
+
+    def drop(self, collection: str) -> None:
+        """Delete a collection; one that is not there is fine."""
+        from chromadb.errors import NotFoundError
+
+        self._handles.pop(collection, None)
+        with self._reachable(collection):
+            try:
+                self._client.delete_collection(collection)
+            except NotFoundError:
+                return
+
+    def collections(self) -> set[str]:
+        """Names of all collections on the server."""
+        names: set[str] = set()
+        with self._reachable(""):
+            while page := self._client.list_collections(limit=500, offset=len(names)):
+                names.update(each.name for each in page)
+        return names
+
+    @property
+    def _client(self) -> ClientAPI:
+        with self._connecting:
+            if self._connected is None:
+                import chromadb  # 1.6 s: only where vectors are written or searched
+
+                parts = urlsplit(self._url)
+                self._connected = chromadb.HttpClient(
+                    host=parts.hostname or "localhost",
+                    port=parts.port or (443 if parts.scheme == "https" else 8000),
+                    ssl=parts.scheme == "https",
+                    settings=chromadb.Settings(anonymized_telemetry=False),
+                )
+            return self._connected
+
+    def _handle(self, collection: str) -> Collection:
+        """Collections never change, so their handles are kept: finding one costs a round trip."""
+        handle = self._handles.get(collection)
+        if handle is None:
+            handle = self._client.get_collection(collection, embedding_function=None)
+            self._handles[collection] = handle
+        return handle
+
+    @contextmanager
+    def _reachable(self, collection: str) -> Iterator[None]:
+        from chromadb.errors import ChromaError
+
+        try:
+            yield
+        except httpx.TransportError as lost:
+            raise ServiceUnavailable(f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL.") from lost
+        except (ChromaError, httpx.HTTPStatusError) as refused:
+            self._handles.pop(collection, None)
+            raise IndexDamaged(
+                f"Chroma cannot use {collection or self._url}: {refused}. `mindset maintain` rebuilds it from Postgres."
+            ) from refused
+        except ValueError as refused:
+            # The client says so when its first connection fails, without a type of its own.
+            if "Could not connect" not in str(refused):
+                raise
+            raise ServiceUnavailable(f"Chroma does not answer at {self._url}. Start it, or correct its URL.") from refused
+
+
+def digest(chunks: Iterable[str]) -> str:
+    """Names a set of chunk ids."""
+    return hashlib.sha256("\n".join(sorted(chunks)).encode()).hexdigest()[:32]

@@ -1,0 +1,236 @@
+"""A knowledge base's definition: one YAML file under version control, parsed into frozen models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mindset.errors import ConfigurationError, UnknownKnowledgeBase
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+
+class _Strict(BaseModel):
+    """Frozen, and an unknown key is an error: a misspelt option must not be ignored for a year of nights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class FolderSource(_Strict):
+    """Files below a folder."""
+
+    kind: Literal["folder"] = "folder"
+
+    path: Path
+    """The folder; relative paths are taken from the YAML file."""
+
+    include: tuple[str, ...] = ("**/*.md", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
+    """Globs of the files to read, relative to the folder."""
+
+    exclude: tuple[str, ...] = ()
+    """Globs of files to leave out."""
+
+    max_document_bytes: int = Field(default=50_000_000, ge=1)
+    """A larger file is quarantined without being read."""
+
+
+class Chunking(_Strict):
+    """How documents are cut."""
+
+    method: Literal["structural", "recursive", "fixed"] = "structural"
+    """`structural` follows headings and blocks; the others are there for comparison."""
+
+    tokens: int = Field(default=200, ge=16, le=4096)
+    """Budget of a chunk, in tokens as estimated by `mindset.chunking.tokens`."""
+
+    overlap: int = Field(default=0, ge=0)
+    """Tokens that `fixed` and `recursive` repeat from the chunk before."""
+
+    language: str = Field(default="english", pattern=r"^[a-z_]+$")
+    """Postgres text search configuration that stems the chunks."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the same text would be cut or indexed differently."""
+        return fingerprint("chunking/1", self.model_dump(mode="json"))
+
+
+class Embedding(_Strict):
+    """Which model turns texts into vectors."""
+
+    provider: Literal["wordllama", "nim", "bedrock", "sentence-transformers"] = "wordllama"
+    """`wordllama` runs in the process and needs nothing else."""
+
+    model: str = "wordllama"
+    """The provider's name of the model."""
+
+    dimension: int = Field(default=256, ge=8, le=4096)
+    """Length of a vector."""
+
+    shards: int = Field(default=1, ge=1, le=64)
+    """How many runs of the embed deployment share a night's new texts, where stages run as deployments."""
+
+
+class Retrieval(_Strict):
+    """How passages are found."""
+
+    passages: int = Field(default=5, ge=1, le=50)
+    """How many chunks a search returns by default."""
+
+    candidates: int = Field(default=60, ge=1, le=500)
+    """How many chunks each of dense and lexical search proposes."""
+
+    dense_weight: float = Field(default=1.0, ge=0)
+    """Weight of dense search in the fusion; 0 leaves it out."""
+
+    lexical_weight: float = Field(default=1.0, ge=0)
+    """Weight of full-text search in the fusion; 0 leaves it out."""
+
+    deadline_s: float = Field(default=2.0, gt=0)
+    """A search step that takes longer is left out, and the answer says `degraded`."""
+
+
+class Generation(_Strict):
+    """Who writes answers."""
+
+    provider: Literal["extractive", "nim", "bedrock"] = "extractive"
+    """`extractive` quotes the best sentences and needs no model."""
+
+    model: str = "extractive"
+    """The provider's name of the model."""
+
+    max_tokens: int = Field(default=800, ge=16, le=16_384)
+    """Longest answer."""
+
+    deadline_s: float = Field(default=60.0, gt=0)
+    """Longest time for a whole answer."""
+
+
+class Gate(_Strict):
+    """What a candidate must not lose against the live version to be released."""
+
+    margins: dict[Literal["recall@5", "mrr", "ndcg@10"], Annotated[float, Field(ge=0, le=1)]] = {
+        "recall@5": 0.02,
+        "mrr": 0.03,
+        "ndcg@10": 0.03,
+    }
+    """By how much each metric may drop."""
+
+    minimum: dict[Literal["recall@5", "mrr", "ndcg@10"], Annotated[float, Field(ge=0, le=1)]] = {}
+    """What each metric must reach, whatever is live."""
+
+
+class Evaluation(_Strict):
+    """What a version is judged by."""
+
+    golden_set: Path | None = None
+    """JSON lines of questions with evidence; relative to the YAML file. None: nothing is measured and nothing is gated."""
+
+    optional: bool = False
+    """Whether the golden set may be missing: then the night says so and goes on."""
+
+    principals: tuple[str, ...] = ("*",)
+    """Whose rights the questions are asked with."""
+
+    gate: Gate = Gate()
+
+
+class KnowledgeBase(_Strict):
+    """A named corpus with its sources, chunking, embedding, retrieval, golden set and gate."""
+
+    name: Name
+    title: str
+    description: str = ""
+    sources: tuple[FolderSource, ...] = Field(min_length=1)
+    acl: tuple[str, ...] = ("*",)
+    """Principals who may read a document that does not say so itself; `*` is everyone."""
+    largest_loss: float = Field(default=0.5, ge=0, le=1)
+    """A night that finds more than this share of the documents gone stops and asks, instead of emptying the release."""
+    keep_versions: int = Field(default=10, ge=2)
+    """How many of the newest versions can be rolled back to; older ones are retired by `maintain`."""
+    chunking: Chunking = Chunking()
+    embedding: Embedding = Embedding()
+    retrieval: Retrieval = Retrieval()
+    generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()
+
+    @field_validator("sources")
+    @classmethod
+    def _one_for_now(cls, sources: tuple[FolderSource, ...]) -> tuple[FolderSource, ...]:
+        paths = [source.path for source in sources]
+        if len(set(paths)) != len(paths):
+            raise ValueError("two sources name the same folder")
+        return sources
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hexadecimal digits that name a value made of JSON types."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def load_knowledge_base(name: str, folder: Path) -> KnowledgeBase:
+    """The definition in `folder/name.yaml`.
+
+    Raises UnknownKnowledgeBase, or ConfigurationError naming the file, the key and what is wrong with it."""
+    file = folder / f"{name}.yaml"
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name) or not file.is_file():
+        known = ", ".join(each.stem for each in sorted(folder.glob("*.yaml"))) or "none"
+        raise UnknownKnowledgeBase(
+            f"No knowledge base {name!r} in {folder} (there are: {known}). Add {name}.yaml there."
+        )
+    return parse_knowledge_base(file)
+
+
+def load_knowledge_bases(folder: Path) -> Iterator[KnowledgeBase]:
+    """All definitions of a folder, by name. Raises as `load_knowledge_base` does."""
+    for file in sorted(folder.glob("*.yaml")):
+        yield parse_knowledge_base(file)
+
+
+def parse_knowledge_base(file: Path) -> KnowledgeBase:
+    """The definition in a file, its relative paths resolved against it.
+
+    `${VARIABLE}` and `${VARIABLE:-default}` stand for the environment's values. Raises ConfigurationError."""
+    try:
+        raw = yaml.safe_load(_expand(file.read_text(encoding="utf-8"), file))
+    except (OSError, UnicodeDecodeError) as unreadable:
+        raise ConfigurationError(f"Cannot read {file}: {unreadable}. Check the path and its rights.") from None
+    except yaml.YAMLError as malformed:
+        raise ConfigurationError(f"{file} is not YAML: {' '.join(str(malformed).split())}. Correct it.") from None
+    try:
+        found = KnowledgeBase.model_validate(raw)
+    except ValidationError as wrong:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in wrong.errors())
+        raise ConfigurationError(f"{file} is wrong: {faults}. `mindset kb validate` checks it again.") from None
+    if found.name != file.stem:
+        raise ConfigurationError(
+            f"{file} defines {found.name!r}: rename the file to {found.name}.yaml or the other way."
+        )
+    return _resolved(found, file.parent)
+
+
+def _expand(text: str, file: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        found = os.environ.get(name, default)
+        if found is None:
+            raise ConfigurationError(f"{file} needs the variable {name}, which is not set. Set it, or give a default.")
+        return found
+
+    return re.sub(r"\$\{(?P<name>[A-Z_][A-Z0-9_]*)(?::-(?P<default>[^}]*))?\}", value, text)
+
+
+def _resolved(kb: KnowledgeBase, folder: Path) -> KnowledgeBase:
+    sources = tuple(each.model_copy(update={"path": (folder / each.path).resolve()}) for each in kb.sources)
+    golden = kb.evaluation.golden_set
+    evaluation = kb.evaluation.model_copy(update={"golden_set": golden and (folder / golden).resolve()})
+    return kb.model_copy(update={"sources": sources, "evaluation": evaluation})

@@ -1,0 +1,73 @@
+"""The block between `---` lines at the top of a file: title, rights, metadata."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from mindset.errors import DocumentRejected
+
+_BLOCK = re.compile(r"\A---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+def split(text: str) -> tuple[dict[str, Any], str]:
+    """Front matter and the rest. A block in another language than YAML (`---js`) is left out.
+
+    Raises DocumentRejected where the YAML is malformed: it may hold the document's rights, so it cannot be ignored."""
+    match = _BLOCK.match(text)
+    if not match:
+        return {}, text
+    rest = text[match.end() :]
+    if match["kind"] not in ("", "yaml", "yml"):
+        return {}, rest
+    try:
+        found = yaml.safe_load(match["block"])
+    except (yaml.YAMLError, ValueError) as malformed:
+        raise DocumentRejected(f"Front matter is not YAML: {' '.join(str(malformed).split())}. Correct it.") from None
+    if found is None:
+        return {}, rest
+    if not isinstance(found, dict):
+        return {}, text  # two rulers with prose between them, not front matter
+    return {str(key): _plain(value) for key, value in found.items()}, rest
+
+
+def title(front: dict[str, Any]) -> str | None:
+    """The title that the front matter states."""
+    found = front.get("title")
+    return found.strip() if isinstance(found, str) and found.strip() else None
+
+
+def acl(front: dict[str, Any]) -> tuple[str, ...] | None:
+    """The principals that the front matter names. Raises DocumentRejected where `acl` is anything but names."""
+    if "acl" not in front:
+        return None
+    found = front["acl"]
+    names = [found] if isinstance(found, str) else found
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
+        raise DocumentRejected(
+            f"`acl` in the front matter is {found!r}. Make it a list of principals, such as [staff]."
+        )
+    return tuple(sorted(set(names)))
+
+
+def metadata(front: dict[str, Any]) -> dict[str, Any]:
+    """What is worth keeping beside title and rights: plain values and lists of them."""
+    simple = (str, int, float, bool)
+
+    def keeps(value: Any) -> bool:
+        return isinstance(value, simple) or (
+            isinstance(value, list) and all(isinstance(each, simple) for each in value)
+        )
+
+    return {key: value for key, value in front.items() if key not in ("title", "acl") and keeps(value)}
+
+
+def _plain(value: Any) -> Any:
+    """YAML's dates as text: metadata is JSON."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

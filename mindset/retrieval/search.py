@@ -1,0 +1,204 @@
+"""One search: both rankings at the same time, fused, made visible."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from mindset.catalog.connection import Catalog
+from mindset.catalog.embeddings import visible_embeddings
+from mindset.catalog.passages import Shown, lexical_candidates, visible_passages
+from mindset.catalog.releases import Served, served
+from mindset.embedding.protocol import Embedder, ModelId
+from mindset.embedding.registry import embedding_of, open_embedder
+from mindset.errors import (
+    DimensionMismatch,
+    IndexDamaged,
+    NothingReleased,
+    ProviderError,
+    ServiceUnavailable,
+    UnknownVersion,
+)
+from mindset.guardrails.questions import checked_question
+from mindset.index.chroma import ChromaIndex
+from mindset.knowledge_base import KnowledgeBase
+from mindset.retrieval.fusion import reciprocal_rank_fusion
+from mindset.retrieval.passage import Passage
+from mindset.retrieval.passages import to_passages
+from mindset.settings import Settings
+
+_log = structlog.get_logger()
+
+# A caller who may see fewer chunks than this is answered by comparing with all of them.
+EXACT_LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found, where it looked, and what it had to leave out (`dense`, `lexical`)."""
+
+    kb: str
+    version: int
+    release: int | None
+    passages: tuple[Passage, ...]
+    degraded: tuple[str, ...]
+    milliseconds: dict[str, float]
+
+
+class Searcher:
+    """Searches the versions of all knowledge bases of an installation; thread-safe. Close it by `close`."""
+
+    def __init__(self, catalog: Catalog, index: ChromaIndex, settings: Settings, threads: int = 16) -> None:
+        self._catalog, self._index, self._settings = catalog, index, settings
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
+        # Of their own: a search step that waited for threads of its own pool could wait forever.
+        self._segments = ThreadPoolExecutor(threads, thread_name_prefix="segment")
+        self._embedders: dict[ModelId, Embedder] = {}
+        self._opening = threading.Lock()
+
+    def close(self) -> None:
+        """End the threads and the embedders."""
+        self._threads.shutdown(cancel_futures=True)
+        self._segments.shutdown(cancel_futures=True)
+        for embedder in self._embedders.values():
+            embedder.close()
+
+    def search(
+        self,
+        kb: KnowledgeBase,
+        question: str,
+        principals: Sequence[str],
+        limit: int | None = None,
+        version: int | None = None,
+        *,
+        join: bool = True,
+    ) -> Found:
+        """At most `limit` chunks that answer the question, from the live release or from the version given, as passages.
+
+        Neighbouring chunks become one passage unless `join` is False.
+        Raises QuestionRejected, NothingReleased, UnknownVersion, ServiceUnavailable (when neither ranking could be had)."""
+        started = time.perf_counter()
+        question = checked_question(question)
+        limit = limit or kb.retrieval.passages
+        view = self._view(kb.name, version)
+        deadline = started + kb.retrieval.deadline_s
+        callers = sorted({"*", *principals})
+        candidates = max(kb.retrieval.candidates, limit)
+
+        dense = self._threads.submit(self._dense, view, question, candidates) if kb.retrieval.dense_weight else None
+        lexical = self._threads.submit(self._lexical, kb, view, callers, question, candidates) if kb.retrieval.lexical_weight else None
+        rankings: list[tuple[float, Sequence[str]]] = []
+        degraded: list[str] = []
+        milliseconds: dict[str, float] = {}
+        for name, weight, step in (
+            ("dense", kb.retrieval.dense_weight, dense),
+            ("lexical", kb.retrieval.lexical_weight, lexical),
+        ):
+            ranking = _result(step, deadline) if step else None
+            if ranking is not None:
+                rankings.append((weight, ranking[0]))
+                milliseconds[name] = ranking[1]
+            elif step:
+                degraded.append(name)
+        if not rankings:
+            raise ServiceUnavailable("Neither the vectors nor the full text could be searched in time. Try again shortly.")
+
+        fused = reciprocal_rank_fusion(rankings)
+        shown = self._visible(kb, view, callers, fused, limit)
+        if dense and "dense" not in degraded and len({row.chunk for row in shown}) < min(limit, len(fused)):
+            shown = self._exactly(kb, view, callers, question, rankings, limit)
+        milliseconds["total"] = (time.perf_counter() - started) * 1000
+        return Found(
+            kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(degraded),
+            {name: round(value, 2) for name, value in milliseconds.items()},
+        )  # fmt: skip
+
+    def embedder(self, model: ModelId) -> Embedder:
+        """The embedder of a version's model, opened at its first use."""
+        with self._opening:
+            if model not in self._embedders:
+                self._embedders[model] = open_embedder(embedding_of(model), self._settings)
+            return self._embedders[model]
+
+    def _view(self, kb: str, version: int | None) -> Served:
+        with self._catalog.glancing() as connection:
+            view = served(connection, kb, version)
+        if view:
+            return view
+        if version is None:
+            raise NothingReleased(f"No version of {kb} is live yet. Run `mindset night {kb}` first.")
+        raise UnknownVersion(f"{kb} has no version {version}. `mindset releases {kb}` lists them.")
+
+    def _dense(self, view: Served, question: str, candidates: int) -> tuple[list[str], float]:
+        started = time.perf_counter()
+        vector = self.embedder(ModelId(view.model)).embed_query(question)
+        return self._nearest(view, vector, candidates), (time.perf_counter() - started) * 1000
+
+    def _nearest(self, view: Served, vector: NDArray[np.float32], candidates: int) -> list[str]:
+        """The nearest chunks over all segments: a chunk is in one of them only, so merging is sorting."""
+        for segment in view.segments:
+            if segment.dimension != len(vector):
+                raise DimensionMismatch(
+                    f"Segment {segment.collection} has {segment.dimension} dimensions and the question's vector {len(vector)}. "
+                    "Rebuild the version, or configure the model it was built with."
+                )
+        searches = [(segment.collection, vector, min(candidates, segment.count)) for segment in view.segments]
+        if len(searches) == 1:
+            return [hit.chunk for hit in self._index.search(*searches[0])]
+        hits = [hit for found in self._segments.map(lambda each: self._index.search(*each), searches) for hit in found]
+        return [hit.chunk for hit in sorted(hits, key=lambda hit: (hit.distance, hit.chunk))[:candidates]]
+
+    def _lexical(
+        self, kb: KnowledgeBase, view: Served, principals: Sequence[str], question: str, candidates: int
+    ) -> tuple[list[str], float]:
+        started = time.perf_counter()
+        with self._catalog.glancing() as connection:
+            found = lexical_candidates(
+                connection, kb.name, view.version, principals, question, kb.chunking.language, candidates
+            )
+        return found, (time.perf_counter() - started) * 1000
+
+    def _visible(
+        self, kb: KnowledgeBase, view: Served, principals: Sequence[str], proposed: Sequence[str], limit: int
+    ) -> list[Shown]:
+        with self._catalog.glancing() as connection:
+            return visible_passages(connection, kb.name, view.version, principals, proposed, limit)
+
+    def _exactly(
+        self,
+        kb: KnowledgeBase,
+        view: Served,
+        principals: Sequence[str],
+        question: str,
+        rankings: list[tuple[float, Sequence[str]]],
+        limit: int,
+    ) -> list[Shown]:
+        """For a caller who may see little: too few proposals were visible, so compare with all that is."""
+        with self._catalog.glancing() as connection:
+            chunks, vectors = visible_embeddings(connection, kb.name, view.version, view.model, principals, EXACT_LIMIT)
+        if not chunks:
+            return []
+        nearness = vectors @ self.embedder(ModelId(view.model)).embed_query(question)
+        nearest = [chunks[at] for at in np.argsort(-nearness)[: kb.retrieval.candidates]]
+        fused = reciprocal_rank_fusion([(kb.retrieval.dense_weight, nearest), *rankings[1:]])
+        return self._visible(kb, view, principals, fused, limit)
+
+
+def _result(step: Future[tuple[list[str], float]], deadline: float) -> tuple[list[str], float] | None:
+    """What a step found; None when it failed or is late, which the answer reports as degraded."""
+    try:
+        return step.result(timeout=max(0.0, deadline - time.perf_counter()))
+    except Late:
+        _log.warning("search step late")
+    except (ServiceUnavailable, IndexDamaged, ProviderError) as failed:
+        _log.warning("search step failed", error=str(failed))
+    step.cancel()
+    return None

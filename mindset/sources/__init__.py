@@ -1,0 +1,1 @@
+"""Where documents come from: a listing that costs a stat each, and bytes on demand."""
