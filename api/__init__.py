@@ -1,0 +1,1 @@
+"""The serving API: HTTP over mindset's search and answers."""

@@ -1,0 +1,1 @@
+"""Prefect flows, one file a stage; thin: they call mindset and report."""

@@ -28,7 +28,11 @@ class MaintenanceReport:
 
 
 def maintain(
-    catalog: Catalog, kb: KnowledgeBase, vectors: ChromaIndex, today: Callable[[], date] = date.today, progress: Progress = unwatched
+    catalog: Catalog,
+    kb: KnowledgeBase,
+    vectors: ChromaIndex,
+    today: Callable[[], date] = date.today,
+    progress: Progress = unwatched,
 ) -> MaintenanceReport:
     """Bring segments and versions of a knowledge base in order. Hold the build lock: it drops half-written segments.
 

@@ -50,7 +50,9 @@ def promote(
         found = get_version(connection, kb, version)
         if found is None or found.state in ("building", "retired"):
             state = f"is {found.state}" if found else "does not exist"
-            raise UnknownVersion(f"Version {version} of {kb} {state}. `mindset releases {kb}` lists those to choose from.")
+            raise UnknownVersion(
+                f"Version {version} of {kb} {state}. `mindset releases {kb}` lists those to choose from."
+            )
         if live == version:
             return Decision(version, released=True, replaces=live, reasons=("it is live already",))
         if judged and judged.baseline != live:
@@ -74,7 +76,9 @@ def roll_back(catalog: Catalog, kb: str, by: str, reason: str) -> Decision:
         before = history[0].replaces if history else None
         target = get_version(connection, kb, before) if before else None
         if live is None or target is None or target.state == "retired":
-            raise UnknownVersion(f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history.")
+            raise UnknownVersion(
+                f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history."
+            )
         put_on_channel(connection, kb, "live", target.number, by, reason)
         set_state(connection, kb, target.number, "ready")
         set_state(connection, kb, live, "rejected")

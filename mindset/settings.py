@@ -41,6 +41,15 @@ class Settings(BaseSettings):
     api_url: str | None = None
     """`http://host:8080` of the serving API. Unset: the local stack's."""
 
+    api_host: str = "127.0.0.1"
+    """Address that the serving API listens on."""
+
+    api_port: int = Field(default=8080, ge=1, le=65_535)
+    """Port that the serving API listens on."""
+
+    answer_log: bool = True
+    """Whether answers are logged in Postgres (without the question's text)."""
+
     postgres_pool_size: int = Field(default=8, ge=1, le=100)
     """Most connections that one process opens to Postgres."""
 
@@ -57,7 +66,7 @@ class Settings(BaseSettings):
     """Another address of Bedrock's runtime, such as a VPC endpoint."""
 
     stages: Literal["inline", "deployments"] = "inline"
-    """How a night runs its stages: as subflows of its own process, or as runs of their deployments on their work pools."""
+    """How a night runs its stages: as subflows of its own process, or as runs of their deployments."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""

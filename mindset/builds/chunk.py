@@ -52,6 +52,8 @@ def chunk(
 
 def _cut(kb: KnowledgeBase, documents: Sequence[DocumentText]) -> list[DocumentPlacements]:
     return [
-        DocumentPlacements(each.uri, each.content_hash, list(cut_document(each.text, each.title, each.media_type, kb.chunking)))
+        DocumentPlacements(
+            each.uri, each.content_hash, list(cut_document(each.text, each.title, each.media_type, kb.chunking))
+        )
         for each in documents
     ]

@@ -25,6 +25,7 @@ from mindset.catalog.segments import (
     unindexed_chunks,
     version_segments,
 )
+from mindset.catalog.releases import served
 from mindset.catalog.versions import finish_version, newest_version
 from mindset.embedding.registry import model_id
 from mindset.errors import IndexDamaged
@@ -55,7 +56,9 @@ def index(
     model = model_id(kb.embedding)
     with catalog.reading() as connection:
         if missing := chunks_without_vector(connection, kb.name, version, model):
-            raise IndexDamaged(f"{len(missing)} texts of version {version} have no vector yet. Run the embed stage first.")
+            raise IndexDamaged(
+                f"{len(missing)} texts of version {version} have no vector yet. Run the embed stage first."
+            )
         left_over = unfinished_segments(connection, kb.name)
         before = newest_version(connection, kb.name)
         kept = version_segments(connection, kb.name, before.number) if before and before.model == model else []
@@ -136,3 +139,11 @@ def _sample(catalog: Catalog, model: str, chunks: Sequence[str]) -> tuple[list[s
     chosen = list(chunks[::step])[:_SAMPLE]
     with catalog.reading() as connection:
         return next(read_embeddings(connection, model, chosen), ([], np.empty((0, 0), dtype=np.float32)))
+
+
+def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
+    """Look at the live version's segments, and rebuild those that are damaged: for nights that build nothing."""
+    with catalog.reading() as connection:
+        live = served(connection, kb)
+    segments = live.segments if live else ()
+    return tuple(each.collection for each in segments if restore_segment(catalog, vectors, each))

@@ -53,13 +53,15 @@ class _Touched:
     etag: str
 
 
-def ingest(catalog: Catalog, kb: KnowledgeBase, *, allow_loss: bool = False, progress: Progress = unwatched) -> IngestReport:
+def ingest(
+    catalog: Catalog, kb: KnowledgeBase, *, allow_loss: bool = False, progress: Progress = unwatched
+) -> IngestReport:
     """Bring the catalog's documents up to date with the sources.
 
     Raises SourceUnavailable where a source cannot be listed, or more than `largest_loss` of the documents are gone and
     `allow_loss` is not set; nothing is changed then."""
     reading = fingerprint(PARSER, sorted(kb.acl))
-    listing = _listing(kb)
+    listing = list_sources(kb)
     with catalog.writing() as connection:
         register(connection, kb.name)
         known = known_documents(connection, kb.name)
@@ -76,7 +78,9 @@ def ingest(catalog: Catalog, kb: KnowledgeBase, *, allow_loss: bool = False, pro
     done = 0
     with Parsers() as parsers, ThreadPoolExecutor(2, thread_name_prefix="parse") as threads:
         for batch in _batches(due):
-            read = threads.map(lambda each: _read(each[0], each[1], known.get(each[1].uri), kb, reading, parsers), batch)
+            read = threads.map(
+                lambda each: _read(each[0], each[1], known.get(each[1].uri), kb, reading, parsers), batch
+            )
             stored += _store(catalog, kb, list(read))
             done += len(batch)
             progress(done, len(due))
@@ -94,7 +98,8 @@ def ingest(catalog: Catalog, kb: KnowledgeBase, *, allow_loss: bool = False, pro
     )
 
 
-def _listing(kb: KnowledgeBase) -> dict[str, tuple[Source, Listed]]:
+def list_sources(kb: KnowledgeBase) -> dict[str, tuple[Source, Listed]]:
+    """{URI: (source, its listing)} of everything at the sources now. Raises SourceUnavailable, ConfigurationError."""
     listing: dict[str, tuple[Source, Listed]] = {}
     for definition in kb.sources:
         source = Folder(definition)

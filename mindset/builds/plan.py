@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import departed_documents, unplaced_documents
+from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.versions import building_version, newest_version, pending_version
 from mindset.embedding.registry import model_id
+from mindset.errors import UnknownVersion
 from mindset.knowledge_base import KnowledgeBase
 
 
@@ -48,3 +50,32 @@ def plan_build(catalog: Catalog, kb: KnowledgeBase) -> BuildPlan:
             pending=pending_version(connection, kb.name),
             new_model=newest is not None and newest.model != model_id(kb.embedding),
         )
+
+
+def version_being_built(catalog: Catalog, kb: str) -> int:
+    """The version to embed and index. Raises UnknownVersion where no build has begun."""
+    with catalog.reading() as connection:
+        building = building_version(connection, kb)
+    if building is None:
+        raise UnknownVersion(f"{kb} has no version in the making. Run the chunk stage, or a whole night.")
+    return building.number
+
+
+def version_to_evaluate(catalog: Catalog, kb: str) -> int:
+    """The newest version that waits for its release, else the newest. Raises UnknownVersion where there is none."""
+    with catalog.reading() as connection:
+        newest = newest_version(connection, kb)
+        waiting = pending_version(connection, kb)
+    if newest is None:
+        raise UnknownVersion(f"{kb} has no finished version yet. Run a night first.")
+    return waiting or newest.number
+
+
+def evaluation_to_deploy(catalog: Catalog, kb: str) -> int:
+    """The last evaluation of the version to evaluate. Raises UnknownVersion where it was not evaluated."""
+    version = version_to_evaluate(catalog, kb)
+    with catalog.reading() as connection:
+        found = newest_evaluation(connection, kb, version)
+    if found is None:
+        raise UnknownVersion(f"Version {version} of {kb} was not evaluated yet. Run the evaluate stage first.")
+    return found.id

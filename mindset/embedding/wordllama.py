@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mindset.embedding.protocol import Vectors
+from mindset.embedding.protocol import ModelId, Vectors
 
 
 class WordLlamaEmbedder:
     """256 dimensions, on the CPU, thousands of texts a second. Thread-safe: it only reads its tables."""
 
+    model_id = ModelId("wordllama:wordllama:256")
     dimension = 256
 
     def __init__(self) -> None:
-        import wordllama
+        import wordllama  # noqa: PLC0415 -- loads slowly, and only where it is used
 
         # The wheel ships its tokenizer beside the package, not where the loader looks first; nothing is downloaded.
         self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
@@ -28,7 +29,8 @@ class WordLlamaEmbedder:
         return np.asarray(self._model.embed(list(texts), norm=True), dtype=np.float32)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        return self.embed_passages([text])[0]
+        vector: NDArray[np.float32] = self.embed_passages([text])[0]
+        return vector
 
     def close(self) -> None:
         """Nothing is held."""

@@ -35,7 +35,9 @@ def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: i
     baseline = live if live != version else None
     if golden is None:
         found = Evaluation(
-            EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, ("no golden set: nothing was measured",)), (), ()
+            EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, ("no golden set: nothing was measured",)),
+            (),
+            (),
         )
     else:
         found = _measure(catalog, kb, searcher, golden, version, baseline)
@@ -57,7 +59,15 @@ def _measure(
     baseline_metrics = mean_by_slice((each.slice, each.baseline_metrics) for each in questions) if before else {}
     reasons = gate(kb.evaluation.gate, metrics, baseline_metrics)
     record = EvaluationRecord(
-        0, version, baseline, golden.fingerprint, len(golden.questions), metrics, baseline_metrics, not reasons, tuple(reasons)
+        0,
+        version,
+        baseline,
+        golden.fingerprint,
+        len(golden.questions),
+        metrics,
+        baseline_metrics,
+        not reasons,
+        tuple(reasons),
     )
     stale = tuple(
         (each.id, evidence.uri)

@@ -59,7 +59,9 @@ def parse_golden_set(file: Path) -> GoldenSet:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as unreadable:
-        raise ConfigurationError(f"Cannot read the golden set {file}: {unreadable}. Correct evaluation.golden_set.") from None
+        raise ConfigurationError(
+            f"Cannot read the golden set {file}: {unreadable}. Correct evaluation.golden_set."
+        ) from None
     questions: dict[str, Question] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -73,5 +75,7 @@ def parse_golden_set(file: Path) -> GoldenSet:
             raise ConfigurationError(f"{file}, line {number}: the id {question.id!r} is used twice. Rename one.")
         questions[question.id] = question
     if not any(each.evidence for each in questions.values()):
-        raise ConfigurationError(f"{file} holds no question with evidence. Add some, or leave evaluation.golden_set out.")
+        raise ConfigurationError(
+            f"{file} holds no question with evidence. Add some, or leave evaluation.golden_set out."
+        )
     return GoldenSet(questions=tuple(questions.values()))

@@ -30,7 +30,9 @@ class Answer:
     usage: Usage
 
 
-def stream_answer(generator: Generator, question: str, passages: Sequence[Passage]) -> Iterator[Delta | Citation | Answer]:
+def stream_answer(
+    generator: Generator, question: str, passages: Sequence[Passage]
+) -> Iterator[Delta | Citation | Answer]:
     """Deltas and citations as they come, and last the whole answer, which is what counts.
 
     Text that cites nothing is not an answer: the whole answer then says so, whatever the deltas said.

@@ -81,7 +81,9 @@ class ChromaIndex:
                 held.update(page)
         if held != set(chunks):
             missing, extra = len(set(chunks) - held), len(held - set(chunks))
-            raise IndexDamaged(f"{collection} misses {missing} of {len(chunks)} chunks and holds {extra} that are not its own.")
+            raise IndexDamaged(
+                f"{collection} misses {missing} of {len(chunks)} chunks and holds {extra} that are not its own."
+            )
         self.check_sample(collection, sample)
 
     def check_sample(self, collection: str, sample: tuple[Sequence[str], Vectors]) -> None:
@@ -156,7 +158,9 @@ class ChromaIndex:
         try:
             yield
         except httpx.TransportError as lost:
-            raise ServiceUnavailable(f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL.") from lost
+            raise ServiceUnavailable(
+                f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL."
+            ) from lost
         except (ChromaError, httpx.HTTPStatusError) as refused:
             self._handles.pop(collection, None)
             raise IndexDamaged(
@@ -166,7 +170,9 @@ class ChromaIndex:
             # The client says so when its first connection fails, without a type of its own.
             if "Could not connect" not in str(refused):
                 raise
-            raise ServiceUnavailable(f"Chroma does not answer at {self._url}. Start it, or correct its URL.") from refused
+            raise ServiceUnavailable(
+                f"Chroma does not answer at {self._url}. Start it, or correct its URL."
+            ) from refused
 
 
 def digest(chunks: Iterable[str]) -> str:

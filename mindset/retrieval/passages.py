@@ -37,7 +37,8 @@ def _adjacent(one: Passage, other: Passage) -> bool:
     same = (a.uri, a.content_hash) == (b.uri, b.content_hash)
     # Overlapping chunks (fixed, recursive) are not joined: their texts repeat each other.
     return same and (
-        (b.ordinal == a.ordinal + len(one.chunk_ids) and a.end <= b.start) or (a.ordinal == b.ordinal + 1 and b.end <= a.start)
+        (b.ordinal == a.ordinal + len(one.chunk_ids) and a.end <= b.start)
+        or (a.ordinal == b.ordinal + 1 and b.end <= a.start)
     )
 
 

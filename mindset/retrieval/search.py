@@ -94,7 +94,11 @@ class Searcher:
         candidates = max(kb.retrieval.candidates, limit)
 
         dense = self._threads.submit(self._dense, view, question, candidates) if kb.retrieval.dense_weight else None
-        lexical = self._threads.submit(self._lexical, kb, view, callers, question, candidates) if kb.retrieval.lexical_weight else None
+        lexical = (
+            self._threads.submit(self._lexical, kb, view, callers, question, candidates)
+            if kb.retrieval.lexical_weight
+            else None
+        )
         rankings: list[tuple[float, Sequence[str]]] = []
         degraded: list[str] = []
         milliseconds: dict[str, float] = {}
@@ -109,7 +113,9 @@ class Searcher:
             elif step:
                 degraded.append(name)
         if not rankings:
-            raise ServiceUnavailable("Neither the vectors nor the full text could be searched in time. Try again shortly.")
+            raise ServiceUnavailable(
+                "Neither the vectors nor the full text could be searched in time. Try again shortly."
+            )
 
         fused = reciprocal_rank_fusion(rankings)
         shown = self._visible(kb, view, callers, fused, limit)

@@ -1,0 +1,36 @@
+"""`python -m api`: serve on MINDSET_API_HOST and MINDSET_API_PORT."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from api.logs import configure_logs
+from mindset.errors import MindsetError
+from mindset.local.state import connect
+from mindset.settings import load_settings
+
+
+def main() -> int:
+    """Serve until stopped; 2 where the settings are wrong."""
+    try:
+        settings = connect(load_settings())
+    except MindsetError as wrong:
+        print(wrong, file=sys.stderr)  # noqa: T201  # there is no log yet
+        return 2
+    configure_logs(settings.log_level)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=20,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

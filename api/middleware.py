@@ -1,0 +1,104 @@
+"""What every request passes through: its id, the limit of its size, one log line, its metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import Metrics
+
+_log = structlog.get_logger()
+
+LARGEST_BODY = 256_000
+"""Bytes; the longest question has 4,000 characters."""
+
+
+class Requests:
+    """Plain ASGI, since Starlette's middleware class would copy every streamed answer through a queue."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request=request_id)
+        started = time.perf_counter()
+        status = 500
+
+        async def respond(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if _content_length(scope) > LARGEST_BODY:
+                await _refuse(respond, request_id)
+            else:
+                await self._app(scope, _bounded(receive), respond)
+        except _TooLarge:
+            await _refuse(respond, request_id)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.request(scope["method"], route, status, seconds)
+            if route not in ("/livez", "/readyz", "/metrics"):
+                _log.info(
+                    "request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 1)
+                )
+
+
+class _TooLarge(Exception):  # noqa: N818  # never leaves this module
+    pass
+
+
+def _bounded(receive: Receive) -> Receive:
+    """For bodies that do not say their length."""
+    size = 0
+
+    async def bounded() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_BODY:
+            raise _TooLarge
+        return message
+
+    return bounded
+
+
+def _content_length(scope: Scope) -> int:
+    found = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(found) if found.isdigit() else 0
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, if it looks like one; it goes into logs and headers."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    return given if re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given) else uuid.uuid4().hex
+
+
+async def _refuse(send: Send, request_id: str) -> None:
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    body = {
+        "type": "urn:mindset:BodyTooLarge",
+        "title": status.phrase,
+        "status": status,
+        "detail": f"The body has more than {LARGEST_BODY:,} bytes. Shorten the question: 4,000 characters is the most.",
+        "request_id": request_id,
+    }
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -1,0 +1,189 @@
+"""What the API takes and gives."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mindset.catalog.releases import Release
+from mindset.generation.answers import Answer
+from mindset.generation.citations import Citation
+from mindset.knowledge_base import KnowledgeBase
+from mindset.retrieval.passage import Passage
+from mindset.retrieval.search import Found
+
+# Far above the longest question, which the domain refuses with a reason; far below what would hurt.
+Question = Annotated[
+    str, Field(max_length=100_000, description="What is asked, in words", examples=["How do I roll back?"])
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchRequest(_Request):
+    """Which passages answer a question."""
+
+    knowledge_base: str = Field(max_length=40, description="Name of the knowledge base", examples=["docs"])
+    question: Question
+    limit: int | None = Field(
+        default=None, ge=1, le=50, description="Most chunks returned; the knowledge base has a default"
+    )
+
+
+class AnswerRequest(SearchRequest):
+    """What the documents answer to a question."""
+
+    stream: bool = Field(default=False, description="Send server-sent events instead of one JSON document")
+
+
+class PlaceOut(BaseModel):
+    """Where a passage stands; offsets count characters of the document's text."""
+
+    uri: str
+    title: str
+    heading_path: list[str]
+    start: int
+    end: int
+
+
+class PassageOut(BaseModel):
+    """A passage, the best first; neighbouring chunks of a document are joined."""
+
+    rank: int
+    chunk_ids: list[str]
+    text: str
+    places: list[PlaceOut]
+
+
+class SearchResponse(BaseModel):
+    """Passages, and where they were found."""
+
+    knowledge_base: str
+    version: int = Field(description="The version that was live when the question was asked")
+    passages: list[PassageOut]
+    degraded: list[str] = Field(description="Steps that had to be left out, such as `dense` while Chroma is down")
+    milliseconds: dict[str, float]
+
+
+class CitationOut(BaseModel):
+    """Characters `start` to `end` of the answer stand on this passage."""
+
+    passage: int = Field(description="Its rank among the passages")
+    uri: str
+    title: str
+    start: int
+    end: int
+
+
+class AnswerResponse(SearchResponse):
+    """An answer with its passages."""
+
+    id: str
+    answer: str
+    supported: bool = Field(description="False: the documents do not say, and nothing is cited")
+    citations: list[CitationOut]
+    generator: str
+    finish_reason: str
+
+
+class ReleaseOut(BaseModel):
+    """A version on a channel, for a while."""
+
+    id: int
+    channel: str
+    version: int
+    replaces: int | None
+    released_by: str
+    reason: str
+    since: datetime
+    until: datetime | None
+
+
+class KnowledgeBaseOut(BaseModel):
+    """A knowledge base, and what is live of it."""
+
+    name: str
+    title: str
+    description: str
+    live_version: int | None
+    documents: int | None
+    chunks: int | None
+    released_at: datetime | None
+
+
+def passages_out(passages: tuple[Passage, ...]) -> list[PassageOut]:
+    """Passages as the API shows them; scores are kept back, since they tell about documents that are not shown."""
+    return [
+        PassageOut(
+            rank=each.rank,
+            chunk_ids=list(each.chunk_ids),
+            text=each.text,
+            places=[
+                PlaceOut(
+                    uri=place.uri,
+                    title=place.title,
+                    heading_path=list(place.heading_path),
+                    start=place.start,
+                    end=place.end,
+                )
+                for place in each.places
+            ],
+        )
+        for each in passages
+    ]
+
+
+def search_out(found: Found) -> SearchResponse:
+    """A search as the API shows it."""
+    return SearchResponse(
+        knowledge_base=found.kb,
+        version=found.version,
+        passages=passages_out(found.passages),
+        degraded=list(found.degraded),
+        milliseconds=found.milliseconds,
+    )
+
+
+def citation_out(citation: Citation, passages: tuple[Passage, ...]) -> CitationOut:
+    """A citation with the document it leads to."""
+    place = passages[citation.passage - 1].place
+    return CitationOut(
+        passage=citation.passage, uri=place.uri, title=place.title, start=citation.start, end=citation.end
+    )
+
+
+def answer_out(number: str, found: Found, answer: Answer) -> AnswerResponse:
+    """An answer as the API shows it."""
+    return AnswerResponse(
+        **search_out(found).model_dump(),
+        id=number,
+        answer=answer.text,
+        supported=answer.supported,
+        citations=[citation_out(each, found.passages) for each in answer.citations],
+        generator=answer.generator,
+        finish_reason=answer.finish_reason,
+    )
+
+
+def release_out(release: Release) -> ReleaseOut:
+    """A release as the API shows it."""
+    return ReleaseOut.model_validate(release, from_attributes=True)
+
+
+def knowledge_base_out(
+    kb: KnowledgeBase, release: Release | None, documents: int | None, chunks: int | None
+) -> KnowledgeBaseOut:
+    """A knowledge base as the API shows it."""
+    return KnowledgeBaseOut(
+        name=kb.name,
+        title=kb.title,
+        description=kb.description,
+        live_version=release.version if release else None,
+        documents=documents,
+        chunks=chunks,
+        released_at=release.since if release else None,
+    )

@@ -1,0 +1,96 @@
+"""Errors as RFC 9457 problems, in one place."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from mindset import errors
+
+_log = structlog.get_logger()
+
+# Every error of mindset has its status; a test walks the tree.
+STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
+    errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.UnknownKnowledgeBase: HTTPStatus.NOT_FOUND,
+    errors.UnknownVersion: HTTPStatus.NOT_FOUND,
+    errors.NothingReleased: HTTPStatus.NOT_FOUND,
+    errors.UnknownDocument: HTTPStatus.NOT_FOUND,
+    errors.SourceUnavailable: HTTPStatus.BAD_GATEWAY,
+    errors.DocumentRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.QuestionRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.BuildInProgress: HTTPStatus.CONFLICT,
+    errors.LiveMoved: HTTPStatus.CONFLICT,
+    errors.IndexDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DimensionMismatch: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ProviderRejected: HTTPStatus.BAD_GATEWAY,
+    errors.ProviderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StackError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_RETRY_AFTER_S = 2
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    type: str = Field(description="A URN that names the kind of problem")
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong with this request, and what to do")
+    request_id: str = Field(description="Names the request in the logs")
+
+
+def problem(request: Request, status: HTTPStatus, kind: str, detail: str) -> JSONResponse:
+    """A problem as a response."""
+    body = Problem(
+        type=f"urn:mindset:{kind}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        request_id=request.state.request_id,
+    )
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body.model_dump(), status, headers=headers, media_type="application/problem+json")
+
+
+def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
+    """Status, kind and detail of one of our errors; what only operators should read stays in the log."""
+    status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
+    detail = str(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        detail = "The service is misconfigured. Its log names the fault under this request's id."
+    return status, type(error).__name__, detail
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem."""
+
+    @app.exception_handler(errors.MindsetError)
+    def ours(request: Request, error: errors.MindsetError) -> JSONResponse:
+        status, kind, detail = of_error(error)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("request failed", kind=kind, error=str(error))
+        return problem(request, status, kind, detail)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors())
+        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", faults)
+
+    @app.exception_handler(HTTPException)
+    def plain(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(request, HTTPStatus(error.status_code), "HTTP", str(error.detail))
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("request failed", exc_info=error)
+        detail = "Something unexpected went wrong; the log has it under this request's id."
+        return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Unexpected", detail)

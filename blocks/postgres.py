@@ -1,0 +1,35 @@
+"""The catalog's database."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from mindset.catalog.connection import Catalog, scalar
+
+
+class PostgresCatalog(Block):
+    """Postgres, where documents, chunks, embeddings, versions and releases live."""
+
+    _block_type_name: ClassVar[str | None] = "Postgres Catalog"
+    _block_type_slug: ClassVar[str | None] = "postgres-catalog"
+    _logo_url: ClassVar[Any] = "https://cdn.simpleicons.org/postgresql"
+    _description: ClassVar[str | None] = "The database of Product Mindset: the truth about every knowledge base."
+
+    url: SecretStr = Field(description="postgresql://user:password@host:5432/database")
+    pool_size: int = Field(default=8, ge=1, le=100, description="Most connections that one flow run opens")
+
+    def open(self) -> Catalog:
+        """The catalog; use it by `with`."""
+        return Catalog(self.url.get_secret_value(), self.pool_size)
+
+    def test_connection(self) -> str:
+        """Postgres's version. Raises ServiceUnavailable."""
+        with self.open() as catalog, catalog.reading() as connection:
+            return f"PostgreSQL {scalar(connection, 'SHOW server_version')}"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that this block replaces."""
+        return {"postgres_url": self.url, "postgres_pool_size": self.pool_size}

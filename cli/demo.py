@@ -1,0 +1,53 @@
+"""`demo`: from nothing to an answer with citations, through the real thing."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from cli.nights import run_deployment
+from cli.output import out
+from cli.prepare import prepare
+from cli.questions import ask
+from cli.stack import announcer, show_addresses
+from mindset.local.addresses import given
+from mindset.local.supervision import local_stack
+from mindset.settings import load_settings
+
+QUESTION = "How do I roll back a release?"
+
+
+def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until Ctrl-C.")] = True) -> None:
+    """Start the local stack, run a night over this project's documentation, and ask it a question.
+
+    [dim]Examples:[/]  mindset demo
+                       mindset demo --no-keep"""
+    settings = load_settings()
+    started = time.monotonic()
+    out.rule("[bold]1. The stack[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
+    with local_stack(settings.directory, external=given(settings), prepare=prepare, on_event=announcer()) as addresses:
+        out.rule("[bold]2. A night[/]: ingest, chunk, embed, index, evaluate, deploy", align="left")
+        run_deployment("nightly/nightly", "docs", {"kb": "docs"}, wait=True, as_json=False)
+        out.rule("[bold]3. An answer[/], from the release that is live", align="left")
+        out.print(f'$ mindset ask docs "{QUESTION}"\n', highlight=False)
+        ask("docs", QUESTION)
+        out.rule(f"[bold green]Done in {time.monotonic() - started:.0f} s.[/] What to open next", align="left")
+        show_addresses(addresses)
+        if keep:
+            out.print('  Ask more in another terminal:  mindset ask docs "..."      Ctrl-C stops everything.')
+            _until_interrupted()
+
+
+def _until_interrupted() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        out.print("Stopping.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(demo)

@@ -1,0 +1,86 @@
+"""How commands speak: tables for people, JSON for programs, one exit code a kind of error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mindset import errors
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Exit(IntEnum):
+    """What the shell learns."""
+
+    FAILED = 1
+    WRONG_INPUT = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+    CONFLICT = 5
+
+
+# Every error of mindset has its code; a test walks the tree.
+CODES: dict[type[errors.MindsetError], Exit] = {
+    errors.ConfigurationError: Exit.WRONG_INPUT,
+    errors.QuestionRejected: Exit.WRONG_INPUT,
+    errors.DocumentRejected: Exit.WRONG_INPUT,
+    errors.UnknownKnowledgeBase: Exit.NOT_FOUND,
+    errors.UnknownVersion: Exit.NOT_FOUND,
+    errors.UnknownDocument: Exit.NOT_FOUND,
+    errors.NothingReleased: Exit.NOT_FOUND,
+    errors.SourceUnavailable: Exit.UNAVAILABLE,
+    errors.ServiceUnavailable: Exit.UNAVAILABLE,
+    errors.ProviderRejected: Exit.WRONG_INPUT,
+    errors.ProviderUnavailable: Exit.UNAVAILABLE,
+    errors.StackError: Exit.UNAVAILABLE,
+    errors.IndexDamaged: Exit.UNAVAILABLE,
+    errors.DimensionMismatch: Exit.WRONG_INPUT,
+    errors.BuildInProgress: Exit.CONFLICT,
+    errors.LiveMoved: Exit.CONFLICT,
+}
+
+
+def exit_code(error: errors.MindsetError) -> Exit:
+    """The code of an error."""
+    return next(CODES[each] for each in type(error).__mro__ if each in CODES)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; dataclasses become objects."""
+    print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))  # noqa: T201  # Rich would wrap it
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+    """A table; cells are printed as they are, without markup."""
+    table = Table(*columns, title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell).replace("[", r"\[") for cell in row))
+    out.print(table)
+
+
+def moment(value: datetime | None) -> str:
+    """A time as people read it, in their own zone."""
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

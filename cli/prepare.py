@@ -1,0 +1,46 @@
+"""What a stack needs between its stores and its workers: the schema, and Prefect's deployments."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from mindset.catalog.migrations import migrate
+from mindset.errors import StackError
+from mindset.local.addresses import Addresses, environment
+
+
+def prepare(addresses: Addresses) -> None:
+    """Migrate the catalog and register the deployments. Raises StackError, ServiceUnavailable."""
+    with ThreadPoolExecutor(2) as threads:
+        steps = []
+        if addresses.postgres_url:
+            steps.append(threads.submit(migrate, addresses.postgres_url))
+        if addresses.prefect_api_url:
+            steps.append(threads.submit(register_deployments, addresses))
+        for step in steps:
+            step.result()
+
+
+def register_deployments(addresses: Addresses) -> None:
+    """Name the work pools by variables, and register every deployment of prefect.yaml. Raises StackError."""
+    for name, pool in (("cpu_pool", "cpu"), ("gpu_pool", "gpu")):
+        answer = httpx.post(f"{addresses.prefect_api_url}/variables/", json={"name": name, "value": pool}, timeout=30)
+        if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
+            raise StackError(f"Prefect did not take the variable {name}: {answer.text}. See its log.")
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        env=dict(os.environ) | environment(addresses),
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise StackError(f"The deployments of prefect.yaml were not registered. Correct it and start again.\n{tail}")

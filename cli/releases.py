@@ -1,0 +1,104 @@
+"""`releases`, `promote`, `rollback`, `take-down`: what is live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.installation import installation, me
+from cli.output import AsJson, moment, out, print_json, print_table
+from mindset import releases as domain
+from mindset.catalog.documents import take_down as take_down_document
+from mindset.catalog.releases import list_releases, record
+from mindset.catalog.versions import list_versions
+
+KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept with the release.")]
+
+
+def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
+    """Show the versions of a knowledge base, and which of them is or was live.
+
+    [dim]Example:[/]  mindset releases docs"""
+    with installation() as opened, opened.catalog.reading() as connection:
+        name = opened.knowledge_base(kb).name
+        history, versions = list_releases(connection, name), list_versions(connection, name)
+    if as_json:
+        print_json({"releases": history, "versions": versions})
+        return
+    live = next((each.version for each in history if each.channel == "live" and each.until is None), None)
+    print_table(
+        ("version", "state", "documents", "chunks", "built"),
+        (
+            (
+                f"{each.number}{' (live)' if each.number == live else ''}",
+                each.state,
+                each.documents,
+                each.chunks,
+                moment(each.ready_at),
+            )
+            for each in versions
+        ),
+        title=f"Versions of {name}",
+    )
+    out.print()
+    print_table(
+        ("since", "version", "instead of", "by", "why"),
+        ((moment(each.since), each.version, each.replaces, each.released_by, each.reason) for each in history),
+        title="Releases, the newest first",
+    )
+
+
+def promote(
+    kb: KnowledgeBaseName,
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
+    reason: Reason = "promoted by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Make a version live, whatever its evaluation said.
+
+    [dim]Example:[/]  mindset promote docs 3 --reason "the golden set was wrong" """
+    with installation() as opened:
+        decision = domain.promote(opened.catalog, opened.knowledge_base(kb).name, version, me(), reason)
+    _tell(kb, decision, as_json)
+
+
+def rollback(kb: KnowledgeBaseName, reason: Reason = "rolled back by hand", as_json: AsJson = False) -> None:
+    """Make live again what was live before; no night promotes the rejected version again.
+
+    [dim]Example:[/]  mindset rollback docs --reason "answers about prices are wrong" """
+    with installation() as opened:
+        decision = domain.roll_back(opened.catalog, opened.knowledge_base(kb).name, me(), reason)
+    _tell(kb, decision, as_json)
+
+
+def take_down(
+    kb: KnowledgeBaseName,
+    uri: Annotated[str, typer.Argument(help="URI of the document, as search results show it.")],
+    reason: Reason = "taken down by hand",
+) -> None:
+    """Stop showing a document at once, in every version.
+
+    [dim]Example:[/]  mindset take-down docs getting-started.md --reason "names a customer" """
+    with installation() as opened, opened.catalog.writing() as connection:
+        name = opened.knowledge_base(kb).name
+        take_down_document(connection, name, uri, reason)
+        record(connection, name, me(), "take down", {"uri": uri, "reason": reason})
+    out.print(f"{uri} is no longer shown, in any version of {kb}.", markup=False)
+
+
+def _tell(kb: str, decision: domain.Decision, as_json: bool) -> None:
+    if as_json:
+        print_json(decision)
+    else:
+        instead = f", instead of {decision.replaces}" if decision.replaces not in (None, decision.version) else ""
+        out.print(f"{kb}: version {decision.version} is live{instead}.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(releases)
+    app.command()(promote)
+    app.command()(rollback)
+    app.command("take-down")(take_down)

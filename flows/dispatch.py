@@ -1,0 +1,32 @@
+"""Where a night's stages run: in its own process, or as runs of their deployments on their work pools."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+from prefect import Flow
+from prefect.deployments import run_deployment
+
+from flows.parameters import Stage
+
+
+def run_stage(stage: Flow[..., Any], parameters: Stage, *, inline: bool) -> Any:
+    """What the stage returns; raises what made it fail."""
+    if inline:
+        return stage(parameters)
+    run: Any = run_deployment(
+        f"{stage.name}/{stage.name}", parameters={"parameters": parameters.model_dump(mode="json")}
+    )
+    return run.state.result()
+
+
+def run_shards(stage: Flow[..., Any], shards: list[Any], *, inline: bool) -> list[Any]:
+    """What each shard returns. As deployments they run at the same time, on as many workers as the pool has."""
+    if inline:
+        return [run_stage(stage, each, inline=True) for each in shards]
+    with ThreadPoolExecutor(len(shards)) as threads:
+        # Prefect finds the parent run in context variables, which threads do not inherit.
+        runs = [threads.submit(copy_context().run, run_stage, stage, each, inline=False) for each in shards]
+        return [each.result() for each in runs]

@@ -1,0 +1,91 @@
+"""What all stages share: the installation they work on, the build lock, retries that can help, progress in the UI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from blocks import BedrockService, ChromaStore, NimService, PostgresCatalog
+from flows.parameters import Connections, Stage
+from mindset.builds.progress import Progress
+from mindset.errors import IndexDamaged, LiveMoved, ProviderUnavailable, ServiceUnavailable
+from mindset.installation import Installation, open_installation
+from mindset.local.state import connect
+from mindset.settings import load_settings
+
+T = TypeVar("T")
+
+# What another attempt can mend: a server on its way back, a throttled provider, a half-written segment.
+TRANSIENT = (ServiceUnavailable, ProviderUnavailable, IndexDamaged, LiveMoved)
+RETRIES = {"retries": 4, "retry_delay_seconds": [2, 5, 15, 60]}
+
+
+def can_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether retrying a failed task is worth it."""
+    return isinstance(state.result(raise_on_failure=False), TRANSIENT)
+
+
+@contextmanager
+def installation(connections: Connections) -> Iterator[Installation]:
+    """The installation that the settings name, with what the blocks replace."""
+    settings = connect(load_settings())
+    chosen = [
+        (PostgresCatalog, connections.postgres),
+        (ChromaStore, connections.chroma),
+        (NimService, connections.nim),
+        (BedrockService, connections.bedrock),
+    ]
+    replaced: dict[str, Any] = {}
+    for block, name in chosen:
+        if name:
+            replaced |= block.load(name).settings()  # type: ignore[union-attr]  # sync in a sync flow
+    with open_installation(settings.model_copy(update=replaced)) as opened:
+        yield opened
+
+
+@contextmanager
+def building(stage: Stage) -> Iterator[Installation]:
+    """The installation, with the build lock held: by the night that this stage is part of, or else by the stage."""
+    with ExitStack() as stack:
+        opened = stack.enter_context(installation(stage.connections))
+        if stage.night is None:
+            stack.enter_context(opened.catalog.build_lock(stage.kb))
+        yield opened
+
+
+def shown_progress(key: str, description: str) -> Progress:
+    """Progress as an artifact of the running flow: at once and at the end, and at most once a second between."""
+    artifact: UUID | None = None
+    last = 0.0
+    logger = get_run_logger()
+
+    def show(done: int, total: int) -> None:
+        nonlocal artifact, last
+        now = time.monotonic()
+        if done < total and now - last < 1:
+            return
+        last, percent = now, 100 * done / max(total, 1)
+        if artifact is None:
+            artifact = create_progress_artifact(percent, key=key, description=description)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(artifact, progress=percent)
+        logger.info("%s: %d of %d", description, done, total)
+
+    return show
+
+
+def timed(durations: dict[str, float], name: str, work: Callable[[], T]) -> T:
+    """What `work` returns, its seconds noted under `name`."""
+    started = time.monotonic()
+    try:
+        return work()
+    finally:
+        durations[name] = time.monotonic() - started

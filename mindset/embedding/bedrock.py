@@ -1,0 +1,100 @@
+"""Amazon Titan's and Cohere's embedding models, on Bedrock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mindset import bedrock
+from mindset.deadline import Deadline, retried
+from mindset.embedding.protocol import ModelId, Vectors
+from mindset.embedding.vectors import no_vectors, unit_vectors
+from mindset.errors import ConfigurationError, ProviderUnavailable
+
+_COHERE_TEXTS = 96
+
+_Purpose = Literal["search_document", "search_query"]
+
+
+class BedrockEmbedder:
+    """Thread-safe. `deadline_s` bounds one call of the model, its retries included.
+
+    Raises ConfigurationError for a model whose requests it does not know."""
+
+    def __init__(
+        self,
+        model: str,
+        dimension: int,
+        *,
+        region: str = "us-east-1",
+        url: str | None = None,
+        concurrency: int = 8,
+        deadline_s: float = 60.0,
+    ) -> None:
+        if "amazon.titan-embed-text-v2" in model:
+            self._batch = 1
+        elif "cohere.embed-" in model and "-v3" in model:
+            self._batch = _COHERE_TEXTS
+        else:
+            raise ConfigurationError(
+                f"embedding.model {model!r} is none of Bedrock's embedding models known here. "
+                "Use amazon.titan-embed-text-v2:0, cohere.embed-english-v3 or cohere.embed-multilingual-v3."
+            )
+        self.model_id = ModelId(f"bedrock:{model}:{dimension}")
+        self.dimension = dimension
+        self._model = model
+        self._deadline_s = deadline_s
+        self._client = bedrock.open_client(region, url, deadline_s, connections=concurrency + 1)  # one for a question
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bedrock-embed")
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return no_vectors(self.dimension)
+        batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
+        return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "search_document"), batches)))
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._embed([text], "search_query")[0]
+        return vector
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def _embed(self, texts: Sequence[str], purpose: _Purpose) -> Vectors:
+        deadline = Deadline(self._deadline_s)
+        body = json.dumps(self._request(texts, purpose))
+
+        def attempt() -> Vectors:
+            with bedrock.errors(self._model):
+                response = self._client.invoke_model(
+                    modelId=self._model, body=body, contentType="application/json", accept="application/json"
+                )
+                return self._vectors(response["body"].read(), len(texts))
+
+        return retried(attempt, deadline)
+
+    def _request(self, texts: Sequence[str], purpose: _Purpose) -> dict[str, object]:
+        if self._batch == 1:
+            return {"inputText": texts[0], "dimensions": self.dimension, "normalize": True}
+        # Cohere's `truncate` stays NONE: a text cut in silence would be found by its beginning only.
+        return {"texts": list(texts), "input_type": purpose, "truncate": "NONE"}
+
+    def _vectors(self, body: bytes, expected: int) -> Vectors:
+        try:
+            answer = json.loads(body)
+            rows = [answer["embedding"]] if self._batch == 1 else list(answer["embeddings"])
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise ProviderUnavailable(
+                f"Bedrock model {self._model} gave something that is no embedding ({type(wrong).__name__}). Try again."
+            ) from wrong
+        if len(rows) != expected:
+            raise ProviderUnavailable(
+                f"Bedrock model {self._model} gave {len(rows)} embeddings for {expected} texts. Try again."
+            )
+        return unit_vectors(f"Bedrock model {self._model}", rows, self.dimension)

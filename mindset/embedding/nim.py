@@ -1,0 +1,92 @@
+"""NVIDIA's embedding models, over the HTTP interface of a NIM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+from mindset import nim
+from mindset.deadline import Deadline, retried
+from mindset.embedding.protocol import ModelId, Vectors
+from mindset.embedding.vectors import no_vectors, unit_vectors
+from mindset.errors import ProviderUnavailable
+
+# Models whose vectors may be cut short; the others refuse a request that names a dimension.
+_SHORTENABLE = ("llama-nemotron-embed-1b", "llama-3.2-nv-embedqa-1b")
+
+
+class NimEmbedder:
+    """Thread-safe. `deadline_s` bounds one batch of texts, its retries included."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        dimension: int,
+        api_key: SecretStr | None = None,
+        *,
+        batch: int = 50,
+        concurrency: int = 4,
+        deadline_s: float = 60.0,
+    ) -> None:
+        self.model_id = ModelId(f"nim:{model}:{dimension}")
+        self.dimension = dimension
+        self._model = model
+        self._batch = batch
+        self._deadline_s = deadline_s
+        self._client = nim.open_client(url, api_key, connections=concurrency + 1)  # one for a question
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="nim-embed")
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return no_vectors(self.dimension)
+        batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
+        return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "passage"), batches)))
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._embed([text], "query")[0]
+        return vector
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def _embed(self, texts: Sequence[str], input_type: Literal["passage", "query"]) -> Vectors:
+        deadline = Deadline(self._deadline_s)
+        body: dict[str, object] = {
+            "model": self._model,
+            "input": list(texts),
+            "input_type": input_type,
+            "truncate": "NONE",  # a text cut in silence would be found by its beginning only
+            "encoding_format": "float",
+        }
+        if any(name in self._model for name in _SHORTENABLE):
+            body["dimensions"] = self.dimension
+
+        def attempt() -> Vectors:
+            with nim.answer(self._client, self._model, "embeddings", body, deadline) as response:
+                return self._vectors(b"".join(nim.chunks(response, self._model, deadline)), len(texts))
+
+        return retried(attempt, deadline)
+
+    def _vectors(self, body: bytes, expected: int) -> Vectors:
+        try:
+            data = sorted(json.loads(body)["data"], key=lambda item: int(item["index"]))
+            indexes = [int(item["index"]) for item in data]
+            rows = [item["embedding"] for item in data]
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise ProviderUnavailable(
+                f"NIM model {self._model} gave something that is not a list of embeddings ({type(wrong).__name__}). "
+                "If it stays so, check that MINDSET_NIM_URL is the address of a NIM."
+            ) from wrong
+        if indexes != list(range(expected)):
+            raise ProviderUnavailable(
+                f"NIM model {self._model} gave {len(rows)} embeddings, not one for each of {expected} texts. Try again."
+            )
+        return unit_vectors(f"NIM model {self._model}", rows, self.dimension)

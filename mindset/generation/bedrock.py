@@ -1,0 +1,90 @@
+"""Answers from a language model on Bedrock, through Converse."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from mindset import bedrock
+from mindset.deadline import Deadline, retried_until_first
+from mindset.errors import ProviderUnavailable
+from mindset.generation.prompt import Prompt, build_prompt
+from mindset.generation.protocol import Piece, Usage
+from mindset.generation.thinking import ThinkingFilter
+from mindset.retrieval.passage import Passage
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime.type_defs import ConverseStreamOutputTypeDef
+
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "guardrail",
+}
+
+
+class BedrockGenerator:
+    """Thread-safe. `deadline_s` bounds a whole answer, its retries included."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        region: str = "us-east-1",
+        url: str | None = None,
+        max_tokens: int = 800,
+        deadline_s: float = 60.0,
+        concurrency: int = 16,
+    ) -> None:
+        self.name = f"bedrock:{model}"
+        self._model = model
+        self._max_tokens = max_tokens
+        self._deadline_s = deadline_s
+        self._client = bedrock.open_client(region, url, deadline_s, connections=concurrency)
+
+    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
+        deadline = Deadline(self._deadline_s)
+        prompt = build_prompt(question, passages)
+        return retried_until_first(lambda: self._pieces(prompt, deadline), deadline)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _pieces(self, prompt: Prompt, deadline: Deadline) -> Generator[Piece, None, None]:
+        thinking = ThinkingFilter()
+        stop: str | None = None
+        usage: Usage | None = None
+        with bedrock.errors(self._model):
+            response = self._client.converse_stream(
+                modelId=self._model,
+                system=[{"text": prompt.system}],
+                messages=[{"role": "user", "content": [{"text": prompt.user}]}],
+                inferenceConfig={"maxTokens": self._max_tokens, "temperature": 0.0},
+            )
+            with closing(response["stream"]) as events:
+                for event in events:
+                    deadline.check(f"Bedrock model {self._model}")
+                    text, stop_now, usage_now = _read(event)
+                    stop, usage = stop_now or stop, usage_now or usage
+                    if said := thinking.feed(text):
+                        yield Piece(said)
+        if not stop:
+            raise ProviderUnavailable(f"The answer of Bedrock model {self._model} was cut off. Try again.")
+        yield Piece(thinking.finish(), _FINISH.get(stop, stop), usage)
+
+
+def _read(event: ConverseStreamOutputTypeDef) -> tuple[str, str | None, Usage | None]:
+    """Text, stop reason and usage of one event; most carry none of them."""
+    if "contentBlockDelta" in event:
+        # A delta may hold reasoning or a tool's input instead of text.
+        return event["contentBlockDelta"]["delta"].get("text", ""), None, None
+    if "messageStop" in event:
+        return "", event["messageStop"]["stopReason"], None
+    if "metadata" in event:
+        counted = event["metadata"]["usage"]
+        return "", None, Usage(counted["inputTokens"], counted["outputTokens"])
+    return "", None, None

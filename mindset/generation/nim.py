@@ -1,0 +1,114 @@
+"""Answers from a language model behind the chat interface of a NIM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+
+import httpx
+from pydantic import SecretStr
+
+from mindset import nim
+from mindset.deadline import Deadline, retried_until_first
+from mindset.errors import ProviderUnavailable
+from mindset.generation.prompt import Prompt, build_prompt
+from mindset.generation.protocol import Piece, Usage
+from mindset.generation.thinking import ThinkingFilter
+from mindset.retrieval.passage import Passage
+
+_DONE = "[DONE]"
+
+
+class NimGenerator:
+    """Thread-safe. `deadline_s` bounds a whole answer, its retries included; `concurrency` bounds the answers at a
+    time, because a model that many ask at once makes all of them wait."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        api_key: SecretStr | None = None,
+        *,
+        max_tokens: int = 800,
+        deadline_s: float = 60.0,
+        concurrency: int = 16,
+    ) -> None:
+        self.name = f"nim:{model}"
+        self._model = model
+        self._max_tokens = max_tokens
+        self._deadline_s = deadline_s
+        self._client = nim.open_client(url, api_key, connections=concurrency)
+
+    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
+        deadline = Deadline(self._deadline_s)
+        body = self._request(build_prompt(question, passages))
+        return retried_until_first(lambda: self._pieces(body, deadline), deadline)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _request(self, prompt: Prompt) -> dict[str, object]:
+        # Nemotron models reason at length unless the system prompt tells them not to.
+        quiet = "detailed thinking off\n\n" if "nemotron" in self._model.lower() else ""
+        return {
+            "model": self._model,
+            "messages": [
+                {"role": "system", "content": quiet + prompt.system},
+                {"role": "user", "content": prompt.user},
+            ],
+            "temperature": 0.0,
+            "max_tokens": self._max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+    def _pieces(self, body: dict[str, object], deadline: Deadline) -> Generator[Piece, None, None]:
+        thinking = ThinkingFilter()
+        finish: str | None = None
+        usage: Usage | None = None
+        ended = False
+        with nim.answer(self._client, self._model, "chat/completions", body, deadline) as response:
+            for data in _data(response, self._model, deadline):
+                if data == _DONE:
+                    ended = True
+                    break
+                text, finish_now, usage_now = self._read(data)
+                finish, usage = finish_now or finish, usage_now or usage
+                if said := thinking.feed(text):
+                    yield Piece(said)
+        if not (ended or finish):
+            raise ProviderUnavailable(f"The answer of NIM model {self._model} was cut off. Try again.")
+        yield Piece(thinking.finish(), finish or "stop", usage)
+
+    def _read(self, data: str) -> tuple[str, str | None, Usage | None]:
+        """Text, finish reason and usage of one event; usage comes in one without choices."""
+        try:
+            event = json.loads(data)
+            if "error" in event:
+                raise ProviderUnavailable(
+                    f"NIM model {self._model} broke off its answer: {nim.message(event['error'])}. Try again."
+                )
+            counted = event.get("usage")
+            usage = Usage(counted["prompt_tokens"], counted.get("completion_tokens") or 0) if counted else None
+            if not event.get("choices"):
+                return "", None, usage
+            choice = event["choices"][0]
+            return (choice.get("delta") or {}).get("content") or "", choice.get("finish_reason"), usage
+        except (AttributeError, KeyError, TypeError, ValueError) as wrong:
+            raise ProviderUnavailable(
+                f"NIM model {self._model} sent something that is not a chat stream ({type(wrong).__name__}). "
+                "If it stays so, check that MINDSET_NIM_URL is the address of a NIM."
+            ) from wrong
+
+
+def _data(response: httpx.Response, model: str, deadline: Deadline) -> Iterator[str]:
+    """What follows `data:` on each line of the stream, as soon as the line is whole."""
+    # Lines end with LF only. httpx's iter_lines also ends them at U+2028, which JSON may hold as it is.
+    rest = b""
+    for chunk in nim.chunks(response, model, deadline):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").decode("utf-8", errors="replace").strip()
+    if rest.startswith(b"data:"):
+        yield rest.removeprefix(b"data:").decode("utf-8", errors="replace").strip()

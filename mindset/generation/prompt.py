@@ -1,0 +1,76 @@
+"""From a question and passages to what a model is told; the words themselves are versioned files in `prompts/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+from mindset.retrieval.passage import Passage
+
+NOT_IN_DOCUMENTS = "Not in the documents."
+"""What an answer says, and all that it says, where no passage supports one."""
+
+PROMPT = "answer-v1"
+"""The prompt in use. A changed wording is a new file, so that an evaluation names what it measured."""
+
+# What would open or close a fence, however it is spelt: the text must not be able to leave it.
+_FENCE = re.compile(r"<(?=\s*/?\s*(?:passage|question))", re.IGNORECASE)
+_BYTES_PER_TOKEN = 3
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the system says, and what the user says."""
+
+    system: str
+    user: str
+
+
+def build_prompt(question: str, passages: Sequence[Passage], budget: int = 12_000) -> Prompt:
+    """The prompt; passage n of `passages` is labelled [n], also where others were left out.
+
+    Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
+    system, user = _templates(PROMPT)
+    kept = [_fenced(number, passages[number - 1]) for number in _within(passages, budget)]
+    return Prompt(
+        system=system.substitute(not_in_documents=NOT_IN_DOCUMENTS),
+        user=user.substitute(passages="\n\n".join(kept), question=_inert(question).strip()),
+    )
+
+
+def tokens_at_most(text: str) -> int:
+    """A count of tokens that real text hardly ever exceeds: English takes 4 bytes a token, Chinese 3, code 3 to 4."""
+    return -(-len(text.encode("utf-8", errors="replace")) // _BYTES_PER_TOKEN)
+
+
+def _within(passages: Sequence[Passage], budget: int) -> list[int]:
+    """Numbers of the passages that fit, in the order given."""
+    kept: list[int] = []
+    for number in sorted(range(1, len(passages) + 1), key=lambda each: passages[each - 1].rank):
+        budget -= tokens_at_most(_fenced(number, passages[number - 1]))
+        if budget < 0 and kept:
+            break
+        kept.append(number)
+    return sorted(kept)
+
+
+def _fenced(number: int, passage: Passage) -> str:
+    place = passage.place
+    path = place.heading_path[1:] if place.heading_path[:1] == (place.title,) else place.heading_path
+    label = " > ".join(" ".join(part.split()) for part in (place.title, *path))
+    return f"<passage>\n[{number}] {_inert(label)}\n{_inert(passage.text).strip()}\n</passage>"
+
+
+def _inert(text: str) -> str:
+    return _FENCE.sub("&lt;", text)
+
+
+@cache
+def _templates(name: str) -> tuple[Template, Template]:
+    text = files("mindset.generation").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8")
+    system, user = text.split("\n=====\n")
+    return Template(system.strip()), Template(user.strip())

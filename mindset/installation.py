@@ -1,0 +1,97 @@
+"""An installation: its settings, and the stores and models they lead to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from pydantic import SecretStr
+
+from mindset.catalog.connection import Catalog
+from mindset.errors import ConfigurationError
+from mindset.generation.protocol import Generator
+from mindset.generation.registry import open_generator
+from mindset.index.chroma import ChromaIndex
+from mindset.knowledge_base import KnowledgeBase, load_knowledge_base, load_knowledge_bases
+from mindset.retrieval.search import Searcher
+from mindset.settings import Settings
+
+
+class Installation:
+    """What flows, API and command line work with; thread-safe. Made by `open_installation`."""
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self._generators: dict[str, Generator] = {}
+        self._definitions: dict[str, tuple[int, KnowledgeBase]] = {}
+        self._opening = threading.Lock()
+
+    @cached_property
+    def vectors(self) -> ChromaIndex:
+        """The vector index; connects at its first use."""
+        return ChromaIndex(address(self.settings.chroma_url, "chroma_url"))
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """Search over all knowledge bases."""
+        return Searcher(self.catalog, self.vectors, self.settings)
+
+    def knowledge_base(self, name: str) -> KnowledgeBase:
+        """A definition, read again when its file changed. Raises UnknownKnowledgeBase, ConfigurationError."""
+        known = self._definitions.get(name)
+        try:
+            changed = (self.settings.knowledge_bases / f"{name}.yaml").stat().st_mtime_ns
+        except (OSError, ValueError):
+            changed = 0
+        if known and known[0] == changed:
+            return known[1]
+        found = load_knowledge_base(name, self.settings.knowledge_bases)
+        self._definitions[name] = (changed, found)
+        return found
+
+    def knowledge_bases(self) -> list[KnowledgeBase]:
+        """All definitions, read anew. Raises ConfigurationError."""
+        return list(load_knowledge_bases(self.settings.knowledge_bases))
+
+    def generator(self, kb: KnowledgeBase) -> Generator:
+        """Who writes the knowledge base's answers, opened at its first use."""
+        key = kb.generation.model_dump_json()
+        with self._opening:
+            if key not in self._generators:
+                self._generators[key] = open_generator(kb.generation, self.settings)
+            return self._generators[key]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "searcher" in self.__dict__:
+            self.searcher.close()
+        for generator in self._generators.values():
+            generator.close()
+        if "vectors" in self.__dict__:
+            self.vectors.close()
+
+
+@contextmanager
+def open_installation(settings: Settings) -> Iterator[Installation]:
+    """An installation at the addresses of the settings, closed at the end of the block.
+
+    Raises ConfigurationError where Postgres has no address; nothing else is reached before it is used."""
+    url = address(settings.postgres_url, "postgres_url")
+    with Catalog(url, settings.postgres_pool_size) as catalog:
+        installation = Installation(settings, catalog)
+        try:
+            yield installation
+        finally:
+            installation.close()
+
+
+def address(value: str | SecretStr | None, setting: str) -> str:
+    """A setting that must be there. Raises ConfigurationError naming it."""
+    if value is None:
+        raise ConfigurationError(
+            f"No address: MINDSET_{setting.upper()} is not set and no local stack runs. Run `mindset up`, or set it."
+        )
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,105 @@
+"""Nights as Prefect knows them, over its REST API: whoever only starts and watches them needs no Prefect installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from mindset.errors import ConfigurationError, ServiceUnavailable
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A run of a deployment; `state` is Prefect's type of state in capitals, `message` what it says of itself."""
+
+    id: str
+    name: str
+    state: str
+    message: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "COMPLETED"
+
+
+class Nights:
+    """Starts and watches runs of the deployments. Every method raises ServiceUnavailable while Prefect does not answer."""
+
+    def __init__(self, api_url: str) -> None:
+        self._client = httpx.Client(base_url=api_url.rstrip("/") + "/", timeout=15)
+        self._url = api_url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> FlowRun:
+        """Start a run of `flow/deployment`. Raises ConfigurationError where Prefect has no such deployment."""
+        with self._reachable():
+            found = self._client.get(f"deployments/name/{deployment}")
+            if found.status_code == httpx.codes.NOT_FOUND:
+                raise ConfigurationError(
+                    f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
+                )
+            answer = self._client.post(
+                f"deployments/{found.raise_for_status().json()['id']}/create_flow_run",
+                json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+            )
+            return _flow_run(answer.raise_for_status().json())
+
+    def get(self, run: str) -> FlowRun:
+        """A run as it is now."""
+        with self._reachable():
+            return _flow_run(self._client.get(f"flow_runs/{run}").raise_for_status().json())
+
+    def stages(self, run: str) -> list[FlowRun]:
+        """The subflow runs of a run, in the order they started."""
+        with self._reachable():
+            query = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
+            return [
+                _flow_run(each) for each in self._client.post("flow_runs/filter", json=query).raise_for_status().json()
+            ]
+
+    def progress(self, runs: list[str]) -> dict[str, float]:
+        """{run: percent} of those runs that report progress."""
+        return {each["flow_run_id"]: float(each["data"]) for each in self._artifacts(runs, "progress")}
+
+    def report(self, run: str) -> str | None:
+        """The markdown report that a night leaves."""
+        return next((str(each["data"]) for each in self._artifacts([run], "markdown")), None)
+
+    def _artifacts(self, runs: list[str], kind: str) -> list[Any]:
+        query = {"artifacts": {"flow_run_id": {"any_": runs}, "type": {"any_": [kind]}}, "sort": "CREATED_DESC"}
+        with self._reachable():
+            found: list[Any] = self._client.post("artifacts/filter", json=query).raise_for_status().json()
+            return found
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPStatusError as refused:
+            raise ServiceUnavailable(
+                f"Prefect at {self._url} answered {refused.response.status_code}: {refused.response.text[:200]}. See its log."
+            ) from refused
+        except httpx.TransportError as lost:
+            raise ServiceUnavailable(
+                f"Prefect does not answer at {self._url}: {lost}. Start it with `mindset up`, or correct MINDSET_PREFECT_API_URL."
+            ) from lost
+
+
+def _flow_run(raw: dict[str, Any]) -> FlowRun:
+    state = raw.get("state") or {}
+    return FlowRun(raw["id"], raw["name"], raw.get("state_type") or "PENDING", state.get("message") or "")

@@ -1,0 +1,119 @@
+"""The supervisor as a process: however it ends, nothing is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mindset.errors import StackError
+from mindset.local.state import running
+from mindset.local.supervision import detach, down, local_stack
+from tests.integration.local.waiting import eventually, processes_of
+
+STORES = ("postgres", "valkey", "chroma")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+def command(directory: Path, *services: str) -> list[str]:
+    return [sys.executable, str(SUPERVISOR), str(directory), *services]
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command(tmp_path, *STORES))
+    try:
+        eventually(lambda: running(tmp_path))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        eventually(lambda: not processes_of(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything_in_order(
+    tmp_path: Path, supervisor: subprocess.Popen[bytes], number: signal.Signals
+) -> None:
+    supervisor.send_signal(number)
+    assert supervisor.wait(timeout=20) == 0
+    assert processes_of(tmp_path) == []
+    assert "database system is shut down" in (tmp_path / "logs" / "postgres.log").read_text()
+
+
+def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path, supervisor: subprocess.Popen[bytes]) -> None:
+    assert len(processes_of(tmp_path)) > len(STORES)
+    supervisor.kill()
+    supervisor.wait()
+    eventually(lambda: not processes_of(tmp_path))
+    assert running(tmp_path) is None
+
+
+def test_a_stack_starts_at_once_after_its_supervisor_was_killed(
+    tmp_path: Path, supervisor: subprocess.Popen[bytes]
+) -> None:
+    before = running(tmp_path)
+    supervisor.kill()
+    supervisor.wait()
+    with local_stack(tmp_path, services=STORES) as addresses:
+        assert before is not None
+        assert addresses == before.addresses
+
+
+def test_a_stack_whose_watchdog_died_too_is_cleaned_up_by_the_next(
+    tmp_path: Path, supervisor: subprocess.Popen[bytes]
+) -> None:
+    def watchdogs() -> list[psutil.Process]:
+        children = psutil.Process(supervisor.pid).children()
+        return [child for child in children if "mindset.local.watchdog" in child.cmdline()]
+
+    # Stopped first, or it would replace its watchdog.
+    supervisor.send_signal(signal.SIGSTOP)
+    for watchdog in watchdogs():
+        watchdog.kill()
+    supervisor.kill()
+    supervisor.wait()
+    assert processes_of(tmp_path)
+    with local_stack(tmp_path, services=["valkey"]):
+        assert not [line for line in processes_of(tmp_path) if "postgres" in line or "chroma" in line]
+
+
+def test_a_watchdog_that_dies_is_replaced(tmp_path: Path, supervisor: subprocess.Popen[bytes]) -> None:
+    def watchdogs() -> set[int]:
+        children = psutil.Process(supervisor.pid).children()
+        return {child.pid for child in children if "mindset.local.watchdog" in child.cmdline()}
+
+    (first,) = watchdogs()
+    psutil.Process(first).kill()
+    eventually(lambda: watchdogs() - {first})
+
+
+def test_a_detached_stack_is_ready_on_return_and_goes_down_when_told(tmp_path: Path) -> None:
+    state = detach(tmp_path, command(tmp_path, "valkey"))
+    try:
+        assert state.addresses.redis_url
+        with pytest.raises(StackError, match=rf"already running in {tmp_path} \(supervisor pid {state.supervisor}\)"):
+            detach(tmp_path, command(tmp_path, "valkey"))
+    finally:
+        assert down(tmp_path)
+    assert processes_of(tmp_path) == []
+    assert not down(tmp_path)
+
+
+def test_a_detached_stack_that_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "postgres").write_text("a file in its place")
+    with pytest.raises(StackError, match=r"did not start \(exit status 1\)[\s\S]*postgres died while it started"):
+        detach(tmp_path, command(tmp_path, "postgres"))
+
+
+def test_down_stops_by_force_a_supervisor_that_does_not_listen(
+    tmp_path: Path, supervisor: subprocess.Popen[bytes]
+) -> None:
+    supervisor.send_signal(signal.SIGSTOP)
+    assert down(tmp_path, deadline_s=0.5)
+    assert processes_of(tmp_path) == []

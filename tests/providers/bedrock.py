@@ -1,0 +1,101 @@
+"""Bedrock's wire format: Converse, its event stream, and the embedding models."""
+
+from __future__ import annotations
+
+import json
+import re
+from binascii import crc32
+from struct import pack
+from typing import Any
+from urllib.parse import unquote
+
+from tests.providers.reply import Reply, chat_deltas, tokens, vector
+
+_ROUTE = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke)")
+_COHERE_DIMENSION = 1024
+_CODES = {
+    400: "ValidationException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+}
+
+Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends it
+
+
+def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str = "") -> Reply:
+    """The answer to a POST below /model; the model's id is URL-encoded in the path."""
+    route = _ROUTE.fullmatch(path)
+    if route is None:
+        return error(404, f"no route {path}")
+    model, action = unquote(route[1]), route[2]
+    if action == "invoke":
+        return _embed(model, body)
+    if "embed" in model or "retired" in model:
+        return error(404, "This model version has reached the end of its life.")
+    system = "".join(block["text"] for block in body.get("system", []))
+    user = "".join(block["text"] for block in body["messages"][-1]["content"])
+    deltas = chat_deltas(user)
+    usage = {"inputTokens": tokens(system + user), "outputTokens": len(deltas)}
+    usage["totalTokens"] = sum(usage.values())
+    if action == "converse":
+        message = {"role": "assistant", "content": [{"text": "".join(deltas)}]}
+        return _json(
+            {"output": {"message": message}, "stopReason": stop_reason, "usage": usage, "metrics": {"latencyMs": 1}}
+        )
+    frames = [
+        _event("messageStart", {"role": "assistant"}),
+        *(_event("contentBlockDelta", {"delta": {"text": delta}, "contentBlockIndex": 0}) for delta in deltas),
+        _event("contentBlockStop", {"contentBlockIndex": 0}),
+        _event("messageStop", {"stopReason": stop_reason}),
+        _event("metadata", {"usage": usage, "metrics": {"latencyMs": 1}}),
+    ]
+    name = error_name or "modelStreamErrorException"
+    return Reply(
+        tuple(frames),
+        content_type="application/vnd.amazon.eventstream",
+        streamed=True,
+        error_piece=_frame({":message-type": "exception", ":exception-type": name}, {"message": "the model broke"}),
+    )
+
+
+def error(status: int, message: str) -> Reply:
+    """An error before anything else; its name stands in a header."""
+    failed = _json({"message": message}, status)
+    failed.headers["x-amzn-errortype"] = _CODES.get(status, "UnknownException")
+    return failed
+
+
+def _embed(model: str, body: Body) -> Reply:
+    if "titan-embed" in model:
+        text = body["inputText"]
+        return _json({"embedding": vector(text, body.get("dimensions", 1024)), "inputTextTokenCount": tokens(text)})
+    if "cohere.embed" not in model:
+        return error(404, "no such embedding model")
+    texts = body["texts"]
+    if not 1 <= len(texts) <= 96 or body.get("input_type") not in {"search_document", "search_query"}:
+        return error(400, "texts: 1 to 96; input_type: search_document or search_query")
+    return _json({"embeddings": [vector(text, _COHERE_DIMENSION) for text in texts], "texts": texts, "id": "1"})
+
+
+def _event(name: str, payload: Body) -> bytes:
+    return _frame({":event-type": name, ":message-type": "event"}, payload)
+
+
+def _frame(headers: dict[str, str], payload: Body) -> bytes:
+    """One message of `application/vnd.amazon.eventstream`."""
+    body = json.dumps(payload).encode()
+    head = b""
+    for name, value in {**headers, ":content-type": "application/json"}.items():
+        head += pack(">B", len(name)) + name.encode() + b"\x07" + pack(">H", len(value)) + value.encode()
+    prelude = pack(">II", 16 + len(head) + len(body), len(head))
+    message = prelude + pack(">I", crc32(prelude)) + head + body
+    return message + pack(">I", crc32(message))
+
+
+def _json(body: Body, status: int = 200) -> Reply:
+    return Reply((json.dumps(body).encode(),), status=status)

@@ -1,0 +1,95 @@
+"""The server: one port for all providers, a thread for each request, faults in the order they were asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from http.server import ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+from tests.providers import bedrock, nim
+from tests.providers.faults import Fault
+from tests.providers.handler import ProviderHandler, Request
+from tests.providers.reply import Reply
+
+
+class ProviderServer:
+    """Use it in a `with`. `fail` scripts what the next requests of a path get instead of an answer."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[Request] = []
+        self.stop_reason = "end_turn"
+        self.left_early = threading.Event()
+        """Set once a client has gone before its answer was whole."""
+        self.stopping = threading.Event()
+        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._always: dict[str, Fault] = {}
+        self._queued: dict[str, tuple[int, Reply]] = {}
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (ProviderHandler,), {"provider": self}))
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Bedrock's `endpoint_url`."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    @property
+    def nim_url(self) -> str:
+        return f"{self.url}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopping.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def fail(self, path: str, *faults: Fault, always: Fault | None = None) -> None:
+        """Requests whose path ends in `path` get these faults, one each, and then `always`."""
+        with self._lock:
+            self._faults[path].extend(faults)
+            if always:
+                self._always[path] = always
+
+    def answer(self, request: Request) -> tuple[Reply, Fault | None]:
+        """What to send, and how it goes wrong."""
+        with self._lock:
+            self.requests.append(request)
+            if request.path.startswith("/v1/status/"):
+                return self._poll(request.path.rpartition("/")[2]), None
+            fault = self._next_fault(request.path)
+            speaks_nim = request.path.startswith("/v1/")
+            if fault and fault.kind == "status":
+                reply = (nim if speaks_nim else bedrock).error(fault.code, "told to fail")
+                if fault.retry_after is not None:
+                    reply.headers["Retry-After"] = f"{fault.retry_after:g}"
+                return reply, None
+            if speaks_nim:
+                reply = nim.reply(request.method, request.path, request.body)
+            else:
+                reply = bedrock.reply(request.path, request.body, self.stop_reason, fault.error if fault else "")
+            if fault and fault.kind == "queued":
+                name = f"request-{len(self._queued)}"
+                self._queued[name] = (fault.after, reply)
+                return Reply((b"",), status=202, headers={"NVCF-REQID": name, "NVCF-STATUS": "pending"}), None
+            return reply, fault
+
+    def _next_fault(self, path: str) -> Fault | None:
+        for end, faults in self._faults.items():
+            if unquote(path).endswith(end):
+                return faults.popleft() if faults else self._always.get(end)
+        return None
+
+    def _poll(self, name: str) -> Reply:
+        left, reply = self._queued[name]
+        self._queued[name] = (left - 1, reply)
+        return reply if left <= 0 else Reply((b"",), status=202, headers={"NVCF-REQID": name})
