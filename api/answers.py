@@ -26,7 +26,7 @@ from api.models import (
 from api.problems import of_error
 from mindset.catalog.answers import LoggedAnswer, log_answer
 from mindset.errors import MindsetError, ServiceUnavailable
-from mindset.generation.answers import Answer, Delta, stream_answer
+from mindset.generation.answers import Answer, Delta, last_of, stream_answer
 from mindset.generation.citations import Citation
 from mindset.guardrails.questions import checked_question
 from mindset.installation import Installation
@@ -72,12 +72,8 @@ def answer(body: AnswerRequest, request: Request) -> Response | AnswerResponse:
     if streams:
         events = _events(request, found, pieces, started)
         return EventSourceResponse(events, ping=15)
-    last = None
-    for last in pieces:
-        pass
-    assert isinstance(last, Answer)
-    number = _finish(request, found, last, started)
-    return answer_out(number, found, last)
+    done = last_of(pieces)
+    return answer_out(_finish(request, found, done, started), found, done)
 
 
 def _search(request: Request, body: SearchRequest) -> Found:

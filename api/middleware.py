@@ -60,7 +60,7 @@ class Requests:
                 )
 
 
-class _TooLarge(Exception):  # noqa: N818  # never leaves this module
+class _TooLarge(Exception):  # never leaves this module
     pass
 
 

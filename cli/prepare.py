@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 
-from mindset.catalog.migrations import migrate
 from mindset.errors import StackError
 from mindset.local.addresses import Addresses, environment
 
 
 def prepare(addresses: Addresses) -> None:
     """Migrate the catalog and register the deployments. Raises StackError, ServiceUnavailable."""
+    from mindset.catalog.migrations import migrate  # SQLAlchemy and Alembic: half a second that no other command needs
+
     with ThreadPoolExecutor(2) as threads:
         steps = []
         if addresses.postgres_url:

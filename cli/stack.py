@@ -15,7 +15,8 @@ from mindset.local.addresses import Addresses, given
 from mindset.local.stack import OnEvent, Stack, State
 from mindset.local.state import running
 from mindset.local.status import status as look
-from mindset.local.supervision import detach, down as stop_stack, supervise
+from mindset.local.supervision import detach, supervise
+from mindset.local.supervision import down as stop_stack
 from mindset.settings import Settings, load_settings
 
 

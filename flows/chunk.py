@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.runtime import flow_run
 
 from flows.parameters import Stage, stage_name
-from flows.stage import RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import chunk as stage
 from mindset.builds.plan import plan_build
 from mindset.installation import Installation
@@ -22,7 +22,13 @@ def chunk(parameters: Stage) -> dict[str, Any] | None:
         return cut_documents(installation, parameters)
 
 
-@task(name="cut documents", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="cut documents",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def cut_documents(installation: Installation, parameters: Stage) -> dict[str, Any] | None:
     kb = installation.knowledge_base(parameters.kb)
     plan = plan_build(installation.catalog, kb)

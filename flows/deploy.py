@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.runtime import flow_run
 
 from flows.parameters import Deploy, stage_name
-from flows.stage import RETRIES, building, can_help
+from flows.stage import DELAYS_S, RETRIES, building, can_help
 from mindset import releases
 from mindset.builds.plan import evaluation_to_deploy
 from mindset.installation import Installation
@@ -22,7 +22,13 @@ def deploy(parameters: Deploy) -> dict[str, Any]:
         return release_version(installation, parameters)
 
 
-@task(name="release version", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="release version",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def release_version(installation: Installation, parameters: Deploy) -> dict[str, Any]:
     evaluation = parameters.evaluation or evaluation_to_deploy(installation.catalog, parameters.kb)
     by = f"flow run {parameters.night or flow_run.id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, task
 
 from flows.parameters import Embed, stage_name
-from flows.stage import RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import embed as stage
 from mindset.builds.plan import version_being_built
 from mindset.embedding.registry import open_embedder
@@ -19,7 +19,9 @@ def embed(parameters: Embed) -> int:
         return embed_texts(installation, parameters)
 
 
-@task(name="embed texts", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="embed texts", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help
+)
 def embed_texts(installation: Installation, parameters: Embed) -> int:
     kb = installation.knowledge_base(parameters.kb)
     version = version_being_built(installation.catalog, kb.name)

@@ -9,7 +9,7 @@ from prefect import flow, task
 
 from flows.parameters import Evaluate, stage_name
 from flows.report import publish_evaluation
-from flows.stage import RETRIES, building, can_help
+from flows.stage import DELAYS_S, RETRIES, building, can_help
 from mindset.builds.plan import version_to_evaluate
 from mindset.evaluation import evaluate as stage
 from mindset.installation import Installation
@@ -22,7 +22,13 @@ def evaluate(parameters: Evaluate) -> dict[str, Any]:
         return judge_version(installation, parameters)
 
 
-@task(name="judge version", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="judge version",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def judge_version(installation: Installation, parameters: Evaluate) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     version = parameters.version or version_to_evaluate(installation.catalog, kb.name)

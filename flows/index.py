@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, task
 
 from flows.parameters import Stage, stage_name
-from flows.stage import RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import index as stage
 from mindset.builds.plan import version_being_built
 from mindset.installation import Installation
@@ -21,7 +21,13 @@ def index(parameters: Stage) -> dict[str, Any]:
         return write_segment(installation, parameters)
 
 
-@task(name="write segment", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="write segment",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def write_segment(installation: Installation, parameters: Stage) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     version = version_being_built(installation.catalog, kb.name)

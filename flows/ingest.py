@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, task
 
 from flows.parameters import Ingest, stage_name
-from flows.stage import RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import ingest as stage
 from mindset.installation import Installation
 
@@ -20,7 +20,13 @@ def ingest(parameters: Ingest) -> dict[str, Any]:
         return read_sources(installation, parameters)
 
 
-@task(name="read sources", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(
+    name="read sources",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def read_sources(installation: Installation, parameters: Ingest) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     progress = shown_progress(f"ingest-{kb.name}", "Documents read")

@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows.parameters import Stage, stage_name
-from flows.stage import RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset import maintenance
 from mindset.installation import Installation
 
@@ -30,7 +30,7 @@ def maintain(parameters: Stage) -> dict[str, Any]:
     return done
 
 
-@task(name="tidy", persist_result=False, **RETRIES, retry_condition_fn=can_help)
+@task(name="tidy", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help)
 def tidy(installation: Installation, parameters: Stage) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     progress = shown_progress(f"maintain-{kb.name}", "Segments checked")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -88,4 +88,4 @@ def _name(what: str) -> str:
     stage = next(iter(parameters.values()))
     kb = stage["kb"] if isinstance(stage, dict) else stage.kb
     started = flow_run.scheduled_start_time
-    return f"{kb}-{what}-{started.date() if started else date.today()}"
+    return f"{kb}-{what}-{started.date() if started else datetime.now(UTC).date()}"

@@ -5,27 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from blocks import BedrockService, ChromaStore, NimService, PostgresCatalog
 from flows.parameters import Connections, Stage
 from mindset.builds.progress import Progress
-from mindset.errors import IndexDamaged, LiveMoved, ProviderUnavailable, ServiceUnavailable
+from mindset.errors import ConfigurationError, IndexDamaged, LiveMoved, ProviderUnavailable, ServiceUnavailable
 from mindset.installation import Installation, open_installation
 from mindset.local.state import connect
 from mindset.settings import load_settings
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Block)
 
 # What another attempt can mend: a server on its way back, a throttled provider, a half-written segment.
 TRANSIENT = (ServiceUnavailable, ProviderUnavailable, IndexDamaged, LiveMoved)
-RETRIES = {"retries": 4, "retry_delay_seconds": [2, 5, 15, 60]}
+RETRIES = 4
+DELAYS_S: list[float] = [2, 5, 15, 60]
 
 
 def can_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -37,18 +39,39 @@ def can_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def installation(connections: Connections) -> Iterator[Installation]:
     """The installation that the settings name, with what the blocks replace."""
     settings = connect(load_settings())
-    chosen = [
-        (PostgresCatalog, connections.postgres),
-        (ChromaStore, connections.chroma),
-        (NimService, connections.nim),
-        (BedrockService, connections.bedrock),
-    ]
-    replaced: dict[str, Any] = {}
-    for block, name in chosen:
-        if name:
-            replaced |= block.load(name).settings()  # type: ignore[union-attr]  # sync in a sync flow
-    with open_installation(settings.model_copy(update=replaced)) as opened:
+    settings = settings.model_copy(update=_replaced(connections))
+    with open_installation(settings) as opened:
         yield opened
+
+
+def _replaced(connections: Connections) -> dict[str, Any]:
+    """The settings that the named blocks replace; vendors' SDKs are imported only for blocks that are named."""
+    found: dict[str, Any] = {}
+    if connections.postgres:
+        from blocks.postgres import PostgresCatalog
+
+        found |= _loaded(PostgresCatalog, connections.postgres).settings()
+    if connections.chroma:
+        from blocks.chroma import ChromaStore
+
+        found |= _loaded(ChromaStore, connections.chroma).settings()
+    if connections.nim:
+        from blocks.nim import NimService
+
+        found |= _loaded(NimService, connections.nim).settings()
+    if connections.bedrock:
+        from blocks.bedrock import BedrockService
+
+        found |= _loaded(BedrockService, connections.bedrock).settings()
+    return found
+
+
+def _loaded(kind: type[B], name: str) -> B:
+    """A saved block. Raises ConfigurationError where there is none of that name."""
+    try:
+        return cast("B", kind.load(name))  # in a sync flow the call is sync
+    except ValueError as missing:
+        raise ConfigurationError(f"{missing} Save it in the Prefect UI, or leave the field empty.") from None
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def _attempts(deadline: Deadline) -> Iterator[stamina.Attempt]:
         # Without time for the wait and one more attempt, the caller gets this error now and not a time-out later.
         if error.retry_after_s is None:
             return deadline.left() > longest_wait
-        wait = max(error.retry_after_s, longest_wait / 20)
+        wait = max(error.retry_after_s, longest_wait / 10)  # `at once` is no licence to hammer
         return wait if deadline.left() > wait else False
 
     return iter(

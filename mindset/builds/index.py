@@ -13,6 +13,7 @@ from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.embeddings import read_embeddings
 from mindset.catalog.placements import chunks_without_vector
+from mindset.catalog.releases import served
 from mindset.catalog.segments import (
     Segment,
     attach_segments,
@@ -25,7 +26,6 @@ from mindset.catalog.segments import (
     unindexed_chunks,
     version_segments,
 )
-from mindset.catalog.releases import served
 from mindset.catalog.versions import finish_version, newest_version
 from mindset.embedding.registry import model_id
 from mindset.errors import IndexDamaged

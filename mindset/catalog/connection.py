@@ -142,7 +142,7 @@ def scalar(connection: Connection, statement: LiteralString, *parameters: Any) -
 def copy_rows(connection: Writing, target: LiteralString, types: list[str], records: Iterator[tuple[Any, ...]]) -> int:
     """COPY records into `target` (`table (columns)`) in binary; returns their number."""
     count = 0
-    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:  # noqa: S608
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(types)
         for record in records:
             copy.write_row(record)

@@ -81,5 +81,5 @@ def _one(connection: Connection, kb: str, number: int | None, version: int | Non
     )
     if not found:
         return None
-    *head, reasons, created_at = found[0]
-    return EvaluationRecord(*head, tuple(reasons), created_at)
+    (row,) = found
+    return EvaluationRecord(*row[:8], reasons=tuple(row[8]), created_at=row[9])

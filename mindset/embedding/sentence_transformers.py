@@ -21,8 +21,8 @@ class SentenceTransformerEmbedder:
 
     def __init__(self, model: str, *, device: str | None = None, token_budget: int = 65_536) -> None:
         try:
-            import torch  # noqa: PLC0415 -- an extra
-            from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+            import torch
+            from sentence_transformers import SentenceTransformer
         except ImportError:
             raise ConfigurationError(
                 "embedding.provider sentence-transformers needs an extra: pip install product-mindset[gpu]"

@@ -18,7 +18,7 @@ class WordLlamaEmbedder:
     dimension = 256
 
     def __init__(self) -> None:
-        import wordllama  # noqa: PLC0415 -- loads slowly, and only where it is used
+        import wordllama
 
         # The wheel ships its tokenizer beside the package, not where the loader looks first; nothing is downloaded.
         self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

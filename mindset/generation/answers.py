@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -65,10 +66,8 @@ def _told(reader: CitationReader, piece: str, text: list[str]) -> Iterator[Delta
     yield from reader.new_citations()
 
 
-def whole_answer(generator: Generator, question: str, passages: Sequence[Passage]) -> Answer:
+def last_of(pieces: Iterator[Delta | Citation | Answer]) -> Answer:
     """The answer, once it is whole. Raises as `stream_answer` does."""
-    last = None
-    for last in stream_answer(generator, question, passages):
-        pass
-    assert isinstance(last, Answer)
-    return last
+    (whole,) = deque(pieces, maxlen=1)
+    assert isinstance(whole, Answer)
+    return whole

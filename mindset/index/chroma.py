@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 
 # Measured by benchmarks/index_recall.py; docs/decisions/0007-hnsw-settings.md has the figures and their cost.
-HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
+HNSW: dict[str, Any] = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
 
 # Chroma's own limit is 5,461 records a call.
 BATCH = 5_000
@@ -62,7 +62,8 @@ class ChromaIndex:
     def write(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> Iterator[int]:
         """Make a collection of these vectors; yields how many were written so far, after each batch."""
         with self._reachable(collection):
-            handle = self._client.create_collection(collection, configuration={"hnsw": HNSW}, embedding_function=None)  # type: ignore[typeddict-item]
+            settings: Any = {"hnsw": HNSW}
+            handle = self._client.create_collection(collection, configuration=settings, embedding_function=None)
         written = 0
         for chunks, vectors in batches:
             for start in range(0, len(chunks), BATCH):
@@ -103,7 +104,7 @@ class ChromaIndex:
         """The nearest chunks of a collection, nearest first."""
         with self._reachable(collection):
             found: Any = self._handle(collection).query(
-                query_embeddings=[vector],
+                query_embeddings=np.asarray([vector]),
                 n_results=limit,
                 include=["distances"],
             )
@@ -132,14 +133,14 @@ class ChromaIndex:
     def _client(self) -> ClientAPI:
         with self._connecting:
             if self._connected is None:
-                import chromadb  # 1.6 s: only where vectors are written or searched
+                import chromadb.config  # 1.6 s: only where vectors are written or searched
 
                 parts = urlsplit(self._url)
                 self._connected = chromadb.HttpClient(
                     host=parts.hostname or "localhost",
                     port=parts.port or (443 if parts.scheme == "https" else 8000),
                     ssl=parts.scheme == "https",
-                    settings=chromadb.Settings(anonymized_telemetry=False),
+                    settings=chromadb.config.Settings(anonymized_telemetry=False),
                 )
             return self._connected
 

@@ -56,6 +56,7 @@ def become(data: Path, port: int) -> None:
 
 def _make(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None:
     # Beside its place and then renamed: a start that is killed here leaves nothing that looks like a cluster.
+    data.mkdir(mode=0o700, exist_ok=True)
     fresh = data.with_name(f"{data.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
@@ -75,13 +76,13 @@ def _make(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None
             "--no-instructions",
         ],
         check=True,
+        stdout=subprocess.DEVNULL,  # its progress would push the reason of a failure out of the log's tail
         cwd=fresh,
         user=account.pw_uid if account else None,
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
     )
-    if data.is_dir():
-        data.rmdir()  # an empty one; anything else is not ours to replace
+    data.rmdir()  # an empty one; anything else is not ours to replace
     fresh.rename(data)
 
 

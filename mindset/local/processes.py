@@ -15,6 +15,8 @@ from typing import Final
 import psutil
 
 _MARK: Final = "MINDSET_STACK"
+# Programs that write their title over their environment, and the folder of the stack in which they then stand.
+_TITLED: Final = {"postgres": "postgres", "valkey-server": "valkey"}
 _PAUSE_S: Final = 0.05
 
 
@@ -35,9 +37,7 @@ def belonging(directory: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in above and (
-                process.environ().get(_MARK) == marked or _is_backend(process, directory / "postgres")
-            ):
+            if process.pid not in above and (process.environ().get(_MARK) == marked or _stands_in(directory, process)):
                 found.append(process)
         except (psutil.Error, OSError):
             continue  # gone, a zombie, or somebody else's
@@ -45,11 +45,11 @@ def belonging(directory: Path) -> list[psutil.Process]:
 
 
 def backends(data: Path) -> list[psutil.Process]:
-    """Postgres' processes on a data directory: their title overwrites their environment, but they stand in it."""
+    """Postgres' processes on the data directory of a stack."""
     found = []
     for process in psutil.process_iter():
         try:
-            if _is_backend(process, data):
+            if process.name() == "postgres" and _stands_in(data.parent, process):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -85,8 +85,9 @@ def _farewell(process: psutil.Process) -> signal.Signals:
     return signal.SIGINT if _name(process) == "postgres" else signal.SIGTERM
 
 
-def _is_backend(process: psutil.Process, data: Path) -> bool:
-    return process.name() == "postgres" and process.cwd() == str(data.resolve())
+def _stands_in(directory: Path, process: psutil.Process) -> bool:
+    folder = _TITLED.get(process.name())
+    return folder is not None and process.cwd() == str(directory.resolve() / folder)
 
 
 def _name(process: psutil.Process) -> str:

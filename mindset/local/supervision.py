@@ -112,7 +112,9 @@ def detach(directory: Path, command: Sequence[str], *, deadline_s: float = 180) 
                 f"See {log}:\n{tail(log)}"
             )
         time.sleep(_LOOK_S)
-    raise StackError(f"The stack in {directory} did not start (exit status {process.returncode}). {log}:\n{tail(log)}")
+    raise StackError(
+        f"The stack in {directory} did not start (exit status {process.returncode}). {log}:\n{tail(log, 40)}"
+    )
 
 
 def down(directory: Path, *, deadline_s: float = 40) -> bool:

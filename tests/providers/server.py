@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
+from contextlib import ExitStack
 from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,8 @@ class ProviderServer:
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
+        self.clients = ExitStack()
+        """What a test opened to talk to this server; closed with it."""
         self.stop_reason = "end_turn"
         self.left_early = threading.Event()
         """Set once a client has gone before its answer was whole."""
@@ -48,6 +51,7 @@ class ProviderServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.clients.close()
         self.stopping.set()
         self._http.shutdown()
         self._http.server_close()

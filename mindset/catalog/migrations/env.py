@@ -9,7 +9,7 @@ from alembic import context
 from mindset.catalog.schema import metadata
 
 
-def ours(obj: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
+def ours(_obj: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
     """Partitions are made by the program as models and days come; they are no part of the design."""
     return not (kind == "table" and reflected and compared is None and "_p_" in (name or ""))
 

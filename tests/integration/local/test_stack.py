@@ -179,9 +179,9 @@ def test_preparations_find_the_stores_and_their_failure_stops_everything(tmp_pat
         assert answers("valkey", addresses)
         raise StackError("The catalog cannot be migrated.")
 
-    with pytest.raises(StackError, match="cannot be migrated"):
-        with local_stack(tmp_path, services=["valkey"], prepare=prepare):
-            pass
+    stack = local_stack(tmp_path, services=["valkey"], prepare=prepare)
+    with pytest.raises(StackError, match="cannot be migrated"), stack:
+        pass
     assert processes_of(tmp_path) == []
 
 

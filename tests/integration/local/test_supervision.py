@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,15 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 def command(directory: Path, *services: str) -> list[str]:
     return [sys.executable, str(SUPERVISOR), str(directory), *services]
+
+
+def watchdogs(supervisor: int) -> set[int]:
+    found = set()
+    for child in psutil.Process(supervisor).children():
+        with suppress(psutil.Error):
+            if "mindset.local.watchdog" in child.cmdline():
+                found.add(child.pid)
+    return found
 
 
 @pytest.fixture
@@ -68,14 +78,10 @@ def test_a_stack_starts_at_once_after_its_supervisor_was_killed(
 def test_a_stack_whose_watchdog_died_too_is_cleaned_up_by_the_next(
     tmp_path: Path, supervisor: subprocess.Popen[bytes]
 ) -> None:
-    def watchdogs() -> list[psutil.Process]:
-        children = psutil.Process(supervisor.pid).children()
-        return [child for child in children if "mindset.local.watchdog" in child.cmdline()]
-
     # Stopped first, or it would replace its watchdog.
     supervisor.send_signal(signal.SIGSTOP)
-    for watchdog in watchdogs():
-        watchdog.kill()
+    for watchdog in watchdogs(supervisor.pid):
+        psutil.Process(watchdog).kill()
     supervisor.kill()
     supervisor.wait()
     assert processes_of(tmp_path)
@@ -84,13 +90,9 @@ def test_a_stack_whose_watchdog_died_too_is_cleaned_up_by_the_next(
 
 
 def test_a_watchdog_that_dies_is_replaced(tmp_path: Path, supervisor: subprocess.Popen[bytes]) -> None:
-    def watchdogs() -> set[int]:
-        children = psutil.Process(supervisor.pid).children()
-        return {child.pid for child in children if "mindset.local.watchdog" in child.cmdline()}
-
-    (first,) = watchdogs()
+    (first,) = watchdogs(supervisor.pid)
     psutil.Process(first).kill()
-    eventually(lambda: watchdogs() - {first})
+    eventually(lambda: watchdogs(supervisor.pid) - {first})
 
 
 def test_a_detached_stack_is_ready_on_return_and_goes_down_when_told(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_a_detached_stack_is_ready_on_return_and_goes_down_when_told(tmp_path: P
             detach(tmp_path, command(tmp_path, "valkey"))
     finally:
         assert down(tmp_path)
-    assert processes_of(tmp_path) == []
+    eventually(lambda: not processes_of(tmp_path))
     assert not down(tmp_path)
 
 
@@ -116,4 +118,5 @@ def test_down_stops_by_force_a_supervisor_that_does_not_listen(
 ) -> None:
     supervisor.send_signal(signal.SIGSTOP)
     assert down(tmp_path, deadline_s=0.5)
-    assert processes_of(tmp_path) == []
+    supervisor.wait()
+    eventually(lambda: not processes_of(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
 
@@ -17,7 +18,8 @@ COHERE = "us.cohere.embed-english-v3"
 def _open(
     provider: ProviderServer, model: str = TITAN, dimension: int = 1024, deadline_s: float = 5.0
 ) -> BedrockEmbedder:
-    return BedrockEmbedder(model, dimension, url=provider.url, deadline_s=deadline_s)
+    embedder = BedrockEmbedder(model, dimension, url=provider.url, deadline_s=deadline_s)
+    return provider.clients.enter_context(closing(embedder))
 
 
 def test_titan_takes_one_text_a_call_and_cohere_96(provider: ProviderServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
@@ -15,7 +16,8 @@ MODEL = "nvidia/nv-embedqa-e5-v5"
 
 
 def _open(provider: ProviderServer, deadline_s: float = 5.0, model: str = MODEL, dimension: int = 1024) -> NimEmbedder:
-    return NimEmbedder(provider.nim_url, model, dimension, SecretStr("nvapi-secret"), deadline_s=deadline_s)
+    embedder = NimEmbedder(provider.nim_url, model, dimension, SecretStr("nvapi-secret"), deadline_s=deadline_s)
+    return provider.clients.enter_context(closing(embedder))
 
 
 def test_passages_and_questions_are_told_apart_and_nothing_is_truncated(provider: ProviderServer) -> None:
@@ -86,7 +88,7 @@ def test_a_refusal_is_not_retried_and_names_the_remedy(provider: ProviderServer,
 
 
 def test_a_text_over_the_models_limit_is_rejected(provider: ProviderServer) -> None:
-    with pytest.raises(ProviderRejected, match="8192.*chunks smaller"):
+    with pytest.raises(ProviderRejected, match=r"8192.*chunks smaller"):
         _open(provider).embed_passages(["word " * 10_000])
 
 
@@ -102,8 +104,11 @@ def test_one_failing_batch_fails_the_whole(provider: ProviderServer) -> None:
 
 
 def test_nobody_listening_is_unavailable() -> None:
-    with pytest.raises(ProviderUnavailable, match="MINDSET_NIM_URL"):
-        NimEmbedder("http://127.0.0.1:9/v1", MODEL, 1024, deadline_s=0.2).embed_query("a")
+    with (
+        closing(NimEmbedder("http://127.0.0.1:9/v1", MODEL, 1024, deadline_s=0.2)) as embedder,
+        pytest.raises(ProviderUnavailable, match="MINDSET_NIM_URL"),
+    ):
+        embedder.embed_query("a")
 
 
 @pytest.mark.parametrize("url", ["nim:8000/v1", "ftp://nim/v1", "", "http://"])

@@ -1,0 +1,64 @@
+# The README's commands. Everything is installed into this folder: .tools/ (uv) and .venv/ (the project).
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+RUN := .venv/bin
+STAMP := .venv/.synced
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): $(UV) pyproject.toml uv.lock
+	$(UV) sync --locked --quiet
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Install everything into .venv
+
+.PHONY: demo
+demo: setup ## From nothing to an answer with citations, then keep the stack running (KEEP=0: stop)
+	$(RUN)/mindset demo $(if $(filter 0,$(KEEP)),--no-keep)
+
+.PHONY: up down status
+up: setup ## Start the local stack and return
+	$(RUN)/mindset up --detach
+down: setup ## Stop the local stack
+	$(RUN)/mindset down
+status: setup ## Show the local stack's servers
+	$(RUN)/mindset status
+
+.PHONY: test
+test: setup ## Run all tests, against real servers
+	$(RUN)/pytest -n 2 --dist worksteal
+
+.PHONY: format lint types check
+format: setup ## Format the code
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix-only --quiet .
+lint: setup ## Check style, security and import rules
+	$(RUN)/ruff format --check --quiet .
+	$(RUN)/ruff check --quiet .
+	$(RUN)/bandit --quiet --recursive --configfile pyproject.toml mindset blocks flows api cli
+	$(RUN)/lint-imports
+types: setup ## Check types
+	$(RUN)/mypy mindset blocks flows api cli tests benchmarks
+check: lint types ## Check everything but behaviour
+	$(UV) lock --check --quiet
+	$(UV) build --quiet --out-dir .tools/dist
+
+.PHONY: bench-search bench-index bench-night
+bench-search: setup ## Measure /v1/search at 8 clients
+	$(RUN)/python -m benchmarks.search
+bench-index: setup ## Measure recall and cost of HNSW settings
+	$(RUN)/python -m benchmarks.index_recall
+bench-night: setup ## Measure nights over the guides
+	$(RUN)/python -m benchmarks.nights
