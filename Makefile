@@ -47,7 +47,7 @@ format: setup ## Format the code
 lint: setup ## Check style, security and import rules
 	$(RUN)/ruff format --check --quiet .
 	$(RUN)/ruff check --quiet .
-	$(RUN)/bandit --quiet --recursive --configfile pyproject.toml mindset blocks flows api cli
+	$(RUN)/bandit --quiet --severity-level medium --recursive --configfile pyproject.toml mindset blocks flows api cli
 	$(RUN)/lint-imports
 types: setup ## Check types
 	$(RUN)/mypy mindset blocks flows api cli tests benchmarks

@@ -81,5 +81,7 @@ def _one(connection: Connection, kb: str, number: int | None, version: int | Non
     )
     if not found:
         return None
-    (row,) = found
-    return EvaluationRecord(*row[:8], reasons=tuple(row[8]), created_at=row[9])
+    number, judged, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at = found[0]
+    return EvaluationRecord(
+        number, judged, baseline, golden_set, questions, metrics, baseline_metrics, passed, tuple(reasons), created_at
+    )

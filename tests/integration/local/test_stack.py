@@ -82,13 +82,14 @@ def test_a_killed_server_comes_back_at_the_same_address(tmp_path: Path, name: st
 
 def test_postgres_comes_back_though_a_busy_backend_outlives_the_postmaster(tmp_path: Path) -> None:
     with local_stack(tmp_path, services=["postgres"]) as addresses:
-        with psycopg.connect(str(addresses.postgres_url), autocommit=True) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-            # Busy without ever waiting, so that it does not notice: it keeps the shared memory from a new postmaster.
-            connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000)")
-            killed = pid_of(tmp_path, "postgres")
-            psutil.Process(killed).kill()
-            eventually(lambda: pid_of(tmp_path, "postgres") != killed and answers("postgres", addresses))
+        connection = psycopg.connect(str(addresses.postgres_url), autocommit=True)
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        # Busy without ever waiting, so that it does not notice: it keeps the shared memory from a new postmaster.
+        connection.pgconn.send_query(b"DO 'BEGIN LOOP END LOOP; END'")
+        killed = pid_of(tmp_path, "postgres")
+        psutil.Process(killed).kill()
+        eventually(lambda: pid_of(tmp_path, "postgres") != killed and answers("postgres", addresses))
+        connection.close()
         with psycopg.connect(str(addresses.postgres_url)) as connection:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
@@ -111,7 +112,7 @@ def test_a_server_that_dies_as_it_starts_is_named_with_the_end_of_its_log(tmp_pa
     damaged = tmp_path / "chroma"
     damaged.mkdir()
     (damaged / "chroma.sqlite3").mkdir()
-    named = rf"chroma died while it started[\s\S]*{tmp_path}/logs/chroma\.log:\n.*\S"
+    named = rf"chroma died while it started[\s\S]*{tmp_path}/logs/chroma\.log:[\s\S]*unable to open"
     with pytest.raises(StackError, match=named), local_stack(tmp_path, services=STORES):
         pass
     assert processes_of(tmp_path) == []

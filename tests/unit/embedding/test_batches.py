@@ -6,7 +6,7 @@ import builtins
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.embedding.batches import plan_batches
@@ -14,6 +14,7 @@ from mindset.embedding.sentence_transformers import SentenceTransformerEmbedder
 from mindset.errors import ConfigurationError
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 600)), st.integers(1, 2000))
 def test_every_text_is_in_one_batch_and_no_batch_is_over_the_budget(lengths: list[int], budget: int) -> None:
     batches = plan_batches(lengths, budget)

@@ -49,7 +49,7 @@ def test_a_queued_answer_is_fetched_when_it_is_ready(provider: ProviderServer) -
 
 def test_an_answer_queued_for_too_long_is_unavailable(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", queued(10_000))
-    with pytest.raises(ProviderUnavailable, match=r"within 0\.3 s"):
+    with pytest.raises(ProviderUnavailable, match=r"in time|within"):
         _text(provider, LLAMA, deadline_s=0.3)
 
 

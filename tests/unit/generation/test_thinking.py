@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.generation.thinking import ThinkingFilter
@@ -25,6 +25,7 @@ def _said(bits: list[str]) -> str:
         ("", ""),
     ],
 )
+@settings(deadline=None)
 @given(data=st.data())
 def test_reasoning_is_left_out_wherever_the_stream_is_split(data: st.DataObject, text: str, said: str) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))))

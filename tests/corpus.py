@@ -1,0 +1,111 @@
+"""A small knowledge base to change, and nights over it without Prefect."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mindset import releases
+from mindset.builds.chunk import chunk
+from mindset.builds.embed import embed
+from mindset.builds.index import IndexReport, index, restore_live
+from mindset.builds.ingest import IngestReport, ingest
+from mindset.builds.plan import plan_build
+from mindset.embedding.registry import open_embedder
+from mindset.evaluation.evaluate import Evaluation, evaluate
+from mindset.installation import Installation
+
+SUBJECTS = ("harbour", "glacier", "orchestra", "bakery", "telescope", "railway", "vineyard", "lighthouse", "library", "volcano")
+
+
+class Corpus:
+    """Documents in a folder; the knowledge base's name is unique, since tests share a Chroma server."""
+
+    def __init__(self, folder: Path, definitions: Path) -> None:
+        self.folder, self._definitions = folder, definitions
+        self.name = f"kb-{uuid.uuid4().hex[:12]}"
+        folder.mkdir()
+        self._definition: dict[str, Any] = {
+            "name": self.name,
+            "title": "Test",
+            "sources": [{"kind": "folder", "path": str(folder)}],
+        }
+        self.define()
+
+    def define(self, **changes: Any) -> None:
+        """Write the definition with these keys replaced."""
+        self._definition |= changes
+        (self._definitions / f"{self.name}.yaml").write_text(yaml.safe_dump(self._definition))
+
+    def write(self, uri: str, text: str | bytes) -> None:
+        """Write a document."""
+        file = self.folder / uri
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def fill(self, documents: int = 10) -> None:
+        """Write that many documents, each on a subject of its own and of several sections."""
+        for number in range(documents):
+            self.write(f"doc{number}.md", document(number))
+
+    def golden(self, *questions: dict[str, Any]) -> None:
+        """Write a golden set of these lines and use it."""
+        file = self._definitions / f"{self.name}.golden.jsonl"
+        file.write_text("\n".join(json.dumps(each) for each in questions))
+        self.define(evaluation={**self._definition.get("evaluation", {}), "golden_set": file.name})
+
+
+def document(number: int, sections: int = 3) -> str:
+    """A document whose every sentence names its subject and its own number."""
+    subject = f"{SUBJECTS[number % len(SUBJECTS)]} {number}"
+    parts = [f"# The {subject}\n\nThis page is about the {subject} and nothing else at all."]
+    for section in range(sections):
+        sentences = " ".join(
+            f"Sentence {sentence} of section {section} says that the {subject} has {number * 100 + section * 10 + sentence} rooms."
+            for sentence in range(4)
+        )
+        parts.append(f"## Part {section} of the {subject}\n\n{sentences}")
+    return "\n\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """What a night did."""
+
+    ingested: IngestReport
+    embedded: int | None
+    indexed: IndexReport | None
+    evaluation: Evaluation | None
+    decision: releases.Decision | None
+
+
+def run_night(installation: Installation, name: str, *, allow_loss: bool = False) -> NightResult:
+    """The stages of a night in order, under the build lock, as the nightly flow runs them."""
+    catalog, kb = installation.catalog, installation.knowledge_base(name)
+    embedded = indexed = evaluation = decision = None
+    with catalog.build_lock(name):
+        ingested = ingest(catalog, kb, allow_loss=allow_loss)
+        plan = plan_build(catalog, kb)
+        version = plan.pending
+        if plan.builds:
+            version = chunk(catalog, kb, plan).version
+            embedder = open_embedder(kb.embedding, installation.settings)
+            embedded = embed(catalog, kb, embedder, version)
+            indexed = index(catalog, kb, installation.vectors, version)
+        else:
+            restore_live(catalog, name, installation.vectors)
+        if version:
+            evaluation = evaluate(catalog, kb, installation.searcher, version)
+            decision = releases.deploy(catalog, name, evaluation.record.id, "test")
+    return NightResult(ingested, embedded, indexed, evaluation, decision)
+
+
+def ask(installation: Installation, name: str, question: str, *principals: str, limit: int = 5) -> list[str]:
+    """URIs of the passages that answer, the best first."""
+    found = installation.searcher.search(installation.knowledge_base(name), question, principals, limit)
+    return [passage.place.uri for passage in found.passages]
