@@ -50,7 +50,7 @@ def test_a_fault_that_stays_is_unavailable_at_the_deadline(provider: ProviderSer
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=TITAN):
         _open(provider, deadline_s=0.3).embed_query("a")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize(("code", "remedy"), [(403, "bedrock:InvokeModel"), (404, "region offers"), (400, "too long")])

@@ -61,7 +61,7 @@ def test_a_fault_that_stays_is_unavailable_at_the_deadline(provider: ProviderSer
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=MODEL):
         _open(provider, deadline_s=0.3).embed_passages(["a"])
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize(

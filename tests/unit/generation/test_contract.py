@@ -86,7 +86,7 @@ def test_a_fault_that_stays_is_unavailable_at_the_deadline(
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable):
         _ask(generator(0.3))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("fault", ["cut", "clean cut", "error", "hang"])
@@ -121,7 +121,7 @@ def test_a_dripping_answer_ends_at_the_deadline(generator: OpenGenerator, provid
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=r"within 0\.4 s"):
         _ask(generator(0.4))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("code", [400, 403, 404])
