@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
+import structlog
 from anyio import to_thread
 from fastapi import FastAPI
 
 from api import answers, catalog, problems
 from api.metrics import Metrics
 from api.middleware import Requests
+from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
-from mindset.installation import open_installation
+from mindset.installation import Installation, open_installation
 from mindset.settings import Settings
+
+_log = structlog.get_logger()
 
 # Threads that work on requests; each holds at most one connection at a time, so more than the pool would only wait.
 _THREADS = 40
@@ -49,9 +53,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _warm_up(app: FastAPI) -> None:
     """Import Chroma's client and load the model before the first question waits for them."""
-    installation = app.state.installation
+    installation: Installation = app.state.installation
     try:
+        installation.vectors.ping()
         for kb in installation.knowledge_bases():
-            installation.searcher.search(kb, "warm up", [])
-    except MindsetError:
-        return  # nothing released yet, or a store is down: /readyz says so
+            installation.searcher.embedder(model_id(kb.embedding)).embed_query("warm up")
+    except MindsetError as cold:
+        _log.warning("not warmed up", error=str(cold))  # the first question is slower; /readyz says what is down

@@ -48,7 +48,7 @@ class Chunking(_Strict):
     method: Literal["structural", "recursive", "fixed"] = "structural"
     """`structural` follows headings and blocks; the others are there for comparison."""
 
-    tokens: int = Field(default=200, ge=16, le=4096)
+    tokens: int = Field(default=400, ge=16, le=4096)
     """Budget of a chunk, in tokens as estimated by `mindset.chunking.tokens`."""
 
     overlap: int = Field(default=0, ge=0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
+import stamina
 
 from mindset.errors import ConfigurationError, ServiceUnavailable
 
@@ -47,30 +47,23 @@ class Nights:
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> FlowRun:
         """Start a run of `flow/deployment`. Raises ConfigurationError where Prefect has no such deployment."""
-        with self._reachable():
-            found = self._client.get(f"deployments/name/{deployment}")
-            if found.status_code == httpx.codes.NOT_FOUND:
-                raise ConfigurationError(
-                    f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
-                )
-            answer = self._client.post(
-                f"deployments/{found.raise_for_status().json()['id']}/create_flow_run",
-                json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+        found = self._send("GET", f"deployments/name/{deployment}")
+        if found is None:
+            raise ConfigurationError(
+                f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
             )
-            return _flow_run(answer.raise_for_status().json())
+        # The key makes a repeated request the same run, not a second one.
+        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
+        return _flow_run(self._send("POST", f"deployments/{found['id']}/create_flow_run", request))
 
     def get(self, run: str) -> FlowRun:
         """A run as it is now."""
-        with self._reachable():
-            return _flow_run(self._client.get(f"flow_runs/{run}").raise_for_status().json())
+        return _flow_run(self._send("GET", f"flow_runs/{run}"))
 
     def stages(self, run: str) -> list[FlowRun]:
         """The subflow runs of a run, in the order they started."""
-        with self._reachable():
-            query = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
-            return [
-                _flow_run(each) for each in self._client.post("flow_runs/filter", json=query).raise_for_status().json()
-            ]
+        query = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        return [_flow_run(each) for each in self._send("POST", "flow_runs/filter", query)]
 
     def progress(self, runs: list[str]) -> dict[str, float]:
         """{run: percent} of those runs that report progress."""
@@ -82,14 +75,18 @@ class Nights:
 
     def _artifacts(self, runs: list[str], kind: str) -> list[Any]:
         query = {"artifacts": {"flow_run_id": {"any_": runs}, "type": {"any_": [kind]}}, "sort": "CREATED_DESC"}
-        with self._reachable():
-            found: list[Any] = self._client.post("artifacts/filter", json=query).raise_for_status().json()
-            return found
+        found: list[Any] = self._send("POST", "artifacts/filter", query)
+        return found
 
-    @contextmanager
-    def _reachable(self) -> Iterator[None]:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON of a good answer, None for a 404; tries again while Prefect is busy or starts."""
         try:
-            yield
+            for attempt in stamina.retry_context(on=_passing, attempts=6, timeout=30):
+                with attempt:
+                    response = self._client.request(method, path, json=body)
+                    if response.status_code == httpx.codes.NOT_FOUND:
+                        return None
+                    return response.raise_for_status().json()
         except httpx.HTTPStatusError as refused:
             raise ServiceUnavailable(
                 f"Prefect at {self._url} answered {refused.response.status_code}: {refused.response.text[:200]}. See its log."
@@ -98,6 +95,13 @@ class Nights:
             raise ServiceUnavailable(
                 f"Prefect does not answer at {self._url}: {lost}. Start it with `mindset up`, or correct MINDSET_PREFECT_API_URL."
             ) from lost
+
+
+def _passing(error: Exception) -> bool:
+    """Whether an error is likely to pass: Prefect answers 503 while its SQLite database is locked."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in (429, 502, 503)
+    return isinstance(error, httpx.TransportError)
 
 
 def _flow_run(raw: dict[str, Any]) -> FlowRun:

@@ -20,7 +20,18 @@ from mindset.embedding.registry import open_embedder
 from mindset.evaluation.evaluate import Evaluation, evaluate
 from mindset.installation import Installation
 
-SUBJECTS = ("harbour", "glacier", "orchestra", "bakery", "telescope", "railway", "vineyard", "lighthouse", "library", "volcano")
+SUBJECTS = (
+    "harbour",
+    "glacier",
+    "orchestra",
+    "bakery",
+    "telescope",
+    "railway",
+    "vineyard",
+    "lighthouse",
+    "library",
+    "volcano",
+)
 
 
 class Corpus:

@@ -12,6 +12,7 @@ import structlog
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.embeddings import read_embeddings
+from mindset.catalog.lexical import analyze
 from mindset.catalog.placements import chunks_without_vector
 from mindset.catalog.releases import served
 from mindset.catalog.segments import (
@@ -75,6 +76,7 @@ def index(
         segments.append(_write(catalog, kb, vectors, model, new, progress))
     with catalog.writing() as connection:
         attach_segments(connection, kb.name, version, segments)
+        analyze(connection, len(new))
         finish_version(connection, kb.name, version)
     return IndexReport(version, len(new), len(segments), rebuilt)
 

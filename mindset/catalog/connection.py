@@ -19,6 +19,11 @@ Writing = NewType("Writing", Connection)
 """A connection inside a transaction that commits when its block ends."""
 
 
+# Statements here take milliseconds and read what is in memory or on an SSD: the defaults suppose spinning disks, and
+# compile statements that are over before they are compiled.
+_PLANNING = "-c random_page_cost=1.1 -c jit=off"
+
+
 class Catalog:
     """The pool of one process. Transactions are opened here and committed at the end of their block.
 
@@ -34,7 +39,7 @@ class Catalog:
             timeout=10,
             # A pool that finds its server gone must not hand out dead connections once it is back.
             check=ConnectionPool.check_connection,
-            kwargs={"application_name": "mindset", "connect_timeout": 5},
+            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _PLANNING},
         )
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The visibility statement, and full-text search under the same rule."""
+"""The visibility statement: what may be shown of a version, and to whom."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Shown:
 
 # What anybody may see of a version, in one place: the placement belongs to the version, the document was not taken
 # down, and the caller has one of its principals. Everything that reads passages is built on this condition.
-_VISIBLE = """p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
+VISIBLE = """p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
     AND d.taken_down_at IS NULL AND d.acl && %(principals)s::text[]"""
 
 
@@ -40,49 +40,25 @@ def visible_passages(
         connection,
         f"""-- visible_passages: proposals in, what may be shown of them out; nothing else decides visibility
         WITH proposed AS (
-          SELECT id, number FROM unnest(%(proposed)s::text[]) WITH ORDINALITY AS proposal(id, number)
-        ), visible AS (
-          SELECT proposed.number, p.*, dense_rank() OVER (ORDER BY proposed.number) AS place
-          FROM proposed
-          JOIN placement p ON p.kb = %(kb)s AND p.chunk = proposed.id
-          JOIN document d ON d.kb = p.kb AND d.uri = p.uri
-          WHERE {_VISIBLE}
+          SELECT id, number FROM unnest(%(proposed)s::text[]) WITH ORDINALITY AS proposal(id, number) ORDER BY number
+        ), chosen AS (
+          -- In the order of the proposals, so that it stops at the limit instead of looking all of them up.
+          SELECT proposed.id, proposed.number FROM proposed CROSS JOIN LATERAL (
+            SELECT FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+            WHERE p.kb = %(kb)s AND p.chunk = proposed.id AND {VISIBLE} LIMIT 1) AS seen
+          ORDER BY proposed.number LIMIT %(limit)s
         )
-        SELECT v.number - 1, c.id, c.text, v.uri, v.content_hash, r.title, v.heading_path, v.ordinal, v.start, v."end"
-        FROM visible v
-        JOIN chunk c ON c.kb = v.kb AND c.id = v.chunk
-        JOIN revision r ON r.kb = v.kb AND r.uri = v.uri AND r.content_hash = v.content_hash
-        WHERE v.place <= %(limit)s
-        ORDER BY v.number, v.uri, v.ordinal""",  # noqa: S608  # _VISIBLE is the constant above
+        SELECT v.number - 1, c.id, c.text, p.uri, p.content_hash, r.title, p.heading_path, p.ordinal, p.start, p."end"
+        FROM chosen v
+        JOIN placement p ON p.kb = %(kb)s AND p.chunk = v.id
+        JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+        JOIN chunk c ON c.kb = p.kb AND c.id = p.chunk
+        JOIN revision r ON r.kb = p.kb AND r.uri = p.uri AND r.content_hash = p.content_hash
+        WHERE {VISIBLE}
+        ORDER BY v.number, p.uri, p.ordinal""",  # noqa: S608  # VISIBLE is the constant above
         kb=kb, version=version, principals=list(principals), proposed=list(proposed), limit=limit,
     )  # fmt: skip
     return [Shown(*each) for each in found]
-
-
-def lexical_candidates(
-    connection: Connection, kb: str, version: int, principals: Sequence[str], question: str, language: str, limit: int
-) -> list[str]:
-    """Chunk ids by full-text rank, best first: any of the question's words, visible ones only.
-
-    Ranked before visibility is looked at (four times as many), since the rank is the cheaper condition."""
-    found = rows(
-        connection,
-        f"""-- lexical_candidates: an OR query ranked by ts_rank without length normalisation
-        WITH asked AS (
-          SELECT replace(plainto_tsquery(%(language)s::regconfig, %(question)s)::text, '&', '|')::tsquery AS words
-        ), ranked AS (
-          SELECT c.id, ts_rank(c.tsv, asked.words, 0) AS score
-          FROM chunk c, asked WHERE c.kb = %(kb)s AND c.tsv @@ asked.words
-          ORDER BY score DESC, c.id LIMIT %(limit)s * 4
-        )
-        SELECT id FROM ranked
-        WHERE EXISTS (
-          SELECT FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
-          WHERE p.kb = %(kb)s AND p.chunk = ranked.id AND {_VISIBLE})
-        ORDER BY score DESC, id LIMIT %(limit)s""",  # noqa: S608  # _VISIBLE is the constant above
-        kb=kb, version=version, principals=list(principals), question=question, language=language, limit=limit,
-    )  # fmt: skip
-    return [chunk for (chunk,) in found]
 
 
 def document_text(connection: Connection, kb: str, version: int, uri: str) -> str | None:

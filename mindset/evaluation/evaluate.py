@@ -9,6 +9,7 @@ from mindset.catalog.connection import Catalog
 from mindset.catalog.evaluations import EvaluationRecord, QuestionRecord, Slices, store_evaluation
 from mindset.catalog.passages import document_text
 from mindset.catalog.releases import live_version
+from mindset.errors import ServiceUnavailable
 from mindset.evaluation.evidence import Span, locate
 from mindset.evaluation.golden import GoldenSet, Question, load_golden_set
 from mindset.evaluation.metrics import DEPTH, mean_by_slice, question_metrics, rank_of_evidence
@@ -94,6 +95,11 @@ def _version_metrics(
     for each in questions:
         # Chunk by chunk: joined passages would hold more text than a search for five returns.
         found = searcher.search(kb, each.question, kb.evaluation.principals, DEPTH, version, join=False)
+        if found.degraded:
+            raise ServiceUnavailable(
+                f"Version {version} was searched without {', '.join(found.degraded)}: measured so, it would be judged wrongly. "
+                "Check Chroma and Postgres, and evaluate again."
+            )
         ranks[each.id] = (len(each.evidence), rank_of_evidence(found.passages, spans[each.id]))
     return question_metrics(ranks), spans
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mindset.catalog.connection import Catalog
 from mindset.catalog.embeddings import visible_embeddings
-from mindset.catalog.passages import Shown, lexical_candidates, visible_passages
+from mindset.catalog.lexical import LexicalSearch
+from mindset.catalog.passages import Shown, visible_passages
 from mindset.catalog.releases import Served, served
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.embedding.registry import embedding_of, open_embedder
@@ -61,6 +62,7 @@ class Searcher:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
         # Of their own: a search step that waited for threads of its own pool could wait forever.
         self._segments = ThreadPoolExecutor(threads, thread_name_prefix="segment")
+        self._full_text = LexicalSearch()
         self._embedders: dict[ModelId, Embedder] = {}
         self._opening = threading.Lock()
 
@@ -88,7 +90,7 @@ class Searcher:
         started = time.perf_counter()
         question = checked_question(question)
         limit = limit or kb.retrieval.passages
-        view = self._view(kb.name, version)
+        view = self.view(kb.name, version)
         deadline = started + kb.retrieval.deadline_s
         callers = sorted({"*", *principals})
         candidates = max(kb.retrieval.candidates, limit)
@@ -134,7 +136,8 @@ class Searcher:
                 self._embedders[model] = open_embedder(embedding_of(model), self._settings)
             return self._embedders[model]
 
-    def _view(self, kb: str, version: int | None) -> Served:
+    def view(self, kb: str, version: int | None) -> Served:
+        """What is searched: the live release, or the version given. Raises NothingReleased, UnknownVersion."""
         with self._catalog.glancing() as connection:
             view = served(connection, kb, version)
         if view:
@@ -167,7 +170,7 @@ class Searcher:
     ) -> tuple[list[str], float]:
         started = time.perf_counter()
         with self._catalog.glancing() as connection:
-            found = lexical_candidates(
+            found = self._full_text.candidates(
                 connection, kb.name, view.version, principals, question, kb.chunking.language, candidates
             )
         return found, (time.perf_counter() - started) * 1000

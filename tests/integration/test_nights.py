@@ -90,7 +90,9 @@ def test_a_deleted_document_is_gone_with_the_next_version_and_back_with_a_rollba
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
 
 
-def test_a_document_that_comes_back_is_shown_again_without_embedding(installation: Installation, corpus: Corpus) -> None:
+def test_a_document_that_comes_back_is_shown_again_without_embedding(
+    installation: Installation, corpus: Corpus
+) -> None:
     corpus.fill(4)
     run_night(installation, corpus.name)
     (corpus.folder / "doc3.md").unlink()
@@ -158,7 +160,9 @@ def test_a_bad_document_is_quarantined_and_the_night_goes_on(installation: Insta
     corpus.write("front.md", "---\ntitle: [unclosed\n---\ntext")
     corpus.write("acl.md", "---\nacl: 7\n---\ntext")
     corpus.write("corrupt.pdf", b"%PDF-1.7 but not really")
-    corpus.write("nothing.html", "<html><head><title>Empty</title><script>let a = 1;</script></head><body></body></html>")
+    corpus.write(
+        "nothing.html", "<html><head><title>Empty</title><script>let a = 1;</script></head><body></body></html>"
+    )
     (corpus.folder / "dangling.md").symlink_to("/does/not/exist")
     (corpus.folder / "outside.md").symlink_to("/etc/hostname")
     night = run_night(installation, corpus.name)
@@ -197,7 +201,9 @@ def test_a_document_that_turns_bad_goes_on_being_served_as_it_was(installation: 
     assert run_night(installation, corpus.name).ingested.quarantined == ()
 
 
-def test_a_missing_or_empty_folder_stops_the_night_and_changes_nothing(installation: Installation, corpus: Corpus) -> None:
+def test_a_missing_or_empty_folder_stops_the_night_and_changes_nothing(
+    installation: Installation, corpus: Corpus
+) -> None:
     corpus.fill(3)
     run_night(installation, corpus.name)
     moved = corpus.folder.rename(corpus.folder.with_name("elsewhere"))
@@ -236,7 +242,9 @@ def test_the_same_text_in_two_documents_is_one_chunk_at_two_places(installation:
     assert [place.uri for place in best.places] == ["a.md", "b.md"]
 
 
-def test_a_changed_chunking_builds_a_whole_version_beside_the_live_one(installation: Installation, corpus: Corpus) -> None:
+def test_a_changed_chunking_builds_a_whole_version_beside_the_live_one(
+    installation: Installation, corpus: Corpus
+) -> None:
     corpus.fill(4)
     run_night(installation, corpus.name)
     corpus.define(chunking={"tokens": 30})
