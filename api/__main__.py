@@ -16,11 +16,13 @@ from mindset.settings import load_settings
 def main() -> int:
     """Serve until stopped; 2 where the settings are wrong."""
     try:
-        settings = connect(load_settings())
+        settings = connect(load_settings(), "postgres", "chroma")
     except MindsetError as wrong:
         print(wrong, file=sys.stderr)  # noqa: T201  # there is no log yet
         return 2
     configure_logs(settings.log_level)
+    # A thread that comes back from Postgres or Chroma waits this long for its turn: 5 ms by default, once for each answer.
+    sys.setswitchinterval(0.0005)
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,

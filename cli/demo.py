@@ -9,7 +9,7 @@ import typer
 
 from cli.nights import run_deployment
 from cli.output import out
-from cli.prepare import prepare
+from cli.prepare import PROJECT, prepare
 from cli.questions import ask
 from cli.stack import announcer, show_addresses
 from mindset.local.addresses import given
@@ -27,7 +27,10 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until 
     settings = load_settings()
     started = time.monotonic()
     out.rule("[bold]1. The stack[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
-    with local_stack(settings.directory, external=given(settings), prepare=prepare, on_event=announcer()) as addresses:
+    running = local_stack(
+        settings.directory, external=given(settings), project=PROJECT, prepare=prepare, on_event=announcer()
+    )
+    with running as addresses:
         out.rule("[bold]2. A night[/]: ingest, chunk, embed, index, evaluate, deploy", align="left")
         run_deployment("nightly/nightly", "docs", {"kb": "docs"}, wait=True, as_json=False)
         out.rule("[bold]3. An answer[/], from the release that is live", align="left")

@@ -26,7 +26,7 @@ def validate(
     kb: Annotated[str | None, typer.Argument(help="Name of one knowledge base; all of them without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check definitions, sources and golden sets; exit code 2 names the first fault.
+    """Check definitions, sources and golden sets; the first fault is named and the exit code is not 0.
 
     [dim]Examples:[/]  mindset kb validate
                        mindset kb validate docs"""

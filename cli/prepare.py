@@ -13,6 +13,9 @@ import httpx
 from mindset.errors import StackError
 from mindset.local.addresses import Addresses, environment
 
+PROJECT = Path(__file__).parent.parent
+"""Where prefect.yaml lies and flows are imported from, wherever the command was started."""
+
 
 def prepare(addresses: Addresses) -> None:
     """Migrate the catalog and register the deployments. Raises StackError, ServiceUnavailable."""
@@ -34,14 +37,19 @@ def register_deployments(addresses: Addresses) -> None:
         answer = httpx.post(f"{addresses.prefect_api_url}/variables/", json={"name": name, "value": pool}, timeout=30)
         if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
             raise StackError(f"Prefect did not take the variable {name}: {answer.text}. See its log.")
+    _prefect(addresses, "--no-prompt", "deploy", "--all")
+    _prefect(addresses, "block", "register", "--module", "blocks.registry")
+
+
+def _prefect(addresses: Addresses, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", *arguments],
         env=dict(os.environ) | environment(addresses),
-        cwd=Path(__file__).parent.parent,
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise StackError(f"The deployments of prefect.yaml were not registered. Correct it and start again.\n{tail}")
+        raise StackError(f"`prefect {' '.join(arguments)}` failed. Correct what it names and start again.\n{tail}")

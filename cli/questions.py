@@ -12,8 +12,8 @@ import typer
 from rich.markup import escape
 
 from cli.installation import connected_settings
-from cli.output import AsJson, err, out, print_json
-from mindset.errors import MindsetError, QuestionRejected, ServiceUnavailable, UnknownKnowledgeBase
+from cli.output import CODES, AsJson, err, out, print_json
+from mindset.errors import MindsetError, QuestionRejected, ServiceUnavailable
 from mindset.installation import address
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
@@ -118,12 +118,15 @@ def _api() -> Iterator[httpx.Client]:
 
 def _problem(response: httpx.Response) -> MindsetError:
     """The API's problem as the error it was."""
-    kinds: dict[int, type[MindsetError]] = {404: UnknownKnowledgeBase, 413: QuestionRejected, 422: QuestionRejected}
     try:
-        detail = response.json()["detail"]
+        problem = response.json()
+        kind, detail = problem["type"].removeprefix("urn:mindset:"), problem["detail"]
     except (ValueError, KeyError):
-        detail = response.text[:200]
-    return kinds.get(response.status_code, ServiceUnavailable)(detail)
+        return ServiceUnavailable(f"The API answered {response.status_code}: {response.text[:200]}")
+    if response.status_code in (413, 422):
+        return QuestionRejected(detail)
+    known = {each.__name__: each for each in CODES}
+    return known.get(kind, ServiceUnavailable)(detail)
 
 
 def _show_origin(found: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from cli.output import AsJson, Exit, err, out, print_json, print_table
-from cli.prepare import prepare
+from cli.prepare import PROJECT, prepare
 from mindset.local.addresses import Addresses, given
 from mindset.local.stack import OnEvent, Stack, State
 from mindset.local.state import running
@@ -41,6 +41,7 @@ def up(
             Stack(
                 settings.directory,
                 external=given(settings),
+                project=PROJECT,
                 prepare=prepare,
                 on_event=_then_addresses(settings, events),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger, task
 from prefect.runtime import flow_run
 
 from flows.chunk import chunk
@@ -15,48 +15,85 @@ from flows.evaluate import evaluate
 from flows.index import index
 from flows.ingest import ingest
 from flows.parameters import Deploy, Embed, Evaluate, Ingest, Night, Stage, night_name
+from flows.quality import LEAST_DOCUMENTS, check_quality
 from flows.report import NightReport, publish_night
-from flows.stage import installation, timed
+from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
 from mindset.builds.index import restore_live
-from mindset.builds.plan import plan_build
+from mindset.builds.plan import BuildPlan, plan_build
+from mindset.catalog.connection import BuildLock
+from mindset.installation import Installation
+from mindset.knowledge_base import KnowledgeBase
 
 
 @flow(name="nightly", flow_run_name=night_name, persist_result=False)
 def nightly(parameters: Night) -> None:
     """Ingest, chunk, embed, index, evaluate, deploy. Nothing changed makes no version; a killed night is resumed."""
-    common: dict[str, Any] = {"kb": parameters.kb, "connections": parameters.connections, "night": str(flow_run.id)}
     report = NightReport(parameters.kb)
     with installation(parameters.connections) as opened, opened.catalog.build_lock(parameters.kb) as lock:
-        kb = opened.knowledge_base(parameters.kb)
-        inline = opened.settings.stages == "inline"
         try:
-            report.ingested = timed(
-                report.seconds, "ingest",
-                lambda: run_stage(ingest, Ingest(**common, allow_loss=parameters.allow_loss), inline=inline),
-            )  # fmt: skip
-            plan = plan_build(opened.catalog, kb)
-            if plan.builds:
-                report.chunked = timed(
-                    report.seconds, "chunk", lambda: run_stage(chunk, Stage(**common), inline=inline)
-                )
-                lock.ensure()
-                shards = [
-                    Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)
-                ]
-                report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
-                lock.ensure()
-                report.indexed = timed(
-                    report.seconds, "index", lambda: run_stage(index, Stage(**common), inline=inline)
-                )
-            else:
-                report.restored = restore_live(opened.catalog, kb.name, opened.vectors)
-            if plan.builds or plan.pending:
-                lock.ensure()
-                report.evaluated = timed(
-                    report.seconds, "evaluate", lambda: run_stage(evaluate, Evaluate(**common), inline=inline)
-                )
-                judged = Deploy(**common, evaluation=report.evaluated["id"])
-                report.decided = timed(report.seconds, "deploy", lambda: run_stage(deploy, judged, inline=inline))
+            _stages(opened, lock, parameters, report)
+        except Exception:
+            report.failed = True
+            raise
         finally:
             publish_night(opened, report)
     get_run_logger().info(report.summary)
+
+
+def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: NightReport) -> None:
+    kb = opened.knowledge_base(parameters.kb)
+    common: dict[str, Any] = {"kb": kb.name, "connections": parameters.connections, "night": str(flow_run.id)}
+    inline = opened.settings.stages == "inline"
+
+    def run(stage: Flow[..., Any], stage_parameters: Stage) -> Any:
+        keep_lock(lock)
+        return timed(report.seconds, stage.name, lambda: run_stage(stage, stage_parameters, inline=inline))
+
+    report.ingested = run(ingest, Ingest(**common, allow_loss=parameters.allow_loss))
+    plan = plan_night(opened, kb)
+    if plan.builds:
+        report.chunked = run(chunk, Stage(**common))
+        shards = [Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)]
+        keep_lock(lock)
+        report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
+        report.indexed = run(index, Stage(**common))
+    else:
+        report.restored = look_at_live(opened, kb.name)
+    if plan.builds or plan.pending:
+        report.evaluated = run(evaluate, Evaluate(**common))
+        report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
+    changed = [*report.ingested["added"], *report.ingested["changed"]]
+    if len(changed) >= LEAST_DOCUMENTS:
+        report.quality = timed(report.seconds, "quality", lambda: check_quality(opened, kb.name, changed))
+
+
+@task(
+    name="keep build lock",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
+def keep_lock(lock: BuildLock) -> None:
+    """Postgres may have restarted since the stage before."""
+    lock.ensure()
+
+
+@task(
+    name="plan build", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help
+)
+def plan_night(opened: Installation, kb: KnowledgeBase) -> BuildPlan:
+    """What there is to build."""
+    return plan_build(opened.catalog, kb)
+
+
+@task(
+    name="look at live",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
+def look_at_live(opened: Installation, kb: str) -> tuple[str, ...]:
+    """Rebuild what is damaged of what is served, on nights that build nothing."""
+    return restore_live(opened.catalog, kb, opened.vectors)

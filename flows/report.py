@@ -29,6 +29,8 @@ class NightReport:
     evaluated: dict[str, Any] | None = None
     decided: dict[str, Any] | None = None
     restored: tuple[str, ...] = ()
+    quality: list[dict[str, Any]] | None = None
+    failed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -37,7 +39,7 @@ class NightReport:
         if self.ingested is None:
             return f"{self.kb}: the night stopped while ingesting; nothing was changed in what is served."
         if self.decided is None:
-            if self.chunked or self.evaluated:
+            if self.failed:
                 return f"{self.kb}: the night stopped before its release; what is live stays live."
             return f"{self.kb}: nothing changed in {self.ingested['listed']} documents; no new version."
         version, replaces = self.decided["version"], self.decided["replaces"]
@@ -94,6 +96,8 @@ def _page(report: NightReport, changes: Difference | None) -> str:
     if report.ingested and report.ingested["quarantined"]:
         listed = [f"- `{uri}`: {reason}" for uri, reason in report.ingested["quarantined"]]
         parts.append(f"## Quarantined ({len(listed)})\n\n" + _shortened(listed))
+    if report.quality:
+        parts.append(_quality_part(report.quality))
     rebuilt = [*(report.indexed["rebuilt"] if report.indexed else ()), *report.restored]
     if rebuilt:
         parts.append("## Repaired\n\nDamaged segments were rebuilt from Postgres: " + ", ".join(rebuilt))
@@ -142,6 +146,12 @@ def _metrics_part(evaluated: dict[str, Any]) -> str:
             + _shortened(stale)
         )
     return part
+
+
+def _quality_part(rows: list[dict[str, Any]]) -> str:
+    lines = [f"| {row['expectation']} | {'yes' if row['met'] else 'NO'} | {row['exceptions']} |" for row in rows]
+    head = "| expectation | met | exceptions |\n| --- | --- | ---: |\n"
+    return "## Quality of the new and changed documents\n\n" + head + "\n".join(lines)
 
 
 def _shortened(lines: list[str]) -> str:

@@ -16,7 +16,7 @@ from prefect.tasks import Task
 
 from flows.parameters import Connections, Stage
 from mindset.builds.progress import Progress
-from mindset.errors import ConfigurationError, IndexDamaged, LiveMoved, ProviderUnavailable, ServiceUnavailable
+from mindset.errors import ConfigurationError, IndexDamaged, ProviderUnavailable, ServiceUnavailable
 from mindset.installation import Installation, open_installation
 from mindset.local.state import connect
 from mindset.settings import load_settings
@@ -25,7 +25,7 @@ T = TypeVar("T")
 B = TypeVar("B", bound=Block)
 
 # What another attempt can mend: a server on its way back, a throttled provider, a half-written segment.
-TRANSIENT = (ServiceUnavailable, ProviderUnavailable, IndexDamaged, LiveMoved)
+TRANSIENT = (ServiceUnavailable, ProviderUnavailable, IndexDamaged)
 RETRIES = 4
 DELAYS_S: list[float] = [2, 5, 15, 60]
 

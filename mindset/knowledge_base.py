@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mindset.errors import ConfigurationError, UnknownKnowledgeBase
 
@@ -32,7 +32,7 @@ class FolderSource(_Strict):
     path: Path
     """The folder; relative paths are taken from the YAML file."""
 
-    include: tuple[str, ...] = ("**/*.md", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
+    include: tuple[str, ...] = ("**/*.md", "**/*.markdown", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
     """Globs of the files to read, relative to the folder."""
 
     exclude: tuple[str, ...] = ()
@@ -96,6 +96,12 @@ class Retrieval(_Strict):
 
     deadline_s: float = Field(default=2.0, gt=0)
     """A search step that takes longer is left out, and the answer says `degraded`."""
+
+    @model_validator(mode="after")
+    def _searches(self) -> Retrieval:
+        if not self.dense_weight and not self.lexical_weight:
+            raise ValueError("dense_weight and lexical_weight are both 0: nothing would be searched")
+        return self
 
 
 class Generation(_Strict):
@@ -161,14 +167,6 @@ class KnowledgeBase(_Strict):
     retrieval: Retrieval = Retrieval()
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
-
-    @field_validator("sources")
-    @classmethod
-    def _one_for_now(cls, sources: tuple[FolderSource, ...]) -> tuple[FolderSource, ...]:
-        paths = [source.path for source in sources]
-        if len(set(paths)) != len(paths):
-            raise ValueError("two sources name the same folder")
-        return sources
 
 
 def fingerprint(*parts: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -10,7 +9,7 @@ from psycopg import sql
 
 from mindset.builds.index import restore_segment
 from mindset.builds.progress import Progress, unwatched
-from mindset.catalog.connection import Catalog, Writing
+from mindset.catalog.connection import Catalog, Writing, scalar
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
 from mindset.catalog.versions import retire_versions
 from mindset.index.chroma import ChromaIndex
@@ -31,14 +30,13 @@ def maintain(
     catalog: Catalog,
     kb: KnowledgeBase,
     vectors: ChromaIndex,
-    today: Callable[[], date] = date.today,
     progress: Progress = unwatched,
 ) -> MaintenanceReport:
     """Bring segments and versions of a knowledge base in order. Hold the build lock: it drops half-written segments.
 
     Raises ServiceUnavailable; what was done before stays done."""
     with catalog.writing() as connection:
-        _make_partitions(connection, today())
+        _make_partitions(connection)
         retired = retire_versions(connection, kb.name, kb.keep_versions)
         unneeded = unneeded_segments(connection, kb.name)
     for segment, collection in unneeded:
@@ -67,8 +65,9 @@ def _drop_orphans(catalog: Catalog, kb: KnowledgeBase, vectors: ChromaIndex) -> 
     return len(own - known)
 
 
-def _make_partitions(connection: Writing, today: date, days: int = 7) -> None:
+def _make_partitions(connection: Writing, days: int = 7) -> None:
     """Partitions of the answer log for the days ahead, so that a day can be dropped at once."""
+    today: date = scalar(connection, "SELECT CURRENT_DATE")  # the server's, as the log's own default
     for day in (today + timedelta(days=each) for each in range(1, days + 1)):
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF answer_log FOR VALUES FROM ({}) TO ({})").format(

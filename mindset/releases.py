@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mindset.catalog.connection import Catalog
+from mindset.catalog.connection import Catalog, Connection
 from mindset.catalog.evaluations import EvaluationRecord, get_evaluation, newest_evaluation
 from mindset.catalog.releases import list_releases, lock_channel, put_on_channel, record
-from mindset.catalog.versions import get_version, set_state
+from mindset.catalog.versions import Version, get_version, set_state
 from mindset.errors import LiveMoved, UnknownVersion
 
 
@@ -69,15 +69,14 @@ def promote(
 def roll_back(catalog: Catalog, kb: str, by: str, reason: str) -> Decision:
     """Make live again what was live before, and reject what is live now, so that no night promotes it again.
 
-    Raises UnknownVersion where nothing was live before, or what was is retired."""
+    Raises UnknownVersion where nothing that was live before can be again."""
     with catalog.writing() as connection:
         live = lock_channel(connection, kb, "live")
-        history = [each for each in list_releases(connection, kb) if each.channel == "live"]
-        before = history[0].replaces if history else None
-        target = get_version(connection, kb, before) if before else None
-        if live is None or target is None or target.state == "retired":
+        target = _earlier(connection, kb, live)
+        if live is None or target is None:
             raise UnknownVersion(
-                f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history."
+                f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history; "
+                f"`mindset promote {kb} VERSION` releases any finished version."
             )
         put_on_channel(connection, kb, "live", target.number, by, reason)
         set_state(connection, kb, target.number, "ready")
@@ -90,6 +89,16 @@ def latest_verdict(catalog: Catalog, kb: str, version: int) -> EvaluationRecord 
     """The last evaluation of a version."""
     with catalog.reading() as connection:
         return newest_evaluation(connection, kb, version)
+
+
+def _earlier(connection: Connection, kb: str, live: int | None) -> Version | None:
+    """The version that was live last, of those that are neither live, retired nor rejected since."""
+    for release in list_releases(connection, kb, limit=1_000):
+        if release.channel == "live" and release.version != live:
+            version = get_version(connection, kb, release.version)
+            if version and version.state == "ready":
+                return version
+    return None
 
 
 def _named(version: int | None) -> str:

@@ -77,8 +77,8 @@ def document(number: int, sections: int = 3) -> str:
     parts = [f"# The {subject}\n\nThis page is about the {subject} and nothing else at all."]
     for section in range(sections):
         sentences = " ".join(
-            f"Sentence {sentence} of section {section} says that the {subject} has {number * 100 + section * 10 + sentence} rooms."
-            for sentence in range(4)
+            f"Sentence {each} of section {section} says that the {subject} has {number * 100 + section * 10 + each} rooms."
+            for each in range(4)
         )
         parts.append(f"## Part {section} of the {subject}\n\n{sentences}")
     return "\n\n".join(parts) + "\n"

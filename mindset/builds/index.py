@@ -29,7 +29,7 @@ from mindset.catalog.segments import (
 )
 from mindset.catalog.versions import finish_version, newest_version
 from mindset.embedding.registry import model_id
-from mindset.errors import IndexDamaged
+from mindset.errors import IndexDamaged, UnknownVersion
 from mindset.index.chroma import BATCH, ChromaIndex, Vectors, digest
 from mindset.knowledge_base import KnowledgeBase
 
@@ -53,11 +53,11 @@ def index(
 ) -> IndexReport:
     """Give the version its segments: those of the version before, and a new one of what they lack.
 
-    Raises IndexDamaged where what was written cannot be verified twice in a row."""
+    Raises UnknownVersion before the version is embedded, IndexDamaged where what was written does not verify twice."""
     model = model_id(kb.embedding)
     with catalog.reading() as connection:
         if missing := chunks_without_vector(connection, kb.name, version, model):
-            raise IndexDamaged(
+            raise UnknownVersion(
                 f"{len(missing)} texts of version {version} have no vector yet. Run the embed stage first."
             )
         left_over = unfinished_segments(connection, kb.name)

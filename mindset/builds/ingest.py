@@ -121,7 +121,8 @@ def _check_loss(kb: KnowledgeBase, vanished: int, present: int, allow_loss: bool
 
 
 def _is_due(known: Known | None, etag: str) -> bool:
-    return known is None or known.vanished or known.etag != etag
+    # What was set aside is tried again every night: its rights, its limits or the network may have been mended.
+    return known is None or known.vanished or known.quarantined or known.etag != etag
 
 
 def _batches(due: Sequence[tuple[Source, Listed]]) -> Iterator[list[tuple[Source, Listed]]]:

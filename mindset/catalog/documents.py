@@ -136,7 +136,8 @@ def quarantine_documents(connection: Writing, kb: str, refused: Collection[Refus
                VALUES (%s, %s, %s, %s, now(), %s)
                ON CONFLICT (kb, uri) DO UPDATE SET
                  etag = EXCLUDED.etag, bytes_hash = NULL, vanished_at = NULL,
-                 quarantined_at = now(), quarantine_reason = EXCLUDED.quarantine_reason""",
+                 quarantined_at = coalesce(document.quarantined_at, now()),
+                 quarantine_reason = EXCLUDED.quarantine_reason""",
             [(kb, each.uri, each.etag, list(acl), each.reason) for each in refused],
         )
 
@@ -195,6 +196,21 @@ def document_texts(connection: Connection, kb: str, uris: Sequence[str]) -> Iter
         uris=list(uris),
     )
     return (DocumentText(*each) for each in found)
+
+
+def document_measures(connection: Connection, kb: str, uris: Sequence[str]) -> list[dict[str, Any]]:
+    """Sizes and marks of these documents' current revisions, for judging their quality."""
+    found = rows(
+        connection,
+        """SELECT uri, title, length(text), md5(text),
+             (length(text) - length(replace(text, chr(65533), '')))::float8 / greatest(length(text), 1)
+           FROM document JOIN revision USING (kb, uri, content_hash)
+           WHERE kb = %(kb)s AND uri = ANY(%(uris)s) ORDER BY uri""",
+        kb=kb,
+        uris=list(uris),
+    )
+    names = ("uri", "title", "characters", "text_hash", "replaced_share")
+    return [dict(zip(names, each, strict=True)) for each in found]
 
 
 def take_down(connection: Writing, kb: str, uri: str, reason: str) -> None:

@@ -38,8 +38,8 @@ def place(
     connection.execute(
         """INSERT INTO chunk (kb, id, context, text, language)
            SELECT DISTINCT ON (chunk) %(kb)s, chunk, context, text, %(language)s::regconfig FROM staged
-           WHERE chunk IS NOT NULL
-           ON CONFLICT DO NOTHING""",
+           ON CONFLICT (kb, id) DO UPDATE SET language = EXCLUDED.language
+             WHERE chunk.language <> EXCLUDED.language""",
         {"kb": kb, "language": language},
     )
     uris = [each.uri for each in documents]

@@ -9,7 +9,8 @@ from mindset.catalog.connection import Catalog
 from mindset.catalog.evaluations import EvaluationRecord, QuestionRecord, Slices, store_evaluation
 from mindset.catalog.passages import document_text
 from mindset.catalog.releases import live_version
-from mindset.errors import ServiceUnavailable
+from mindset.catalog.versions import get_version
+from mindset.errors import ServiceUnavailable, UnknownVersion
 from mindset.evaluation.evidence import Span, locate
 from mindset.evaluation.golden import GoldenSet, Question, load_golden_set
 from mindset.evaluation.metrics import DEPTH, mean_by_slice, question_metrics, rank_of_evidence
@@ -33,6 +34,10 @@ def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: i
     golden = load_golden_set(kb)
     with catalog.reading() as connection:
         live = live_version(connection, kb.name)
+        judged = get_version(connection, kb.name, version)
+    if judged is None or judged.state in ("building", "retired"):
+        state = f"is {judged.state}" if judged else "does not exist"
+        raise UnknownVersion(f"Version {version} of {kb.name} {state}. `mindset releases {kb.name}` lists the others.")
     baseline = live if live != version else None
     if golden is None:
         found = Evaluation(

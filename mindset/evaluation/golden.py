@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mindset.errors import ConfigurationError
 from mindset.knowledge_base import KnowledgeBase, fingerprint
@@ -28,7 +28,14 @@ class Question(BaseModel):
     question: str = Field(min_length=1)
     answer: str = ""
     evidence: tuple[Evidence, ...] = ()
-    slice: str = "all questions"
+    slice: str = Field(default="questions", min_length=1)
+
+    @field_validator("slice")
+    @classmethod
+    def _not_all(cls, name: str) -> str:
+        if name == "all":
+            raise ValueError("`all` is the slice of every question; choose another name")
+        return name
 
 
 class GoldenSet(BaseModel):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sentencex import segment
 from snowballstemmer import stemmer
 
+from mindset.chunking.blocks import markdown_blocks
 from mindset.chunking.chunk import plain
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
@@ -216,7 +217,9 @@ def _choose(question: str, passages: Sequence[Passage]) -> list[_Sentence]:
 
 def _sentences(number: int, passage: Passage) -> Iterator[_Sentence]:
     about = _words(" ".join([passage.place.title, *passage.place.heading_path]))
-    texts = (" ".join(each.split()) for line in plain(passage.text).split("\n") for each in segment("en", line))
+    # Whole sentences of prose: a line's end is not a sentence's, and a heading is none.
+    prose = (passage.text[each.start : each.end] for each in markdown_blocks(passage.text) if each.kind == "prose")
+    texts = (" ".join(each.split()) for block in prose for each in segment("en", " ".join(plain(block).split())))
     for order, text in enumerate(texts):
         words = _words(text)
         if len(text.split()) >= 3 and len(text) <= LONGEST_SENTENCE and words:

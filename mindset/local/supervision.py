@@ -53,6 +53,7 @@ def local_stack(
     prepare: Callable[[Addresses], None] | None = None,
     external: Addresses | None = None,
     fixed_ports: Mapping[str, int] | None = None,
+    project: Path | None = None,
     on_event: OnEvent = lambda _service, _state, _detail: None,
 ) -> Iterator[Addresses]:
     """A stack for the length of a block, watched by a thread.
@@ -64,6 +65,7 @@ def local_stack(
         prepare=prepare,
         external=external,
         fixed_ports=fixed_ports,
+        project=project,
         on_event=on_event,
     )
     stack.start()
