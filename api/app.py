@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         summary="Search and answers from the live release of a knowledge base.",
         lifespan=lifespan,
-        responses={"4XX": {"model": problems.Problem}, "5XX": {"model": problems.Problem}},
+        responses={"4XX": problems.DESCRIBED, "5XX": problems.DESCRIBED},
         separate_input_output_schemas=False,
     )
     problems.install(app)

@@ -9,6 +9,7 @@ import uuid
 from http import HTTPStatus
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
@@ -17,6 +18,9 @@ _log = structlog.get_logger()
 
 LARGEST_BODY = 256_000
 """Bytes; the longest question has 4,000 characters."""
+
+
+_TOO_LARGE = f"The body has more than {LARGEST_BODY:,} bytes. Shorten the question: 4,000 characters is the most."
 
 
 class Requests:
@@ -39,7 +43,7 @@ class Requests:
         async def respond(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -48,8 +52,6 @@ class Requests:
                 await _refuse(respond, request_id)
             else:
                 await self._app(scope, _bounded(receive), respond)
-        except _TooLarge:
-            await _refuse(respond, request_id)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
@@ -73,7 +75,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > LARGEST_BODY:
-            raise _TooLarge
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
         return message
 
     return bounded
@@ -96,7 +98,7 @@ async def _refuse(send: Send, request_id: str) -> None:
         "type": "urn:mindset:BodyTooLarge",
         "title": status.phrase,
         "status": status,
-        "detail": f"The body has more than {LARGEST_BODY:,} bytes. Shorten the question: 4,000 characters is the most.",
+        "detail": _TOO_LARGE,
         "request_id": request_id,
     }
     headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -46,6 +47,13 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What was wrong with this request, and what to do")
     request_id: str = Field(description="Names the request in the logs")
+
+
+DESCRIBED: dict[str, Any] = {
+    "description": "A problem as RFC 9457 describes it",
+    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+}
+"""The response of every failure, for the API's description."""
 
 
 def problem(request: Request, status: HTTPStatus, kind: str, detail: str) -> JSONResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import stamina
 from prefect import Flow, flow, get_run_logger, task
 from prefect.runtime import flow_run
 
@@ -21,6 +22,7 @@ from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
 from mindset.builds.index import restore_live
 from mindset.builds.plan import BuildPlan, plan_build
 from mindset.catalog.connection import BuildLock
+from mindset.errors import ServiceUnavailable
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
 
@@ -67,15 +69,9 @@ def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: Ni
         report.quality = timed(report.seconds, "quality", lambda: check_quality(opened, kb.name, changed))
 
 
-@task(
-    name="keep build lock",
-    persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=can_help,
-)
+@stamina.retry(on=ServiceUnavailable, attempts=10, timeout=120, wait_max=15)
 def keep_lock(lock: BuildLock) -> None:
-    """Postgres may have restarted since the stage before."""
+    """Hold the build lock still, or again: Postgres may have restarted since the stage before."""
     lock.ensure()
 
 

@@ -21,7 +21,8 @@ def check_quality(installation: Installation, kb: str, uris: list[str]) -> list[
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: it must not call home from a cluster
     import great_expectations as gx
     import pandas as pd
-    from great_expectations.expectations.core import ExpectColumnValuesToBeBetween, ExpectColumnValuesToBeUnique
+    from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
+    from great_expectations.expectations.core.expect_column_values_to_be_unique import ExpectColumnValuesToBeUnique
 
     with installation.catalog.reading() as connection:
         frame = pd.DataFrame(document_measures(connection, kb, uris))

@@ -183,7 +183,7 @@ def load_knowledge_base(name: str, folder: Path) -> KnowledgeBase:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name) or not file.is_file():
         known = ", ".join(each.stem for each in sorted(folder.glob("*.yaml"))) or "none"
         raise UnknownKnowledgeBase(
-            f"No knowledge base {name!r} in {folder} (there are: {known}). Add {name}.yaml there."
+            f"No knowledge base is named {name!r}; there are: {known}. `MINDSET_KNOWLEDGE_BASES` names their folder."
         )
     return parse_knowledge_base(file)
 
