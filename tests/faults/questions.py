@@ -12,6 +12,9 @@ from mindset.catalog.releases import list_releases
 from mindset.errors import MindsetError, ServiceUnavailable
 from mindset.installation import Installation
 
+# A release ends when its successor's transaction commits; the row holds the moment that transaction began.
+_COMMIT_S = 0.5
+
 
 @dataclass
 class Asker:
@@ -46,7 +49,7 @@ class Asker:
             assert any(
                 each.version == version
                 and each.since.timestamp() <= answered
-                and (each.until is None or each.until.timestamp() >= asked)
+                and (each.until is None or each.until.timestamp() + _COMMIT_S >= asked)
                 for each in history
             ), f"version {version} was not live between {asked} and {answered}"
 

@@ -1,0 +1,110 @@
+"""Recall and cost of HNSW settings: recall@20 against exact search over real text.
+
+    python -m benchmarks.index_recall [--vectors 100000] [--corpus FOLDER ...]
+
+The texts are windows of 10 to 160 consecutive words of the corpora, embedded by WordLlama; the questions are windows of
+15 words, which are not in the index. `asked` is how many neighbours are asked for to get the best 20 of
+them: retrieval asks for 60 candidates. Starts a Chroma server of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mindset.chunking.chunk import plain
+from mindset.embedding.protocol import Vectors
+from mindset.embedding.wordllama import WordLlamaEmbedder
+from mindset.index import chroma
+from mindset.local.supervision import local_stack
+
+SETTINGS: list[dict[str, Any]] = [
+    {"max_neighbors": 16, "ef_construction": 100, "ef_search": 100},
+    {"max_neighbors": 32, "ef_construction": 200, "ef_search": 200},
+    {"max_neighbors": 32, "ef_construction": 200, "ef_search": 400},
+    {"max_neighbors": 48, "ef_construction": 300, "ef_search": 400},
+]
+QUESTIONS = 500
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def main() -> None:
+    """Print a table, one row for each setting and number of neighbours asked for."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--vectors", type=int, default=100_000)
+    options.add_argument("--corpus", type=Path, nargs="*", default=[DATA / "guides", DATA / "chunking" / "corpora"])
+    chosen = options.parse_args()
+    texts, questions = _texts(chosen.corpus, chosen.vectors)
+    embedder = WordLlamaEmbedder()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    vectors, asked = embedder.embed_passages(texts), embedder.embed_passages(questions)
+    exact = np.argsort(-(asked @ vectors.T), axis=1)[:, :20]
+    print(f"{len(vectors)} vectors, {len(asked)} questions")
+    print(f"{'M':>4}{'ef_c':>6}{'ef_s':>6}{'vectors/s':>11}{'asked':>7}{'recall@20':>11}{'p50 ms':>8}{'p95 ms':>8}")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        local_stack(Path(folder), services=["chroma"]) as addresses,
+    ):
+        index = chroma.ChromaIndex(addresses.chroma_url or "")
+        for number, settings in enumerate(SETTINGS):
+            chroma.HNSW.update(settings)
+            name = f"recall-{number}"
+            started = time.perf_counter()
+            ids = [str(each) for each in range(len(vectors))]
+            for _ in index.write(name, [(ids, vectors)]):
+                pass
+            rate = len(vectors) / (time.perf_counter() - started)
+            for limit in (20, 60):
+                recall, milliseconds = _measure(index, name, asked, exact, limit)
+                cuts = statistics.quantiles(milliseconds, n=20)
+                print(
+                    f"{settings['max_neighbors']:>4}{settings['ef_construction']:>6}{settings['ef_search']:>6}{rate:>11.0f}"
+                    f"{limit:>7}{recall:>11.4f}{statistics.median(milliseconds):>8.2f}{cuts[18]:>8.2f}",
+                    flush=True,
+                )
+            index.drop(name)
+
+
+def _measure(
+    index: chroma.ChromaIndex, name: str, asked: Vectors, exact: np.ndarray[Any, Any], limit: int
+) -> tuple[float, list[float]]:
+    found, milliseconds = [], []
+    for vector, expected in zip(asked, exact, strict=True):
+        begun = time.perf_counter()
+        hits = index.search(name, vector, limit)
+        milliseconds.append((time.perf_counter() - begun) * 1000)
+        found.append(len({int(hit.chunk) for hit in hits} & set(expected.tolist())) / 20)
+    return statistics.mean(found), milliseconds
+
+
+def _texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
+    files = sorted(file for folder in folders for file in folder.rglob("*.md"))
+    words = [plain(file.read_text(encoding="utf-8")).split() for file in files]
+    windows = list(
+        dict.fromkeys(text for each in words for length in (10, 20, 40, 80, 160) for text in _windows(each, length))
+    )
+    others = list(dict.fromkeys(text for each in words for text in _windows(each, 15)))
+    choose = random.Random(0)
+    choose.shuffle(windows)
+    choose.shuffle(others)
+    assert len(windows) >= count, f"the corpora give {len(windows)} texts; name more with --corpus"
+    return windows[:count], others[:QUESTIONS]
+
+
+def _windows(words: list[str], length: int) -> Iterator[str]:
+    """Windows of so many words, each beginning six words after the one before, or a quarter of its length."""
+    for start in range(0, len(words), max(6, length // 4)):
+        yield " ".join(words[start : start + length])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Segments: verified before they are sealed, and rebuilt from Postgres without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mindset.builds.index import restore_live
+from mindset.catalog.connection import rows, scalar
+from mindset.catalog.migrations import check
+from mindset.catalog.segments import Segment, version_segments
+from mindset.errors import ConfigurationError, DimensionMismatch, IndexDamaged, NothingReleased, UnknownVersion
+from mindset.installation import Installation
+from mindset.knowledge_base import Embedding
+from mindset.maintenance import maintain
+from tests.corpus import Corpus, ask, document, run_night
+
+
+@pytest.fixture
+def segment(installation: Installation, corpus: Corpus) -> Segment:
+    corpus.fill(5)
+    run_night(installation, corpus.name)
+    return only_segment(installation, corpus.name)
+
+
+def only_segment(installation: Installation, kb: str) -> Segment:
+    with installation.catalog.reading() as connection:
+        (found,) = version_segments(connection, kb, 1)
+    return found
+
+
+def test_missing_and_extra_vectors_are_found(installation: Installation, segment: Segment) -> None:
+    import chromadb
+
+    address = (installation.settings.chroma_url or "").rpartition(":")
+    collection = chromadb.HttpClient(host="127.0.0.1", port=int(address[2])).get_collection(segment.collection)
+    ids = collection.get(include=[])["ids"]
+    collection.delete(ids=ids[:2])
+    collection.add(ids=["stranger"], embeddings=np.ones((1, 256), dtype=np.float32))
+    with pytest.raises(IndexDamaged, match="misses 2 of 20 chunks and holds 1"):
+        installation.vectors.verify(segment.collection, ids, ([], np.empty((0, 256), dtype=np.float32)))
+
+
+def test_a_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
+    installation: Installation, corpus: Corpus, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.vectors.drop(segment.collection)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a model was opened")
+
+    monkeypatch.setattr("tests.corpus.open_embedder", forbidden)
+    assert run_night(installation, corpus.name).decision is None
+    rebuilt = only_segment(installation, corpus.name)
+    assert rebuilt.collection != segment.collection
+    assert rebuilt.count == segment.count
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+
+
+def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
+    installation: Installation, corpus: Corpus, segment: Segment
+) -> None:
+    corpus.define(keep_versions=2)
+    for number in range(10, 14):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
+    list(installation.vectors.write(orphan, [(["a"], np.eye(1, 256, dtype=np.float32))]))
+    installation.vectors.drop(segment.collection)
+    report = maintain(installation.catalog, installation.knowledge_base(corpus.name), installation.vectors)
+    assert report.retired == (1, 2, 3)
+    assert report.dropped == 1
+    assert len(report.rebuilt) == 1
+    assert orphan not in installation.vectors.collections()
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    again = maintain(installation.catalog, installation.knowledge_base(corpus.name), installation.vectors)
+    assert (again.retired, again.dropped, again.rebuilt) == ((), 0, ())
+
+
+def test_a_vector_of_another_dimension_is_refused_by_name(
+    installation: Installation, corpus: Corpus, segment: Segment
+) -> None:
+    with installation.catalog.writing() as connection:
+        connection.execute("UPDATE segment SET dimension = 1024 WHERE id = %s", [segment.id])
+    with pytest.raises(DimensionMismatch, match="has 1024 dimensions and the question's vector 256"):
+        ask(installation, corpus.name, "rooms")
+
+
+def test_a_configured_dimension_that_the_model_does_not_have_is_refused(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(2)
+    corpus.define(embedding={"provider": "wordllama", "dimension": 512})
+    with pytest.raises((DimensionMismatch, ConfigurationError), match="256"):
+        run_night(installation, corpus.name)
+
+
+def test_searching_nothing_says_what_to_run(installation: Installation, corpus: Corpus) -> None:
+    with pytest.raises(NothingReleased, match=f"mindset night {corpus.name}"):
+        ask(installation, corpus.name, "rooms")
+    kb = installation.knowledge_base(corpus.name)
+    with pytest.raises(UnknownVersion, match="no version 7"):
+        installation.searcher.search(kb, "rooms", [], version=7)
+
+
+def test_a_caller_who_may_see_little_still_finds_it(installation: Installation, corpus: Corpus) -> None:
+    corpus.define(acl=["staff"], retrieval={"candidates": 5})
+    corpus.fill(20)
+    corpus.write("guest.md", "---\nacl: [guest]\n---\nThe garden of the visitors opens at nine.")
+    run_night(installation, corpus.name)
+    assert ask(installation, corpus.name, "How many rooms has the glacier?", "guest") == ["guest.md"]
+
+
+def test_the_schema_is_what_the_migrations_make(postgres_url: str) -> None:
+    check(postgres_url)
+
+
+def test_vectors_are_kept_once_a_model(installation: Installation, segment: Segment, corpus: Corpus) -> None:
+    with installation.catalog.reading() as connection:
+        partitions = rows(
+            connection, "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass"
+        )
+        count = scalar(connection, "SELECT count(*) FROM embedding")
+    assert len(partitions) == 1
+    assert count == 20
+    assert Embedding().model == "wordllama"

@@ -1,0 +1,133 @@
+"""Promotion and rollback: one version is live at every moment, and it is the one that was judged."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mindset.catalog.connection import rows
+from mindset.catalog.releases import live_version
+from mindset.catalog.versions import get_version
+from mindset.errors import LiveMoved, MindsetError, UnknownVersion
+from mindset.evaluation.evaluate import evaluate
+from mindset.installation import Installation
+from mindset.releases import deploy, promote, roll_back
+from tests.corpus import Corpus, document, run_night
+
+
+@pytest.fixture
+def three_versions(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    for number in (5, 6):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    return corpus
+
+
+def live(installation: Installation, kb: str) -> int | None:
+    with installation.catalog.reading() as connection:
+        return live_version(connection, kb)
+
+
+def test_a_version_judged_against_something_else_than_live_is_not_released(
+    installation: Installation, three_versions: Corpus
+) -> None:
+    kb = installation.knowledge_base(three_versions.name)
+    promote(installation.catalog, kb.name, 1, "test", "back")
+    judged = evaluate(installation.catalog, kb, installation.searcher, 3).record
+    assert judged.baseline == 1
+    promote(installation.catalog, kb.name, 2, "test", "somebody was quicker")
+    with pytest.raises(LiveMoved, match="version 2 is live now"):
+        deploy(installation.catalog, kb.name, judged.id, "test")
+    assert live(installation, kb.name) == 2
+
+
+def test_rollbacks_go_back_and_never_to_what_was_rejected(installation: Installation, three_versions: Corpus) -> None:
+    name = three_versions.name
+    assert roll_back(installation.catalog, name, "test", "bad").version == 2
+    assert roll_back(installation.catalog, name, "test", "worse").version == 1
+    with pytest.raises(UnknownVersion, match="no earlier release"):
+        roll_back(installation.catalog, name, "test", "nothing left")
+    assert live(installation, name) == 1
+
+
+def test_what_does_not_exist_or_is_unfinished_cannot_be_promoted(
+    installation: Installation, three_versions: Corpus
+) -> None:
+    name = three_versions.name
+    with pytest.raises(UnknownVersion, match="does not exist"):
+        promote(installation.catalog, name, 9, "test", "why not")
+    with pytest.raises(UnknownVersion, match="does not exist"):
+        promote(installation.catalog, "nobody", 1, "test", "why not")
+
+
+def test_at_every_moment_exactly_one_version_is_live(installation: Installation, three_versions: Corpus) -> None:
+    name = three_versions.name
+    seen: set[int | None] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            seen.add(live(installation, name))
+
+    def change(versions: list[int]) -> None:
+        for version in versions * 15:
+            try:
+                promote(installation.catalog, name, version, "test", "again")
+            except MindsetError as refused:
+                raise AssertionError from refused
+
+    watcher = threading.Thread(target=watch)
+    changers = [threading.Thread(target=change, args=(order,)) for order in ([1, 2, 3], [3, 1, 2])]
+    for thread in (watcher, *changers):
+        thread.start()
+    for thread in changers:
+        thread.join()
+    over.set()
+    watcher.join()
+    assert seen <= {1, 2, 3}
+    with installation.catalog.reading() as connection:
+        overlaps = rows(
+            connection,
+            """SELECT a.id, b.id FROM release a JOIN release b ON a.kb = b.kb AND a.channel = b.channel AND a.id < b.id
+               WHERE a.kb = %(kb)s AND a.until > b.since""",
+            kb=name,
+        )
+        chain = rows(connection, "SELECT version, replaces FROM release WHERE kb = %(kb)s ORDER BY id", kb=name)
+    assert overlaps == []
+    assert [before for before, _ in chain[:-1]] == [replaced for _, replaced in chain[1:]]
+
+
+def test_a_candidate_that_got_worse_is_rejected_and_live_stays(installation: Installation, corpus: Corpus) -> None:
+    corpus.fill(6)
+    corpus.golden(
+        *(
+            {
+                "id": f"q{number}",
+                "question": f"What does section 0 say of document {number}?",
+                "evidence": [{"uri": f"doc{number}.md", "quote": f"has {number * 100} rooms"}],
+                "slice": "lookup",
+            }
+            for number in range(6)
+        ),
+        {"id": "none", "question": "Who is the mayor?", "slice": "unanswerable"},
+    )
+    first = run_night(installation, corpus.name)
+    assert first.evaluation
+    assert first.evaluation.record.metrics["all"]["recall@5"] > 0.9
+    for number in range(4):
+        corpus.write(f"doc{number}.md", f"# Something else {number}\n\nNothing of interest, {number} times.")
+    second = run_night(installation, corpus.name)
+    assert second.decision
+    assert not second.decision.released
+    assert "recall@5 fell from" in second.decision.reasons[0]
+    assert second.evaluation
+    assert len(second.evaluation.stale_evidence) == 4
+    assert live(installation, corpus.name) == 1
+    with installation.catalog.reading() as connection:
+        rejected = get_version(connection, corpus.name, 2)
+    assert rejected
+    assert rejected.state == "rejected"
+    assert run_night(installation, corpus.name).decision is None
