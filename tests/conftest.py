@@ -76,4 +76,4 @@ def _database_url(server: str, name: str) -> str:
 
 def _execute(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement))  # type: ignore[arg-type]  # made of the names above
+        connection.execute(sql.SQL(statement))

@@ -10,10 +10,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sentencex import segment
-
 from mindset.chunking.blocks import Block, markdown_blocks, plain_blocks
 from mindset.chunking.chunk import CHARACTERS_PER_TOKEN, Cut
+from mindset.chunking.sentences import sentences
 
 # A table, a code block or an endless sentence may exceed the budget this many times before it is cut.
 _STRETCH = 4
@@ -28,7 +27,7 @@ class _Atom:
 
 
 def structural(text: str, media_type: str, budget_tokens: int) -> Iterator[Cut]:
-    """Cuts in order, without overlap; together they hold every word of the text."""
+    """Cuts in order, without overlap; together they hold every word that the text shows."""
     blocks = markdown_blocks(text) if media_type == "text/markdown" else plain_blocks(text)
     path: list[tuple[int, str]] = []
     section: list[Block] = []
@@ -44,7 +43,8 @@ def structural(text: str, media_type: str, budget_tokens: int) -> Iterator[Cut]:
 def _pack(text: str, section: list[Block], path: list[tuple[int, str]], budget_tokens: int) -> Iterator[Cut]:
     budget = budget_tokens * CHARACTERS_PER_TOKEN
     headings = tuple(title for _, title in path if title)
-    atoms = [atom for block in section for atom in _atoms(text, block, budget)]
+    # A paragraph of nothing but wide spaces has no text.
+    atoms = [atom for block in section for atom in _atoms(text, block, budget) if atom.start < atom.end]
     start: int | None = None
     end = 0
     for index, atom in enumerate(atoms):
@@ -71,7 +71,7 @@ def _atoms(text: str, block: Block, budget: int) -> Iterator[_Atom]:
         yield from _bounded(text, block.start, block.end, budget, "\n")
     else:
         at = block.start
-        for sentence in segment("en", text[block.start : block.end]):
+        for sentence in sentences(text[block.start : block.end]):
             end = at + len(sentence.rstrip())
             start = at + len(sentence) - len(sentence.lstrip())
             if start < end:

@@ -64,7 +64,7 @@ def load_golden_set(kb: KnowledgeBase) -> GoldenSet | None:
 def parse_golden_set(file: Path) -> GoldenSet:
     """A golden set in JSON lines. Raises ConfigurationError."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # JSON strings may hold other line ends
     except (OSError, UnicodeDecodeError) as unreadable:
         raise ConfigurationError(
             f"Cannot read the golden set {file}: {unreadable}. Correct evaluation.golden_set."

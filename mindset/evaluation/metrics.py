@@ -1,4 +1,4 @@
-"""Metrics of a ranking against evidence, by ir-measures."""
+"""Metrics of a ranking against evidence."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ def rank_of_evidence(passages: Sequence[Passage], spans: Sequence[Span | None]) 
 def question_metrics(evidence: Mapping[str, tuple[int, Mapping[int, int]]]) -> dict[str, dict[str, float]]:
     """{question: {metric: value}} from {question: (number of evidence, its ranks)}.
 
-    Each evidence is one relevant item of its question; a rank that supports none is an irrelevant one."""
+    Each evidence is one relevant item of its question; a rank that supports none is an irrelevant one. Recall is counted
+    here: a ranking has no place for two items at one rank, and one passage may support several evidences."""
     import ir_measures  # 1 s with pandas: only where versions are judged
 
-    measures = {"recall@5": ir_measures.R @ 5, "mrr": ir_measures.RR, "ndcg@10": ir_measures.nDCG @ 10}
+    measures = {"mrr": ir_measures.RR, "ndcg@10": ir_measures.nDCG @ 10}
     qrels = {question: {f"e{n}": 1 for n in range(count)} for question, (count, _) in evidence.items()}
     run = {question: _ranking(ranks) for question, (_, ranks) in evidence.items()}
-    found: dict[str, dict[str, float]] = {question: dict.fromkeys(METRICS, 0.0) for question in evidence}
+    found: dict[str, dict[str, float]] = {
+        question: {**dict.fromkeys(METRICS, 0.0), "recall@5": sum(rank <= 5 for rank in ranks.values()) / count}
+        for question, (count, ranks) in evidence.items()
+    }
     names = {str(measure): name for name, measure in measures.items()}
     for each in ir_measures.iter_calc(list(measures.values()), qrels, run):
         found[each.query_id][names[str(each.measure)]] = float(each.value)

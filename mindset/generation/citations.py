@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_MARKER = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-# What may still become a marker when more text comes; a marker's length is bounded, so is what is held back.
-_UNFINISHED = re.compile(r"\s*\[[\d,\s]{0,40}$")
+# A marker's length is bounded, so that what is held back is, too: what may still become a marker when more text comes.
+_MARKER = re.compile(r"\[(?=[\d,\s]{1,250}\])(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_UNFINISHED = re.compile(r"\[[\d,\s]{0,250}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Citation:
 
 
 class CitationReader:
-    """Reads an answer as it streams; markers of passages that were not given are taken out of the text."""
+    """Reads an answer as it streams; markers of passages that were not given, and leading space, are left out."""
 
     def __init__(self, passages: int) -> None:
         self._passages = passages
@@ -64,5 +64,6 @@ class CitationReader:
         return "".join(released)
 
     def _take(self, released: list[str], text: str) -> None:
+        text = text if self._length else text.lstrip()
         released.append(text)
         self._length += len(text)

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sentencex import segment
 from snowballstemmer import stemmer
 
 from mindset.chunking.blocks import markdown_blocks
 from mindset.chunking.chunk import plain
+from mindset.chunking.sentences import sentences
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
 from mindset.retrieval.passage import Passage
@@ -219,12 +219,17 @@ def _sentences(number: int, passage: Passage) -> Iterator[_Sentence]:
     about = _words(" ".join([passage.place.title, *passage.place.heading_path]))
     # Whole sentences of prose: a line's end is not a sentence's, and a heading is none.
     prose = (passage.text[each.start : each.end] for each in markdown_blocks(passage.text) if each.kind == "prose")
-    texts = (" ".join(each.split()) for block in prose for each in segment("en", " ".join(plain(block).split())))
+    texts = (" ".join(each.split()) for block in prose for each in sentences(_quotable(block)))
     for order, text in enumerate(texts):
         words = _words(text)
         if len(text.split()) >= 3 and len(text) <= LONGEST_SENTENCE and words:
             # A sentence speaks about what its headings name, without naming it again.
             yield _Sentence(number, order, text.rstrip(":").strip(), words | about)
+
+
+def _quotable(block: str) -> str:
+    # A document's own references, such as [3], would be read as ours.
+    return " ".join(re.sub(r"\s*\[[\d,\s]+\]", "", plain(block)).split())
 
 
 def _words(text: str) -> frozenset[str]:

@@ -7,10 +7,11 @@ import re
 from mindset.errors import DocumentRejected
 
 # Tag characters, variation selectors, zero-width and bidirectional controls: used to hide instructions in text
-# (OWASP Top 10 for LLM applications, prompt injection). NUL and other controls have no place in Postgres text either.
+# (OWASP Top 10 for LLM applications, prompt injection). NUL, other controls and lone surrogates have no place in Postgres
+# text either.
 _INVISIBLE = re.compile(
     "[\U000e0000-\U000e007f\U000e0100-\U000e01ef\ufe00-\ufe0f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\u00ad"
-    "\x00-\x08\x0b\x0e-\x1f\x7f]"
+    "\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]"
 )
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import yaml
 
 from mindset.errors import DocumentRejected
+from mindset.parsing.characters import normalise
 
 _BLOCK = re.compile(r"\A---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+# What PyYAML raises, besides its own errors, at a wrong value behind a tag (`!!bool x`) or at a thousand brackets.
+_MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: with them a few lines can stand for a billion values, or for themselves."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (`*name`) are not read")
+        return super().compose_node(parent, index)
 
 
 def split(text: str) -> tuple[dict[str, Any], str]:
@@ -23,14 +36,14 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     if match["kind"] not in ("", "yaml", "yml"):
         return {}, rest
     try:
-        found = yaml.safe_load(match["block"])
-    except (yaml.YAMLError, ValueError) as malformed:
+        found = yaml.load(match["block"], _Loader)  # noqa: S506  # it is a SafeLoader
+    except _MALFORMED as malformed:
         raise DocumentRejected(f"Front matter is not YAML: {' '.join(str(malformed).split())}. Correct it.") from None
     if found is None:
         return {}, rest
     if not isinstance(found, dict):
         return {}, text  # two rulers with prose between them, not front matter
-    return {str(key): _plain(value) for key, value in found.items()}, rest
+    return {normalise(str(key)): _plain(value) for key, value in found.items()}, rest
 
 
 def title(front: dict[str, Any]) -> str | None:
@@ -57,17 +70,17 @@ def metadata(front: dict[str, Any]) -> dict[str, Any]:
     simple = (str, int, float, bool)
 
     def keeps(value: Any) -> bool:
-        return isinstance(value, simple) or (
-            isinstance(value, list) and all(isinstance(each, simple) for each in value)
-        )
+        if isinstance(value, list):
+            return not any(isinstance(each, list) for each in value) and all(map(keeps, value))
+        return isinstance(value, simple) and not (isinstance(value, float) and not math.isfinite(value))
 
     return {key: value for key, value in front.items() if key not in ("title", "acl") and keeps(value)}
 
 
 def _plain(value: Any) -> Any:
-    """YAML's dates as text: metadata is JSON."""
+    """YAML's dates as text, since metadata is JSON; text without what an escape such as `"\\0"` hides in it."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {normalise(str(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, int | float | bool | None) else normalise(str(value))

@@ -89,7 +89,7 @@ class _Child:
             watchdog.cancel()
         if not line.endswith(b"\n"):
             self.kill()
-            what = "crashed" if in_time else f"took more than {timeout_s:.0f} s"
+            what = "crashed" if in_time else f"took more than {timeout_s:g} s"
             raise DocumentRejected(f"The parser {what}. Save the document again from its program, or leave it out.")
         answer: dict[str, Any] = json.loads(line)
         if "rejected" in answer:

@@ -20,11 +20,14 @@ def to_passages(shown: Iterable[Shown], *, join: bool) -> list[Passage]:
     ]
     joined: list[Passage] = []
     for passage in passages:
-        at = next((at for at, other in enumerate(joined) if join and _adjacent(other, passage)), None)
-        if at is None:
-            joined.append(passage)
+        # A chunk between two that are there already joins both.
+        near = [at for at, other in enumerate(joined) if join and _adjacent(other, passage)]
+        for at in reversed(near[1:]):
+            passage = _join(joined.pop(at), passage)  # noqa: PLW2901
+        if near:
+            joined[near[0]] = _join(joined[near[0]], passage)
         else:
-            joined[at] = _join(joined[at], passage)
+            joined.append(passage)
     return [replace(passage, rank=rank) for rank, passage in enumerate(joined, start=1)]
 
 
@@ -38,7 +41,7 @@ def _adjacent(one: Passage, other: Passage) -> bool:
     # Overlapping chunks (fixed, recursive) are not joined: their texts repeat each other.
     return same and (
         (b.ordinal == a.ordinal + len(one.chunk_ids) and a.end <= b.start)
-        or (a.ordinal == b.ordinal + 1 and b.end <= a.start)
+        or (a.ordinal == b.ordinal + len(other.chunk_ids) and b.end <= a.start)
     )
 
 

@@ -33,22 +33,20 @@ _NIGHT = "import sys; from flows.nightly import nightly, Night; nightly(Night(kb
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stack and its definitions."""
+    made = tmp_path_factory.mktemp("house")
+    (made / "knowledge_bases").mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def house(directory: Path) -> Iterator[Addresses]:
     """Everything that `mindset up` starts."""
-    directory = tmp_path_factory.mktemp("house")
-    definitions = directory / "knowledge_bases"
-    definitions.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINDSET_KNOWLEDGE_BASES", str(definitions))
+        patch.setenv("MINDSET_KNOWLEDGE_BASES", str(directory / "knowledge_bases"))
         with local_stack(directory / "stack", project=PROJECT, prepare=prepare) as addresses:
             yield addresses
-
-
-@pytest.fixture
-def directory(tmp_path_factory: pytest.TempPathFactory, house: Addresses) -> Path:
-    """The stack's folder."""
-    (found,) = [each for each in tmp_path_factory.getbasetemp().glob("house*") if each.is_dir()]
-    return found
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def corpus(directory: Path, tmp_path: Path) -> Corpus:
 
 
 @pytest.fixture
-def installation(directory: Path) -> Iterator[Installation]:
+def installation(house: Addresses, directory: Path) -> Iterator[Installation]:
     settings = connect(Settings(directory=directory / "stack", knowledge_bases=directory / "knowledge_bases"))
     with open_installation(settings) as opened:
         yield opened

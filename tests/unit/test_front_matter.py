@@ -1,0 +1,105 @@
+"""The block at the top of a file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindset.errors import DocumentRejected
+from mindset.parsing import front_matter
+
+
+def test_the_block_is_taken_off_the_text() -> None:
+    front, text = front_matter.split("---\ntitle: Ferries\ntags: [sea, port]\nyear: 2026\n---\n# Text\n")
+    assert text == "# Text\n"
+    assert front_matter.title(front) == "Ferries"
+    assert front_matter.metadata(front) == {"tags": ["sea", "port"], "year": 2026}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No block at all.",
+        "Text first.\n---\ntitle: no\n---\n",
+        "---\nonly opened\n",
+        "---\nProse between two rulers.\n---\nMore.",
+        "----\ntitle: four dashes\n----\n",
+    ],
+)
+def test_what_is_no_front_matter_stays_in_the_text(text: str) -> None:
+    assert front_matter.split(text) == ({}, text)
+
+
+@pytest.mark.parametrize("block", ["---js\nconst title = 1;\n---\n", "---\n---\n", "---\n# only a comment\n---\n"])
+def test_a_block_without_yaml_values_is_left_out(block: str) -> None:
+    assert front_matter.split(f"{block}Text.") == ({}, "Text.")
+
+
+def test_dates_become_text_and_nested_values_are_left_out() -> None:
+    front, _ = front_matter.split("---\ndate: 2026-11-24\nauthor: {name: A}\nmatrix: [[1]]\nempty:\n---\n")
+    assert front_matter.metadata(front) == {"date": "2026-11-24"}
+
+
+@pytest.mark.parametrize("title", ["''", "7", "[a]", "' '", "null"])
+def test_a_title_that_is_no_text_is_none(title: str) -> None:
+    assert front_matter.title(front_matter.split(f"---\ntitle: {title}\n---\n")[0]) is None
+
+
+@pytest.mark.parametrize(("written", "read"), [("staff", ("staff",)), ("[b, a, b]", ("a", "b"))])
+def test_rights_are_a_name_or_names(written: str, read: tuple[str, ...]) -> None:
+    assert front_matter.acl(front_matter.split(f"---\nacl: {written}\n---\n")[0]) == read
+
+
+@pytest.mark.parametrize("written", ["7", "[]", "''", "[staff, 7]", "{a: b}", "null", "['']"])
+def test_rights_that_are_not_names_reject_the_document(written: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"`acl` in the front matter is .* such as \[staff\]\."):
+        front_matter.acl(front_matter.split(f"---\nacl: {written}\n---\n")[0])
+
+
+def test_a_document_without_rights_has_none_of_its_own() -> None:
+    assert front_matter.acl({}) is None
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "title: [unclosed",
+        "a: b: c",
+        "date: 2026-99-99",
+        "a: !!bool x",
+        "a: !!timestamp x",
+        "a: !!int ''",
+        "a: !!python/object:os.system {}",
+        "? [a]\n: b",
+        "a: " + "[" * 5_000,
+        "a: &a [x]\nb: [*a, *a]",
+        "a: &a [*a]",
+    ],
+)
+def test_malformed_yaml_rejects_the_document(block: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"^Front matter is not YAML: .* Correct it\.$"):
+        front_matter.split(f"---\n{block}\n---\nText.")
+
+
+def test_what_an_escape_hides_and_what_json_lacks_is_left_out() -> None:
+    front, _ = front_matter.split(
+        '---\ntitle: "a\\0b\\u200bc\\ud800"\nacl: ["x\\0"]\nn: .nan\ni: [.inf]\n"k\\0": 1\n---\n'
+    )
+    assert front_matter.title(front) == "abc"
+    assert front_matter.acl(front) == ("x",)
+    assert front_matter.metadata(front) == {"k": 1}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="ab:-[]{}!&*'\"|>?%@ \n#,0.~\\", max_size=40))
+def test_any_block_is_read_or_rejected(block: str) -> None:
+    try:
+        front, _ = front_matter.split(f"---\n{block}\n---\nText.")
+        front_matter.title(front)
+        json.dumps(front_matter.metadata(front), allow_nan=False)
+        front_matter.acl(front)
+    except DocumentRejected as rejected:
+        assert str(rejected).endswith(".")
