@@ -1,55 +1,92 @@
-"""What a stack needs between its stores and its workers: the schema, and Prefect's deployments."""
+"""What a stack needs besides its servers: the schema, and Prefect's deployments and blocks.
+
+A process of the stack, `python -m cli.prepare`, started with the servers: its imports take as long as they need to start.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 
-from mindset.errors import StackError
-from mindset.local.addresses import Addresses, environment
+from mindset.errors import MindsetError, StackError
+from mindset.local.addresses import Addresses, given
+from mindset.local.health import answers
+from mindset.local.servers import POOLS
+from mindset.settings import load_settings
 
 PROJECT = Path(__file__).parent.parent
 """Where prefect.yaml lies and flows are imported from, wherever the command was started."""
 
+COMMAND = (sys.executable, "-m", "cli.prepare")
+
+_DEADLINE_S = 150
+
 
 def prepare(addresses: Addresses) -> None:
-    """Migrate the catalog and register the deployments. Raises StackError, ServiceUnavailable."""
-    from mindset.catalog.migrations import migrate  # SQLAlchemy and Alembic: half a second that no other command needs
+    """Migrate the catalog and register the deployments, as soon as Postgres and Prefect answer.
 
-    with ThreadPoolExecutor(2) as threads:
-        steps = []
-        if addresses.postgres_url:
-            steps.append(threads.submit(migrate, addresses.postgres_url))
+    Raises StackError, ServiceUnavailable."""
+    with ThreadPoolExecutor(1) as thread:
+        migrated = thread.submit(_migrate, addresses)
         if addresses.prefect_api_url:
-            steps.append(threads.submit(register_deployments, addresses))
-        for step in steps:
-            step.result()
+            _register(addresses)
+        migrated.result()
 
 
-def register_deployments(addresses: Addresses) -> None:
-    """Name the work pools by variables, and register every deployment of prefect.yaml. Raises StackError."""
-    for name, pool in (("cpu_pool", "cpu"), ("gpu_pool", "gpu")):
-        answer = httpx.post(f"{addresses.prefect_api_url}/variables/", json={"name": name, "value": pool}, timeout=30)
+def _migrate(addresses: Addresses) -> None:
+    if addresses.postgres_url:
+        _until("Postgres", lambda: answers("postgres", addresses))
+        from mindset.catalog.migrations import migrate  # SQLAlchemy and Alembic: only here
+
+        migrate(addresses.postgres_url)
+
+
+def _register(addresses: Addresses) -> None:
+    """Name the work pools by variables; register every deployment of prefect.yaml and every block."""
+    import prefect.cli.deploy  # 5 s with the flows and blocks, while Prefect's server starts
+
+    import blocks.registry
+    import flows.maintain
+    import flows.nightly  # noqa: F401  # it imports the stages
+
+    _until("Prefect", lambda: answers("prefect", addresses))
+    for pool in POOLS:
+        _until(f"The work pool {pool}", partial(_has_pool, addresses, pool))
+        answer = httpx.post(
+            f"{addresses.prefect_api_url}/variables/", json={"name": f"{pool}_pool", "value": pool}, timeout=30
+        )
         if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
-            raise StackError(f"Prefect did not take the variable {name}: {answer.text}. See its log.")
-    _prefect(addresses, "--no-prompt", "deploy", "--all")
-    _prefect(addresses, "block", "register", "--module", "blocks.registry")
+            raise StackError(f"Prefect did not take the variable {pool}_pool: {answer.text}. See its log.")
+    for name in blocks.registry.__all__:
+        getattr(blocks.registry, name).register_type_and_schema()
+    sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
+    try:
+        prefect.cli.app()
+    except SystemExit as ended:
+        if ended.code:
+            raise StackError("`prefect deploy --all` failed. Correct what it names and start again.") from None
 
 
-def _prefect(addresses: Addresses, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments],
-        env=dict(os.environ) | environment(addresses),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise StackError(f"`prefect {' '.join(arguments)}` failed. Correct what it names and start again.\n{tail}")
+def _has_pool(addresses: Addresses, pool: str) -> bool:
+    return httpx.get(f"{addresses.prefect_api_url}/work_pools/{pool}", timeout=30).status_code == httpx.codes.OK
+
+
+def _until(what: str, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise StackError(f"{what} is not there after {_DEADLINE_S} s. See the stack's logs.")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    try:
+        prepare(given(load_settings()))
+    except MindsetError as failure:
+        sys.exit(str(failure))

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from cli.output import AsJson, Exit, err, out, print_json, print_table
-from cli.prepare import PROJECT, prepare
+from cli.prepare import COMMAND, PROJECT
 from mindset.local.addresses import Addresses, given
 from mindset.local.stack import OnEvent, Stack, State
 from mindset.local.state import running
@@ -42,7 +42,7 @@ def up(
                 settings.directory,
                 external=given(settings),
                 project=PROJECT,
-                prepare=prepare,
+                prepare=COMMAND,
                 on_event=_then_addresses(settings, events),
             )
         )

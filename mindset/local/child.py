@@ -62,6 +62,11 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def succeeded(self) -> bool:
+        """Whether the process has ended, and well."""
+        return self._process is not None and self._process.poll() == 0
+
+    @property
     def late(self) -> bool:
         """Whether it should have answered by now."""
         return not self.ready and time.monotonic() > self._deadline

@@ -180,6 +180,12 @@ def _api(place: Place) -> Server:
     )
 
 
+def preparation(command: tuple[str, ...], place: Place) -> Server:
+    """What runs once beside the servers as they start, and must succeed; told the addresses by its environment."""
+    remedy = "Correct what it names, and start again."
+    return Server("prepare", command, _ours(place), port=None, remedy=remedy, deadline_s=180)
+
+
 def _ours(place: Place) -> dict[str, str]:
     """The environment of processes that run our code: the servers' addresses, and the project to import from."""
     path = os.pathsep.join(filter(None, (str(place.project), os.environ.get("PYTHONPATH"))))

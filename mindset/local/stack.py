@@ -1,4 +1,4 @@
-"""The stack as its supervisor holds it: started in two phases, watched, ended."""
+"""The stack as its supervisor holds it: started, watched, ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mindset.local import lock, ports, state, watchdog
 from mindset.local.addresses import FIELD, Addresses, Need
 from mindset.local.child import Child
 from mindset.local.processes import end
-from mindset.local.servers import SERVICES, STORES, WORKERS, Place, addressed, describe, make_pool
+from mindset.local.servers import SERVICES, STORES, WORKERS, Place, addressed, describe, make_pool, preparation
 
 State = Literal["given", "starting", "preparing", "ready", "died", "restarting", "stopping", "stopped"]
 OnEvent = Callable[[str, State, str], None]
@@ -47,11 +47,11 @@ class Stack:
         external: Addresses | None = None,
         fixed_ports: Mapping[str, int] | None = None,
         project: Path | None = None,
-        prepare: Callable[[Addresses], None] | None = None,
+        prepare: tuple[str, ...] | None = None,
         api_command: tuple[str, ...] = (sys.executable, "-m", "api"),
         on_event: OnEvent = lambda _service, _state, _detail: None,
     ) -> None:
-        """`external` servers are not started; `prepare` runs when the stores answer, before what uses them starts."""
+        """`external` servers are not started; `prepare` is a command that runs beside them and must succeed."""
         self.directory = directory.resolve()
         self.addresses = Addresses()
         self._external = external or Addresses()
@@ -79,13 +79,18 @@ class Stack:
             end(self.directory, grace_s=2)  # what a supervisor left that was killed together with its watchdog
             self._watchdog = watchdog.start(self.directory, self._project)
             place = self._settle()
-            self._begin([name for name in self._services if name in STORES], place)
-            for worker in (name for name in self._services if name in WORKERS):
-                make_pool(worker.removeprefix("worker-"), place)
-            if self._prepare is not None:
+            preparing = Child(preparation(self._prepare, place), place) if self._prepare else None
+            if preparing:
                 self._tell("stack", "preparing", "")
-                self._prepare(self.addresses)
-            self._begin([name for name in self._services if name not in STORES], place)
+                preparing.start()
+            # Workers would give up before Prefect answers; the API waits for its stores as after any restart of theirs.
+            self._begin([name for name in self._services if name not in WORKERS], place)
+            workers = [name for name in self._services if name in WORKERS]
+            for worker in workers:
+                make_pool(worker.removeprefix("worker-"), place)
+            self._begin(workers, place)
+            if preparing:
+                self._await_end(preparing)
             self._ready = True
             self._write()
             self._tell("stack", "ready", str(self.directory))
@@ -178,6 +183,18 @@ class Stack:
         child.look()
         if child.ready:
             self._tell(child.server.name, "ready", self._where(child))
+
+    def _await_end(self, child: Child) -> None:
+        """Return when it has done its work, tending the servers meanwhile."""
+        while child.alive and not child.late:
+            for server in self._children.values():
+                self._tend(server)
+            time.sleep(_LOOK_S)
+        if not child.succeeded:
+            raise StackError(
+                f"{child.server.name} failed ({child.end()}). {child.server.remedy}\n"
+                f"The end of {child.log}:\n{child.tail()}"
+            )
 
     def _tend(self, child: Child) -> None:
         name = child.server.name

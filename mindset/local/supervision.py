@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -50,7 +50,7 @@ def local_stack(
     directory: Path,
     *,
     services: Iterable[str] = SERVICES,
-    prepare: Callable[[Addresses], None] | None = None,
+    prepare: tuple[str, ...] | None = None,
     external: Addresses | None = None,
     fixed_ports: Mapping[str, int] | None = None,
     project: Path | None = None,

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.prepare import PROJECT, prepare
+from cli.prepare import COMMAND, PROJECT
 from mindset.installation import Installation, open_installation
 from mindset.local.addresses import Addresses, environment
 from mindset.local.state import connect, read
@@ -45,7 +45,7 @@ def house(directory: Path) -> Iterator[Addresses]:
     """Everything that `mindset up` starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINDSET_KNOWLEDGE_BASES", str(directory / "knowledge_bases"))
-        with local_stack(directory / "stack", project=PROJECT, prepare=prepare) as addresses:
+        with local_stack(directory / "stack", project=PROJECT, prepare=COMMAND) as addresses:
             yield addresses
 
 

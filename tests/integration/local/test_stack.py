@@ -175,13 +175,11 @@ def test_settings_find_the_running_stack_and_say_what_is_missing(tmp_path: Path)
             connect(settings, "redis", "postgres")
 
 
-def test_preparations_find_the_stores_and_their_failure_stops_everything(tmp_path: Path) -> None:
-    def prepare(addresses: Addresses) -> None:
-        assert answers("valkey", addresses)
-        raise StackError("The catalog cannot be migrated.")
-
-    stack = local_stack(tmp_path, services=["valkey"], prepare=prepare)
-    with pytest.raises(StackError, match="cannot be migrated"), stack:
+def test_preparations_know_the_addresses_and_their_failure_stops_everything(tmp_path: Path) -> None:
+    fails = "import os, sys; sys.exit('Cannot migrate ' + os.environ['MINDSET_REDIS_URL'])"
+    stack = local_stack(tmp_path, services=["valkey"], prepare=(sys.executable, "-c", fails))
+    named = r"prepare failed \(exit status 1\)[\s\S]*prepare\.log:\nCannot migrate redis://127\.0\.0\.1"
+    with pytest.raises(StackError, match=named), stack:
         pass
     assert processes_of(tmp_path) == []
 
