@@ -14,8 +14,10 @@ def pdf(*pages: str, title: str = "") -> bytes:
     for number, text in enumerate(pages):
         drawn = f"BT /F1 12 Tf 50 700 Td ({text}) Tj ET"
         objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {5 + 2 * number} 0 R"
-            " /Resources << /Font << /F1 3 0 R >> >> >>",
+            (
+                f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {5 + 2 * number} 0 R"
+                " /Resources << /Font << /F1 3 0 R >> >> >>"
+            ),
             f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
         ]
     objects.append(f"<< /Title ({title}) >>")

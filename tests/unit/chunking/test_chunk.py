@@ -1,0 +1,60 @@
+"""A chunk's name and what the model sees of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindset.chunking.chunk import Chunk, plain, tokens
+from tests.unit.chunking.test_chunkers import cut
+
+
+def test_a_chunk_is_named_by_the_hash_of_its_context_and_text() -> None:
+    # Written down: another hash would embed every text of every installation again.
+    assert Chunk("Guide › Piers", "The ferry sails at eight.").id == "b8ca7302ebc190530d02856ec8c80d16"
+
+
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_two_chunks_share_a_name_only_if_they_are_equal(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (Chunk(*one).id == Chunk(*other).id) == (one == other)
+
+
+def test_the_same_section_elsewhere_in_another_document_is_the_same_chunk() -> None:
+    section = "## North\n\nThe ferry sails at eight."
+    one = cut(f"# Piers\n\nAbout piers.\n\n{section}", "structural")[-1]
+    other = cut(f"# Piers\n\nQuite another text.\n\n## South\n\nClosed.\n\n{section}", "structural")[-1]
+    assert one.chunk.id == other.chunk.id
+    assert one.cut != other.cut
+
+
+def test_a_heading_that_repeats_the_title_stands_in_the_context_once() -> None:
+    assert [each.chunk.context for each in cut("# TITLE\n\n## Sub\n\nText.", "structural")] == ["Title", "Title › Sub"]
+
+
+def test_the_model_sees_the_context_and_the_words_without_markup() -> None:
+    assert (
+        Chunk("Guide › Piers", "## Piers\n\nThe *ferry* sails.").embedded == "Guide › Piers\n\nPiers\nThe ferry sails."
+    )
+    assert Chunk("", "**Text**").embedded == "Text"
+
+
+@pytest.mark.parametrize(
+    ("markdown", "words"),
+    [
+        ("# Heading {#anchor}", "Heading"),
+        ("**bold**, *thin*, __both__, _under_ and `code`", "bold, thin, both, under and code"),
+        ("a snake_case_name and 2 * 3 * 4", "a snake_case_name and 2 * 3 * 4"),
+        ("see [the guide](https://example.org/a_b) and ![a map](map.png)", "see the guide and a map"),
+        ("- one\n- two\n\n> three", "one\ntwo\nthree"),
+        ("a <!-- hidden\nnote --> b <br/> c", "a b c"),
+        ("{% include x %} text {{ page.title }}", "text"),
+        ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+    ],
+)
+def test_markup_is_taken_off_and_words_stay(markdown: str, words: str) -> None:
+    assert plain(markdown) == words
+
+
+def test_four_characters_are_counted_as_a_token_and_what_is_left_as_one_more() -> None:
+    assert [tokens("x" * length) for length in (0, 1, 4, 5, 400)] == [0, 1, 1, 2, 100]

@@ -1,0 +1,110 @@
+"""Markers in a stream of text."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mindset.generation.citations import Citation, CitationReader
+
+PASSAGES = 3
+
+
+def read(*pieces: str, passages: int = PASSAGES) -> tuple[str, list[Citation]]:
+    reader = CitationReader(passages)
+    text = "".join([*(reader.feed(piece) for piece in pieces), reader.finish()])
+    assert reader.citations == reader.new_citations()
+    return text, reader.citations
+
+
+_ODDITIES = ["[", "]", "[1]", "[2]", "[9]", "[0]", "[1, 2]", "[1,9]", "[ 1 ]", "[1234]", "[12", ",", "1", "3", " ", "\n", ". ",
+             "[[1]]", "word", "[a]", "[1][3]", "[1," + " " * 247, "[" + "1," * 125, "é", "١", "[١]"]  # fmt: skip
+ANSWERS = st.one_of(st.lists(st.sampled_from(_ODDITIES), max_size=30).map("".join), st.text("[]12, \na", max_size=60))
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANSWERS, st.lists(st.integers(0, 200)))
+@example(f"[1,{' ' * 247}2]", [250])  # the longest marker
+@example(f"[1,{' ' * 248}2]", [250])  # none any more
+def test_however_a_stream_is_split_text_and_citations_are_the_same(answer: str, at: list[int]) -> None:
+    cuts = [0, *sorted(min(each, len(answer)) for each in at), len(answer)]
+    whole = read(answer)
+    assert read(*(answer[one:other] for one, other in pairwise(cuts))) == whole
+    assert read(*answer) == whole
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANSWERS)
+def test_a_citation_names_a_given_passage_and_stands_before_its_marker(answer: str) -> None:
+    text, citations = read(answer)
+    for each in citations:
+        assert 1 <= each.passage <= PASSAGES
+        assert 0 <= each.start <= each.end < len(text)
+        assert re.match(rf"(\[\d+\])*\[{each.passage}\]", text[each.end :])
+
+
+def test_what_may_become_a_marker_is_held_back_and_what_cannot_is_told() -> None:
+    reader = CitationReader(PASSAGES)
+    assert reader.feed("Dug. [") == "Dug. "
+    assert reader.feed("1") == ""
+    assert reader.feed("x [2") == "[1x "
+    assert reader.feed(" " * 300) == "[2" + " " * 300
+    assert reader.finish() == ""
+    assert reader.citations == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "citations"),
+    [
+        ("Setts are dug. [1]", "Setts are dug. [1]", [(1, 0, 15)]),
+        ("One. [1] Two. [3]", "One. [1] Two. [3]", [(1, 0, 5), (3, 8, 14)]),
+        ("Both. [1][2]", "Both. [1][2]", [(1, 0, 6), (2, 9, 9)]),
+        ("Both. [1, 2]", "Both. [1][2]", [(1, 0, 6), (2, 0, 6)]),
+        (f"Long. [1,{' ' * 247}2]", "Long. [1][2]", [(1, 0, 6), (2, 0, 6)]),
+        (f"Too long. [1,{' ' * 248}2]", f"Too long. [1,{' ' * 248}2]", []),
+        ("Spaced. [ 1 ]", "Spaced. [ 1 ]", []),
+        ("  Leading space. [1]", "Leading space. [1]", [(1, 0, 15)]),
+        ("No marker.", "No marker.", []),
+        ("An array[a] and [1", "An array[a] and [1", []),
+        ("In the year [1887].", "In the year [1887].", []),
+        ("", "", []),
+    ],
+)
+def test_markers_become_citations_of_what_stands_before_them(
+    answer: str, text: str, citations: list[tuple[int, int, int]]
+) -> None:
+    assert read(answer) == (text, [Citation(*each) for each in citations])
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("Claimed. [4]", "Claimed. "),
+        ("Claimed. [0]", "Claimed. "),
+        ("Claimed. [999]", "Claimed. "),
+        ("Known. [1][7]", "Known. [1]"),
+        ("Known. [7, 1, 8]", "Known. [1]"),
+        ("[9] Starts so.", "Starts so."),
+    ],
+)
+def test_markers_of_passages_that_were_not_given_are_removed(answer: str, text: str) -> None:
+    found, citations = read(answer)
+    assert found == text
+    assert all(each.passage == 1 for each in citations)
+
+
+def test_without_passages_no_marker_stays() -> None:
+    assert read("Claimed. [1][2]", passages=0) == ("Claimed. ", [])
+
+
+def test_new_citations_are_told_once() -> None:
+    reader = CitationReader(2)
+    reader.feed("One. [1] Two")
+    assert [each.passage for each in reader.new_citations()] == [1]
+    assert reader.new_citations() == []
+    reader.feed(". [2]")
+    assert [each.passage for each in reader.new_citations()] == [2]

@@ -1,0 +1,115 @@
+"""Answers without a model."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindset.generation.answers import Answer, last_of, stream_answer
+from mindset.generation.extractive import LONGEST_SENTENCE, SENTENCES, ExtractiveGenerator
+from mindset.generation.prompt import NOT_IN_DOCUMENTS
+from mindset.retrieval.passage import Passage
+from tests.unit.generation.passages import passage
+
+BADGERS = passage("Badgers dig setts at night. They eat worms and beetles.", title="Animals")
+FOXES = passage("Foxes hunt mice in the **meadow**. A fox sleeps by day.", rank=2, title="Animals")
+
+
+def ask(question: str, *passages: Passage) -> Answer:
+    return last_of(stream_answer(ExtractiveGenerator(), question, passages))
+
+
+def test_an_answer_quotes_the_sentence_that_answers_and_cites_its_passage() -> None:
+    answer = ask("When do badgers dig their setts?", BADGERS, FOXES)
+    assert answer.text == "Badgers dig setts at night. [1]"
+    assert [each.passage for each in answer.citations] == [1]
+    assert answer.supported
+    assert (answer.generator, answer.finish_reason) == ("extractive:extractive", "stop")
+
+
+def test_other_forms_of_a_word_are_the_same_word() -> None:
+    assert ask("Where does a fox go hunting for a mouse or for mice?", BADGERS, FOXES).text.startswith(
+        "Foxes hunt mice in the meadow. [2]"
+    )
+
+
+def test_a_question_of_two_parts_is_answered_from_both_passages() -> None:
+    answer = ask("What do badgers dig and what do foxes hunt?", BADGERS, FOXES)
+    assert answer.text == "Badgers dig setts at night. [1] Foxes hunt mice in the meadow. [2]"
+    assert [each.passage for each in answer.citations] == [1, 2]
+
+
+def test_a_sentence_speaks_about_what_its_headings_name() -> None:
+    place = passage("It sails at eight from there.", title="Ferries", heading_path=("Ferries", "Northern pier"))
+    assert ask("When does the ferry sail from the northern pier?", place).text == "It sails at eight from there. [1]"
+
+
+@pytest.mark.parametrize(
+    ("question", "passages"),
+    [
+        pytest.param("What is the capital of Mongolia?", [BADGERS, FOXES], id="nothing about it"),
+        pytest.param("What does the contract say about badgers in court?", [BADGERS], id="one word of many"),
+        pytest.param("What is it?", [BADGERS], id="stop words alone"),
+        pytest.param("?!", [BADGERS], id="no word at all"),
+        pytest.param("When do badgers dig?", [], id="no passage"),
+        pytest.param("When do badgers dig?", [passage("")], id="an empty passage"),
+        pytest.param(
+            "When do badgers dig?", [passage("## When badgers dig\n\n```\nwhen badgers dig\n```")], id="no prose"
+        ),
+        pytest.param("badgers dig", [passage("Badgers dig " + "and dig " * 80 + ".")], id="an endless sentence"),
+    ],
+)
+def test_without_support_the_answer_says_so_and_cites_nothing(question: str, passages: list[Passage]) -> None:
+    answer = ask(question, *passages)
+    assert (answer.text, answer.citations, answer.supported) == (NOT_IN_DOCUMENTS, (), False)
+
+
+def test_a_documents_own_references_are_not_taken_for_ours() -> None:
+    answer = ask("When do badgers dig setts?", passage("Badgers dig setts [2] at night [1, 3]."))
+    assert answer.text == "Badgers dig setts at night. [1]"
+
+
+def test_a_sentence_that_stands_twice_is_quoted_once() -> None:
+    assert ask("When do badgers dig setts?", BADGERS, BADGERS).text == "Badgers dig setts at night. [1]"
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"[^\W\d]", text))
+
+
+_WORDS = [
+    "badgers",
+    "dig",
+    "setts",
+    "at",
+    "night",
+    "foxes",
+    "hunt",
+    "[1]",
+    "[7]",
+    "[",
+    "**mice**",
+    ".",
+    ". ",
+    "\n\n",
+    "# ",
+    "- ",
+    "é",
+]
+_TEXTS = st.lists(st.sampled_from(_WORDS), max_size=40).map(" ".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(_TEXTS, max_size=4), _TEXTS)
+def test_whatever_is_asked_of_whatever_text_only_quotations_are_answered(texts: list[str], question: str) -> None:
+    passages = [passage(text, rank) for rank, text in enumerate(texts, start=1)]
+    answer = ask(question, *passages)
+    assert answer.supported == bool(answer.citations) == (answer.text != NOT_IN_DOCUMENTS)
+    assert len(answer.citations) <= SENTENCES
+    for each in answer.citations:
+        quoted = answer.text[each.start : each.end]
+        assert len(quoted) <= LONGEST_SENTENCE + 2
+        assert _letters(quoted) in _letters(passages[each.passage - 1].text)
