@@ -38,7 +38,7 @@ status: setup ## Show the local stack's servers
 
 .PHONY: test
 test: setup ## Run all tests, against real servers
-	$(RUN)/pytest -n 2 --dist worksteal
+	$(RUN)/pytest -n 2 --dist loadgroup
 
 .PHONY: format lint types check
 format: setup ## Format the code

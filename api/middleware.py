@@ -62,10 +62,6 @@ class Requests:
                 )
 
 
-class _TooLarge(Exception):  # never leaves this module
-    pass
-
-
 def _bounded(receive: Receive) -> Receive:
     """For bodies that do not say their length."""
     size = 0

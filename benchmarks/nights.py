@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from cli.prepare import COMMAND, PROJECT
+from cli.prepare import PROJECT, command
 from mindset.local.addresses import Addresses
 from mindset.local.supervision import local_stack
 from mindset.nights import Nights
@@ -70,7 +70,7 @@ def _define(home: Path, documents: Path, golden: Path) -> None:
 def _stack(home: Path) -> Iterator[Addresses]:
     os.environ["MINDSET_KNOWLEDGE_BASES"] = str(home / "knowledge_bases")  # the worker's flows inherit it
     started = time.perf_counter()
-    with local_stack(home / "stack", project=PROJECT, prepare=COMMAND) as addresses:
+    with local_stack(home / "stack", project=PROJECT, prepare=command()) as addresses:
         print(f"{'stack':<20}{time.perf_counter() - started:6.1f} s until everything answered")
         yield addresses
 

@@ -7,8 +7,9 @@ import sys
 
 import structlog
 import typer
+from stamina.instrumentation import set_on_retry_hooks
 
-from cli import demo, evaluation, knowledge_bases, nights, questions, releases, stack
+from cli import demo, evaluation, knowledge_bases, migrate, nights, questions, releases, stack
 from cli.output import Exit, err, exit_code
 from mindset.errors import MindsetError
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-for part in (demo, stack, nights, questions, releases, evaluation):
+for part in (demo, stack, migrate, nights, questions, releases, evaluation):
     part.add_to(app)
 app.add_typer(knowledge_bases.app, name="kb")
 
@@ -31,6 +32,9 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    set_on_retry_hooks(
+        []
+    )  # what fails in the end is told; what succeeds at the second attempt is nobody's concern here
     try:
         app()
     except MindsetError as error:

@@ -9,7 +9,7 @@ import typer
 
 from cli.nights import run_deployment
 from cli.output import out
-from cli.prepare import COMMAND, PROJECT
+from cli.prepare import PROJECT, command
 from cli.questions import ask
 from cli.stack import announcer, show_addresses
 from mindset.local.addresses import given
@@ -27,8 +27,14 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until 
     settings = load_settings()
     started = time.monotonic()
     out.rule("[bold]1. The stack[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
+    external = given(settings)
     running = local_stack(
-        settings.directory, external=given(settings), project=PROJECT, prepare=COMMAND, on_event=announcer()
+        settings.directory,
+        external=external,
+        project=PROJECT,
+        knowledge_bases=settings.knowledge_bases,
+        prepare=command(external),
+        on_event=announcer(),
     )
     with running as addresses:
         out.rule("[bold]2. A night[/]: ingest, chunk, embed, index, evaluate, deploy", align="left")

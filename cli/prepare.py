@@ -1,6 +1,7 @@
-"""What a stack needs besides its servers: the schema, and Prefect's deployments and blocks.
+"""What a stack needs besides its servers: the schema, and in a Prefect of its own the deployments and blocks.
 
-A process of the stack, `python -m cli.prepare`, started with the servers: its imports take as long as they need to start.
+A process of the stack, `python -m cli.prepare --register`, started with the servers: its imports take as long as they
+need to start.
 """
 
 from __future__ import annotations
@@ -23,18 +24,23 @@ from mindset.settings import load_settings
 PROJECT = Path(__file__).parent.parent
 """Where prefect.yaml lies and flows are imported from, wherever the command was started."""
 
-COMMAND = (sys.executable, "-m", "cli.prepare")
-
+_REGISTER = "--register"
 _DEADLINE_S = 150
 
 
-def prepare(addresses: Addresses) -> None:
-    """Migrate the catalog and register the deployments, as soon as Postgres and Prefect answer.
+def command(external: Addresses | None = None) -> tuple[str, ...]:
+    """What a stack runs to be prepared. An external Prefect is left alone: its deployments are somebody else's."""
+    prefect = () if external and external.prefect_api_url else (_REGISTER,)
+    return (sys.executable, "-m", "cli.prepare", *prefect)
+
+
+def prepare(addresses: Addresses, *, register: bool) -> None:
+    """Migrate the catalog and, if asked to, register the deployments, as soon as Postgres and Prefect answer.
 
     Raises StackError, ServiceUnavailable."""
     with ThreadPoolExecutor(1) as thread:
         migrated = thread.submit(_migrate, addresses)
-        if addresses.prefect_api_url:
+        if register and addresses.prefect_api_url:
             _register(addresses)
         migrated.result()
 
@@ -50,6 +56,7 @@ def _migrate(addresses: Addresses) -> None:
 def _register(addresses: Addresses) -> None:
     """Name the work pools by variables; register every deployment of prefect.yaml and every block."""
     import prefect.cli.deploy  # 5 s with the flows and blocks, while Prefect's server starts
+    from prefect.variables import Variable
 
     import blocks.registry
     import flows.maintain
@@ -58,11 +65,8 @@ def _register(addresses: Addresses) -> None:
     _until("Prefect", lambda: answers("prefect", addresses))
     for pool in POOLS:
         _until(f"The work pool {pool}", partial(_has_pool, addresses, pool))
-        answer = httpx.post(
-            f"{addresses.prefect_api_url}/variables/", json={"name": f"{pool}_pool", "value": pool}, timeout=30
-        )
-        if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
-            raise StackError(f"Prefect did not take the variable {pool}_pool: {answer.text}. See its log.")
+        if Variable.get(f"{pool}_pool") is None:
+            Variable.set(f"{pool}_pool", pool)
     for name in blocks.registry.__all__:
         getattr(blocks.registry, name).register_type_and_schema()
     sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
@@ -87,6 +91,6 @@ def _until(what: str, holds: Callable[[], bool]) -> None:
 
 if __name__ == "__main__":
     try:
-        prepare(given(load_settings()))
+        prepare(given(load_settings()), register=_REGISTER in sys.argv)
     except MindsetError as failure:
         sys.exit(str(failure))

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from cli.output import AsJson, Exit, err, out, print_json, print_table
-from cli.prepare import COMMAND, PROJECT
+from cli.prepare import PROJECT, command
 from mindset.local.addresses import Addresses, given
 from mindset.local.stack import OnEvent, Stack, State
 from mindset.local.state import running
@@ -35,14 +35,15 @@ def up(
             state = detach(settings.directory, [sys.executable, "-m", "cli.app", "up"])
         show_addresses(state.addresses)
         return
-    events = announcer()
+    events, external = announcer(), given(settings)
     try:
         supervise(
             Stack(
                 settings.directory,
-                external=given(settings),
+                external=external,
                 project=PROJECT,
-                prepare=COMMAND,
+                knowledge_bases=settings.knowledge_bases,
+                prepare=command(external),
                 on_event=_then_addresses(settings, events),
             )
         )

@@ -66,7 +66,16 @@ def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: Ni
         report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
     changed = [*report.ingested["added"], *report.ingested["changed"]]
     if len(changed) >= LEAST_DOCUMENTS:
-        report.quality = timed(report.seconds, "quality", lambda: check_quality(opened, kb.name, changed))
+        timed(report.seconds, "quality", lambda: look_at_quality(opened, kb.name, changed, report))
+
+
+def look_at_quality(installation: Installation, kb: str, uris: list[str], report: NightReport) -> None:
+    """Note what the check found; what was released does not depend on it, so a check that breaks is a note as well."""
+    try:
+        report.quality = check_quality(installation, kb, uris)
+    except Exception as broken:  # noqa: BLE001  # whatever breaks in it, the night has done its work
+        report.quality_failure = f"{type(broken).__name__}: {broken}"
+        get_run_logger().warning("The quality of the documents could not be checked: %s", report.quality_failure)
 
 
 @stamina.retry(on=ServiceUnavailable, attempts=10, timeout=120, wait_max=15)

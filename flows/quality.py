@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
+from flows.stage import DELAYS_S, RETRIES, can_help
 from mindset.catalog.documents import document_measures
 from mindset.installation import Installation
 
@@ -15,7 +16,13 @@ from mindset.installation import Installation
 LEAST_DOCUMENTS = 20
 
 
-@task(name="check quality", persist_result=False)
+@task(
+    name="check quality",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=can_help,
+)
 def check_quality(installation: Installation, kb: str, uris: list[str]) -> list[dict[str, Any]]:
     """Check what was added or changed, and leave a table of it; each row is one expectation."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: it must not call home from a cluster

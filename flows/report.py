@@ -30,6 +30,7 @@ class NightReport:
     decided: dict[str, Any] | None = None
     restored: tuple[str, ...] = ()
     quality: list[dict[str, Any]] | None = None
+    quality_failure: str | None = None
     failed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -37,7 +38,9 @@ class NightReport:
     def summary(self) -> str:
         """The night in one line."""
         if self.ingested is None:
-            return f"{self.kb}: the night stopped while ingesting; nothing was changed in what is served."
+            return (
+                f"{self.kb}: the night stopped while ingesting; what is live stays live, with the rights read so far."
+            )
         if self.decided is None:
             if self.failed:
                 return f"{self.kb}: the night stopped before its release; what is live stays live."
@@ -98,6 +101,11 @@ def _page(report: NightReport, changes: Difference | None) -> str:
         parts.append(f"## Quarantined ({len(listed)})\n\n" + _shortened(listed))
     if report.quality:
         parts.append(_quality_part(report.quality))
+    elif report.quality_failure:
+        parts.append(
+            "## Quality of the new and changed documents\n\n**Not checked**, and no release depends on it: "
+            + " ".join(report.quality_failure.split())
+        )
     rebuilt = [*(report.indexed["rebuilt"] if report.indexed else ()), *report.restored]
     if rebuilt:
         parts.append("## Repaired\n\nDamaged segments were rebuilt from Postgres: " + ", ".join(rebuilt))

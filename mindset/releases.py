@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mindset.catalog.connection import Catalog, Connection
-from mindset.catalog.evaluations import EvaluationRecord, get_evaluation, newest_evaluation
+from mindset.catalog.evaluations import EvaluationRecord, get_evaluation
 from mindset.catalog.releases import list_releases, lock_channel, put_on_channel, record
 from mindset.catalog.versions import Version, get_version, set_state
 from mindset.errors import LiveMoved, UnknownVersion
@@ -83,12 +83,6 @@ def roll_back(catalog: Catalog, kb: str, by: str, reason: str) -> Decision:
         set_state(connection, kb, live, "rejected")
         record(connection, kb, by, "roll back", {"from": live, "to": target.number, "reason": reason})
     return Decision(target.number, released=True, replaces=live, reasons=(reason,))
-
-
-def latest_verdict(catalog: Catalog, kb: str, version: int) -> EvaluationRecord | None:
-    """The last evaluation of a version."""
-    with catalog.reading() as connection:
-        return newest_evaluation(connection, kb, version)
 
 
 def _earlier(connection: Connection, kb: str, live: int | None) -> Version | None:

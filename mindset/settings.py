@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mindset.errors import ConfigurationError
+
+# Made absolute once: children of this process run elsewhere.
+_Here = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class Settings(BaseSettings):
@@ -18,11 +21,11 @@ class Settings(BaseSettings):
         env_prefix="MINDSET_", env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True
     )
 
-    directory: Path = Path(".mindset")
-    """Where the local stack keeps its servers' data, logs and addresses."""
+    directory: _Here = Path(".mindset")
+    """Where the local stack keeps its servers' data, logs and addresses; relative to the current directory."""
 
-    knowledge_bases: Path = Path("knowledge_bases")
-    """Folder of the YAML files that define knowledge bases."""
+    knowledge_bases: _Here = Path("knowledge_bases")
+    """Folder of the YAML files that define knowledge bases; relative to the current directory."""
 
     postgres_url: SecretStr | None = None
     """`postgresql://user:password@host:5432/database` of the catalog. Unset: the local stack's."""

@@ -9,6 +9,7 @@ from mindset.builds.plan import BuildPlan
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import DocumentText, document_texts
+from mindset.catalog.languages import check_language
 from mindset.catalog.placements import DocumentPlacements, displace, place
 from mindset.catalog.versions import begin_version
 from mindset.chunking.chunker import cut_document
@@ -31,8 +32,11 @@ class ChunkReport:
 def chunk(
     catalog: Catalog, kb: KnowledgeBase, plan: BuildPlan, *, flow_run: str | None = None, progress: Progress = unwatched
 ) -> ChunkReport:
-    """Begin (or go on with) a version and place the planned documents in it, a batch a transaction."""
+    """Begin (or go on with) a version and place the planned documents in it, a batch a transaction.
+
+    Raises ConfigurationError where Postgres does not know the language; no version is begun then."""
     with catalog.writing() as connection:
+        check_language(connection, kb.name, kb.chunking.language)
         version = begin_version(
             connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint, flow_run
         )

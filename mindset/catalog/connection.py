@@ -23,6 +23,9 @@ Writing = NewType("Writing", Connection)
 # compile statements that are over before they are compiled.
 _PLANNING = "-c random_page_cost=1.1 -c jit=off"
 
+# The server's own: without them it keeps the lock of a machine that vanished for two hours, not for one minute.
+_SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
 
 class Catalog:
     """The pool of one process. Transactions are opened here and committed at the end of their block.
@@ -112,10 +115,10 @@ class BuildLock:
         if self._connection and self._alive(self._connection):
             return
         with _reachable():
-            # Keepalives: the lock of a machine that vanished is free again after a minute, not after two hours.
+            # The client's keepalives tell it of a server that vanished, so that it takes the lock again elsewhere.
             self._connection = psycopg.connect(
                 self._url, autocommit=True, application_name=f"mindset build {self._kb}", connect_timeout=5,
-                keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+                options=_SERVER_KEEPALIVES, keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
             )  # fmt: skip
             if not scalar(
                 self._connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", f"build {self._kb}"

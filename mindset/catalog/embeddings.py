@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from mindset.catalog.connection import Connection, Writing, copy_rows, rows
+from mindset.catalog.connection import Connection, Writing, copy_rows
+from mindset.catalog.passages import VISIBLE
 
 Vectors = NDArray[np.float32]
 
@@ -65,20 +66,25 @@ def read_embeddings(
 
 
 def visible_embeddings(
-    connection: Connection, kb: str, version: int, model: str, principals: Sequence[str], limit: int
-) -> tuple[list[str], Vectors]:
-    """Hashes and vectors of at most `limit` chunks that the version shows to these principals."""
-    found = rows(
-        connection,
-        """SELECT e.text_hash, e.vector FROM embedding e
-           WHERE e.model = %(model)s AND e.text_hash IN (
-             SELECT p.chunk FROM placement p JOIN document d USING (kb, uri)
-             WHERE p.kb = %(kb)s AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
-               AND d.taken_down_at IS NULL AND d.acl && %(principals)s::text[])
-           LIMIT %(limit)s""",
-        kb=kb, version=version, model=model, principals=list(principals), limit=limit,
-    )  # fmt: skip
-    if not found:
-        return [], np.empty((0, 0), dtype=np.float32)
-    vectors = np.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")
-    return [text for text, _ in found], vectors.reshape(len(found), -1)
+    connection: Connection, kb: str, version: int, model: str, principals: Sequence[str], *, seconds: float, batch: int
+) -> Generator[tuple[list[str], Vectors], None, None]:
+    """Hashes and vectors of all chunks that the version shows to these principals, in batches and in no order.
+
+    Needs a transaction, and to be closed before that ends: a cursor of the server's keeps what is not read yet. A fetch
+    of more than `seconds` is cut off."""
+    connection.execute(
+        "SELECT set_config('cursor_tuple_fraction', '1', true), set_config('statement_timeout', %s, true)",
+        [str(max(1, round(seconds * 1000)))],
+    )
+    with connection.cursor(name="visible_embeddings", binary=True) as cursor:
+        cursor.execute(
+            f"""-- visible_embeddings: what a caller may see, to be compared without an index
+            SELECT e.text_hash, e.vector FROM embedding e
+            WHERE e.model = %(model)s AND e.text_hash IN (
+              SELECT p.chunk FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+              WHERE p.kb = %(kb)s AND {VISIBLE})""",  # noqa: S608  # VISIBLE is a constant
+            {"kb": kb, "version": version, "model": model, "principals": list(principals)},
+        )
+        while found := cursor.fetchmany(batch):
+            vectors = np.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")
+            yield [text for text, _ in found], vectors.reshape(len(found), -1)

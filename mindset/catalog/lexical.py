@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.connection import Connection, Writing, rows, scalar
+from mindset.catalog.languages import LANGUAGE, unknown_language
 from mindset.catalog.passages import VISIBLE
 
 # An OR query scores every match. Where common words alone would match more chunks than this, only the rarer ones
@@ -63,9 +64,11 @@ class LexicalSearch:
 
         Ranked before visibility is looked at (four times as many), since the rank is the cheaper condition."""
         found = rows(
-            connection, "SELECT tsvector_to_array(to_tsvector(%(language)s::regconfig, %(question)s))",
+            connection, f"SELECT tsvector_to_array(to_tsvector({LANGUAGE}, %(question)s))",
             language=language, question=question,
         )  # fmt: skip
+        if found[0][0] is None:
+            raise unknown_language(connection, kb, language)
         frequencies = self._current(connection)
         words = sorted(found[0][0], key=frequencies.share)
         if not words:

@@ -21,10 +21,12 @@ def fixed(text: str, budget_tokens: int, overlap_tokens: int) -> Iterator[Cut]:
     """Cut every so many characters, wherever that falls."""
     size = budget_tokens * CHARACTERS_PER_TOKEN
     step = max(1, size - overlap_tokens * CHARACTERS_PER_TOKEN)
+    end = 0
     for start in range(0, len(text), step):
         piece = text[start : start + size]
         words = re.search(r"\S(?:.*\S)?", piece, re.DOTALL)
-        if words:
-            yield Cut(start + words.start(), start + words.end())
+        if words and start + words.end() > end:  # a window may add nothing but white space to the one before
+            end = start + words.end()
+            yield Cut(start + words.start(), end)
         if start + size >= len(text):
             return

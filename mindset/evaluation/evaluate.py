@@ -17,6 +17,9 @@ from mindset.evaluation.metrics import DEPTH, mean_by_slice, question_metrics, r
 from mindset.knowledge_base import Gate, KnowledgeBase
 from mindset.retrieval.search import Searcher
 
+# Means are sums of fractions: whether a loss is exactly the margin must not depend on their last bits.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -113,12 +116,12 @@ def gate(rules: Gate, metrics: Slices, baseline: Slices) -> list[str]:
     """Why the version must not be released; empty when it may."""
     reasons = []
     for metric, margin in rules.margins.items():
-        if baseline and metrics["all"][metric] < baseline["all"][metric] - margin:
+        if baseline and metrics["all"][metric] < baseline["all"][metric] - margin - _ROUNDING:
             reasons.append(
                 f"{metric} fell from {baseline['all'][metric]:.3f} to {metrics['all'][metric]:.3f}, "
                 f"by more than the {margin:.3f} allowed"
             )
     for metric, least in rules.minimum.items():
-        if metrics["all"][metric] < least:
+        if metrics["all"][metric] < least - _ROUNDING:
             reasons.append(f"{metric} is {metrics['all'][metric]:.3f}, less than the {least:.3f} required")
     return reasons

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mindset.errors import ConfigurationError
 from mindset.knowledge_base import KnowledgeBase, fingerprint
+
+# Postgres keeps no NUL, and reports are tables: a name is one line.
+_Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Evidence(BaseModel):
@@ -15,7 +19,7 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    uri: str
+    uri: _Line
     quote: str = Field(min_length=3)
 
 
@@ -24,11 +28,11 @@ class Question(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: _Line
     question: str = Field(min_length=1)
     answer: str = ""
     evidence: tuple[Evidence, ...] = ()
-    slice: str = Field(default="questions", min_length=1)
+    slice: _Line = "questions"
 
     @field_validator("slice")
     @classmethod

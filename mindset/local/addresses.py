@@ -56,11 +56,13 @@ def given(settings: Settings) -> Addresses:
     )
 
 
-def environment(addresses: Addresses, directory: Path | None = None) -> dict[str, str]:
+def environment(
+    addresses: Addresses, directory: Path | None = None, knowledge_bases: Path | None = None
+) -> dict[str, str]:
     """Variables that lead a child process, or a flow, to these servers and keep it from calling home.
 
     Give the stack's directory when Prefect is the stack's own: results persist under PREFECT_HOME, so whoever writes
-    and whoever reads them must agree on it."""
+    and whoever reads them must agree on it. `knowledge_bases` is the folder of definitions, wherever the child runs."""
     variables = {f"MINDSET_{field.upper()}": url for field, url in asdict(addresses).items() if url is not None}
     variables |= {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     variables["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
@@ -69,6 +71,8 @@ def environment(addresses: Addresses, directory: Path | None = None) -> dict[str
     if directory is not None:
         variables["MINDSET_DIRECTORY"] = str(directory.resolve())
         variables["PREFECT_HOME"] = str(directory.resolve() / "prefect")
+    if knowledge_bases is not None:
+        variables["MINDSET_KNOWLEDGE_BASES"] = str(knowledge_bases.absolute())
     return variables
 
 

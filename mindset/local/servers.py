@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from mindset.errors import StackError
 from mindset.local import loopback
@@ -23,6 +25,7 @@ SERVICES: Final = (*STORES, *WORKERS, "api")
 
 # Chroma's own command imports the whole client first, and needs 1.5 s longer.
 _CHROMA: Final = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
+_BUSY_S: Final = 60
 _NO_FOLDER: Final = (
     "Make sure that {} is a writable folder on a disk with free space, or name another in MINDSET_DIRECTORY."
 )
@@ -53,6 +56,8 @@ class Place:
     addresses: Addresses
     ports: Mapping[str, int]
     api_command: tuple[str, ...] = (sys.executable, "-m", "api")
+    knowledge_bases: Path | None = None
+    """Folder of the definitions; None: as the settings of each process say."""
 
 
 def addressed(ports: Mapping[str, int]) -> Addresses:
@@ -82,16 +87,28 @@ def make_pool(pool: str, place: Place) -> None:
     properties: dict[str, dict[str, object]] = {variable: {"type": kind} for variable, kind in variables.items()}
     properties["stream_output"]["default"] = True
     properties["working_dir"] = {"type": "string", "default": str(place.project)}
+    # Without a command of its own a process worker first resolves the workspace in one more process: 3 s a run.
+    properties["command"]["default"] = f"{shlex.quote(sys.executable)} -m prefect.engine"
     template = {
         "job_configuration": {variable: f"{{{{ {variable} }}}}" for variable in properties},
         "variables": {"type": "object", "properties": properties},
     }
     pools = f"{place.addresses.prefect_api_url}/work_pools/"
-    status, answer = loopback.send("POST", pools, {"name": pool, "type": "process", "base_job_template": template})
+    status, answer = _sent("POST", pools, {"name": pool, "type": "process", "base_job_template": template})
     if status == 409:
-        status, answer = loopback.send("PATCH", pools + pool, {"base_job_template": template})
+        status, answer = _sent("PATCH", pools + pool, {"base_job_template": template})
     if status not in (201, 204):
         raise StackError(f"Prefect did not create the work pool {pool} ({status}: {answer}). See logs/prefect.log.")
+
+
+def _sent(method: Literal["POST", "PATCH"], url: str, body: object) -> tuple[int, Any]:
+    """What Prefect answers once its database is free: it says 503 while it writes, most of all right after its start."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        status, answer = loopback.send(method, url, body)
+        if status not in (0, 503) or time.monotonic() > deadline:
+            return status, answer
+        time.sleep(0.1)
 
 
 def _postgres(place: Place) -> Server:
@@ -187,9 +204,10 @@ def preparation(command: tuple[str, ...], place: Place) -> Server:
 
 
 def _ours(place: Place) -> dict[str, str]:
-    """The environment of processes that run our code: the servers' addresses, and the project to import from."""
+    """The environment of processes that run our code: servers' addresses, definitions, the project to import from."""
     path = os.pathsep.join(filter(None, (str(place.project), os.environ.get("PYTHONPATH"))))
-    return dict(os.environ) | environment(place.addresses, place.directory) | {"PYTHONPATH": path}
+    ours = environment(place.addresses, place.directory, place.knowledge_bases)
+    return dict(os.environ) | ours | {"PYTHONPATH": path}
 
 
 def _folder(place: Place, name: str) -> Path:

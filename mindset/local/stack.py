@@ -47,6 +47,7 @@ class Stack:
         external: Addresses | None = None,
         fixed_ports: Mapping[str, int] | None = None,
         project: Path | None = None,
+        knowledge_bases: Path | None = None,
         prepare: tuple[str, ...] | None = None,
         api_command: tuple[str, ...] = (sys.executable, "-m", "api"),
         on_event: OnEvent = lambda _service, _state, _detail: None,
@@ -58,6 +59,7 @@ class Stack:
         self._services = self._ours(services)
         self._fixed_ports = dict(fixed_ports or {})
         self._project = (project or Path.cwd()).resolve()
+        self._knowledge_bases = knowledge_bases
         self._prepare = prepare
         self._api_command = api_command
         self._tell = on_event
@@ -157,7 +159,7 @@ class Stack:
         for name, need in _NEED.items():
             if url := asdict(self._external)[FIELD[need]]:
                 self._tell(name, "given", url.rpartition("@")[2])  # without a password
-        return Place(self.directory, self._project, self.addresses, chosen, self._api_command)
+        return Place(self.directory, self._project, self.addresses, chosen, self._api_command, self._knowledge_bases)
 
     def _begin(self, names: list[str], place: Place) -> None:
         started = [Child(describe(name, place), place) for name in names]

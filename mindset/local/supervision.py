@@ -54,6 +54,7 @@ def local_stack(
     external: Addresses | None = None,
     fixed_ports: Mapping[str, int] | None = None,
     project: Path | None = None,
+    knowledge_bases: Path | None = None,
     on_event: OnEvent = lambda _service, _state, _detail: None,
 ) -> Iterator[Addresses]:
     """A stack for the length of a block, watched by a thread.
@@ -66,6 +67,7 @@ def local_stack(
         external=external,
         fixed_ports=fixed_ports,
         project=project,
+        knowledge_bases=knowledge_bases,
         on_event=on_event,
     )
     stack.start()

@@ -36,7 +36,7 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     if match["kind"] not in ("", "yaml", "yml"):
         return {}, rest
     try:
-        found = yaml.load(match["block"], _Loader)  # noqa: S506  # it is a SafeLoader
+        found = yaml.load(match["block"], _Loader)  # noqa: S506  # nosec B506  # it is a SafeLoader
     except _MALFORMED as malformed:
         raise DocumentRejected(f"Front matter is not YAML: {' '.join(str(malformed).split())}. Correct it.") from None
     if found is None:

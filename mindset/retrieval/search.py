@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +40,8 @@ from mindset.settings import Settings
 
 _log = structlog.get_logger()
 
-# A caller who may see fewer chunks than this is answered by comparing with all of them.
-EXACT_LIMIT = 20_000
+# How many vectors are held at a time where a question is compared with all that the caller may see.
+EXACT_BATCH = 2_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Searcher:
         callers = sorted({"*", *principals})
         candidates = max(kb.retrieval.candidates, limit)
 
-        dense = self._threads.submit(self._dense, view, question, candidates) if kb.retrieval.dense_weight else None
+        dense = self._threads.submit(self._dense, view, question, candidates) if kb.dense_weight else None
         lexical = (
             self._threads.submit(self._lexical, kb, view, callers, question, candidates)
             if kb.retrieval.lexical_weight
@@ -105,7 +107,7 @@ class Searcher:
         degraded: list[str] = []
         milliseconds: dict[str, float] = {}
         for name, weight, step in (
-            ("dense", kb.retrieval.dense_weight, dense),
+            ("dense", kb.dense_weight, dense),
             ("lexical", kb.retrieval.lexical_weight, lexical),
         ):
             ranking = _result(step, deadline) if step else None
@@ -122,7 +124,11 @@ class Searcher:
         fused = reciprocal_rank_fusion(rankings)
         shown = self._visible(kb, view, callers, fused, limit)
         if dense and "dense" not in degraded and len({row.chunk for row in shown}) < min(limit, len(fused)):
-            shown = self._exactly(kb, view, callers, question, rankings, limit)
+            exact = self._exactly(kb, view, callers, question, rankings, limit, deadline)
+            if exact is None:
+                degraded.append("dense")
+            else:
+                shown = exact
         milliseconds["total"] = (time.perf_counter() - started) * 1000
         return Found(
             kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(degraded),
@@ -189,16 +195,43 @@ class Searcher:
         question: str,
         rankings: list[tuple[float, Sequence[str]]],
         limit: int,
-    ) -> list[Shown]:
-        """For a caller who may see little: too few proposals were visible, so compare with all that is."""
-        with self._catalog.glancing() as connection:
-            chunks, vectors = visible_embeddings(connection, kb.name, view.version, view.model, principals, EXACT_LIMIT)
-        if not chunks:
-            return []
-        nearness = vectors @ self.embedder(ModelId(view.model)).embed_query(question)
-        nearest = [chunks[at] for at in np.argsort(-nearness)[: kb.retrieval.candidates]]
-        fused = reciprocal_rank_fusion([(kb.retrieval.dense_weight, nearest), *rankings[1:]])
+        deadline: float,
+    ) -> list[Shown] | None:
+        """For a caller who may see little: too few proposals were visible, so compare with all that is.
+
+        None where that is too much to be done by the deadline: what the segments proposed must do then."""
+        candidates = max(kb.retrieval.candidates, limit)
+        compared = _result(
+            self._threads.submit(self._compare, kb.name, view, principals, question, candidates, deadline), deadline
+        )
+        if compared is None:
+            return None
+        fused = reciprocal_rank_fusion([(kb.dense_weight, compared[0]), *rankings[1:]])
         return self._visible(kb, view, principals, fused, limit)
+
+    def _compare(
+        self, kb: str, view: Served, principals: Sequence[str], question: str, candidates: int, deadline: float
+    ) -> tuple[list[str], float]:
+        started = time.perf_counter()
+        vector = self.embedder(ModelId(view.model)).embed_query(question)
+        nearest: list[tuple[float, str]] = []
+        left = deadline - time.perf_counter()
+        with (
+            self._catalog.reading() as connection,
+            closing(
+                visible_embeddings(
+                    connection, kb, view.version, view.model, principals, seconds=left, batch=EXACT_BATCH
+                )
+            ) as batches,
+        ):
+            for chunks, vectors in batches:
+                distances = (-(vectors @ vector)).tolist()
+                nearest = heapq.nsmallest(candidates, [*nearest, *zip(distances, chunks, strict=True)])
+                if time.perf_counter() > deadline:
+                    raise ServiceUnavailable(
+                        "More is visible than can be compared in time. Raise retrieval.deadline_s."
+                    )
+        return [chunk for _, chunk in nearest], (time.perf_counter() - started) * 1000
 
 
 def _result(step: Future[tuple[list[str], float]], deadline: float) -> tuple[list[str], float] | None:

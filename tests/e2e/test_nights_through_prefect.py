@@ -16,14 +16,14 @@ import httpx
 import psutil
 import pytest
 
-from cli.prepare import COMMAND, PROJECT
+from cli.prepare import PROJECT, command
 from mindset.installation import Installation, open_installation
 from mindset.local.addresses import Addresses, environment
 from mindset.local.state import connect, read
 from mindset.local.supervision import local_stack
 from mindset.nights import FlowRun, Nights
 from mindset.settings import Settings
-from tests.corpus import Corpus, ask, document
+from tests.corpus import Corpus, ask, document, run_night
 from tests.faults.invariants import check_invariants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("prefect")]
@@ -45,7 +45,7 @@ def house(directory: Path) -> Iterator[Addresses]:
     """Everything that `mindset up` starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINDSET_KNOWLEDGE_BASES", str(directory / "knowledge_bases"))
-        with local_stack(directory / "stack", project=PROJECT, prepare=COMMAND) as addresses:
+        with local_stack(directory / "stack", project=PROJECT, prepare=command()) as addresses:
             yield addresses
 
 
@@ -77,7 +77,7 @@ def ended(nights: Nights, run: FlowRun) -> FlowRun:
 def test_a_night_through_the_deployment_leaves_a_report_and_a_release(
     house: Addresses, corpus: Corpus, installation: Installation
 ) -> None:
-    corpus.fill(5)
+    corpus.fill(20)
     corpus.write("broken.md", b"\0\0\0")
     run = night(house, corpus.name)
     assert run.succeeded, run.message
@@ -88,7 +88,8 @@ def test_a_night_through_the_deployment_leaves_a_report_and_a_release(
     assert stages == ["ingest", "chunk", "embed", "index", "evaluate", "deploy"]
     assert "version 1 is live" in report
     assert "broken.md" in report
-    assert "20 chunks added" in report
+    assert "titles are unique | yes" in report
+    assert "80 chunks added" in report
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
     found = httpx.post(
         f"{house.api_url}/v1/answers", json={"knowledge_base": corpus.name, "question": "rooms of bakery 3?"}
@@ -129,8 +130,8 @@ def test_a_kill_during_a_night_costs_nothing_but_time(
     house: Addresses, corpus: Corpus, installation: Installation, directory: Path, victim: str
 ) -> None:
     corpus.fill(4)
-    assert night(house, corpus.name).succeeded
-    for number in range(20, 40):
+    run_night(installation, corpus.name)
+    for number in range(20, 35):
         corpus.write(f"doc{number}.md", document(number))
     with Nights(house.prefect_api_url or "") as nights:
         run = nights.start("nightly/nightly", {"parameters": {"kb": corpus.name}})

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from importlib import resources
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from mindset.errors import ServiceUnavailable
+from mindset.errors import ConfigurationError, ServiceUnavailable
 
 # Any constant: two processes that start at once must not both migrate.
 _LOCK = 7_061_200_415
 
 
-def migrate(url: str) -> None:
-    """Bring the database at a `postgresql://` URL to the newest schema. Raises ServiceUnavailable."""
+@dataclass(frozen=True)
+class Migrated:
+    """The schema's revision before and after; None where there was no schema."""
+
+    before: str | None
+    after: str | None
+
+
+def migrate(url: str) -> Migrated:
+    """Bring the database at a URL to the newest schema. Raises ServiceUnavailable, ConfigurationError."""
     with _engine(url).connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         config = configuration()
         config.attributes["connection"] = connection
+        before = MigrationContext.configure(connection).get_current_revision()
+        known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+        if before is not None and before not in known:
+            raise ConfigurationError(
+                f"The database's schema is at {before}, which this release does not know: a newer one migrated it. "
+                "Install that release, or restore a backup from before."
+            )
         command.upgrade(config, "head")
+        after = MigrationContext.configure(connection).get_current_revision()
+        connection.commit()  # before the lock is free: who waits for it must see the new schema
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
+    return Migrated(before, after)
 
 
 def check(url: str) -> None:
@@ -43,7 +65,8 @@ def configuration() -> Config:
 
 
 def _engine(url: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Engine, lazily connected
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+    # Both of the names that libpq knows; SQLAlchemy wants to be told of psycopg as well.
+    engine = create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url), poolclass=NullPool)
     try:
         engine.connect().close()
     except OperationalError as unreachable:

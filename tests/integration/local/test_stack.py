@@ -184,8 +184,26 @@ def test_preparations_know_the_addresses_and_their_failure_stops_everything(tmp_
     assert processes_of(tmp_path) == []
 
 
+def test_children_are_given_the_folder_of_definitions_wherever_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINDSET_KNOWLEDGE_BASES", "definitions")
+    says = "import os; print(os.getcwd(), os.environ['MINDSET_KNOWLEDGE_BASES'])"
+    settings = Settings(_env_file=None, directory=tmp_path / "stack")
+    (tmp_path / "project").mkdir()
+    with local_stack(
+        settings.directory, services=["valkey"], project=tmp_path / "project",
+        knowledge_bases=settings.knowledge_bases, prepare=(sys.executable, "-c", says),
+    ):  # fmt: skip
+        told = (settings.directory / "logs" / "prepare.log").read_text()
+    assert told == f"{tmp_path / 'project'} {tmp_path / 'definitions'}\n"
+
+
 def test_the_environment_of_children_names_the_addresses_and_calls_nobody_home(tmp_path: Path) -> None:
-    variables = environment(Addresses(chroma_url="http://c", prefect_api_url="http://p/api"), tmp_path)
+    addresses = Addresses(chroma_url="http://c", prefect_api_url="http://p/api")
+    variables = environment(addresses, tmp_path, tmp_path / "definitions")
+    assert variables["MINDSET_KNOWLEDGE_BASES"] == str(tmp_path / "definitions")
     assert variables["MINDSET_CHROMA_URL"] == "http://c"
     assert variables["PREFECT_API_URL"] == variables["MINDSET_PREFECT_API_URL"] == "http://p/api"
     assert "MINDSET_POSTGRES_URL" not in variables

@@ -1,0 +1,68 @@
+"""Comparing a question with all that a caller may see."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pytest
+
+from mindset.catalog.connection import rows
+from mindset.embedding.protocol import ModelId
+from mindset.installation import Installation
+from mindset.retrieval import search
+from tests.corpus import Corpus, document, run_night
+
+QUESTION = "How many rooms has the glacier 1?"
+
+
+@pytest.fixture
+def guests(installation: Installation, corpus: Corpus) -> Corpus:
+    """A knowledge base of which guests may see a part that a search does not propose."""
+    corpus.define(acl=["staff"], retrieval={"candidates": 5, "lexical_weight": 0})
+    for number in range(30):
+        corpus.write(f"staff{number}.md", document(10 * number + 1))
+    for number in range(12):
+        corpus.write(f"guest{number}.md", "---\nacl: [guest]\n---\n" + document(10 * number + 5))
+    run_night(installation, corpus.name)
+    return corpus
+
+
+def nearest(installation: Installation, kb: str, count: int) -> list[str]:
+    """The guests' chunks that are nearest to the question, by comparing with every one."""
+    with installation.catalog.reading() as connection:
+        model = installation.searcher.view(kb, None).model
+        found = rows(
+            connection,
+            """SELECT DISTINCT e.text_hash, e.vector FROM embedding e JOIN placement p ON p.chunk = e.text_hash
+               WHERE p.kb = %(kb)s AND p.uri LIKE 'guest%%' AND e.model = %(model)s""",
+            kb=kb, model=model,
+        )  # fmt: skip
+    assert len(found) == 12 * 4
+    question = installation.searcher.embedder(ModelId(model)).embed_query(QUESTION)
+    nearness = {chunk: float(np.frombuffer(vector, dtype="<f4") @ question) for chunk, vector in found}
+    return sorted(nearness, key=lambda chunk: -nearness[chunk])[:count]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1_000])
+def test_all_that_is_visible_is_compared_however_many_are_held_at_a_time(
+    installation: Installation, guests: Corpus, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(search, "EXACT_BATCH", batch)
+    kb = installation.knowledge_base(guests.name)
+    for limit in (3, 10):
+        found = installation.searcher.search(kb, QUESTION, ["guest"], limit, join=False)
+        assert found.degraded == ()
+        assert [each.chunk_ids[0] for each in found.passages] == nearest(installation, guests.name, limit)
+
+
+def test_a_comparison_that_is_not_over_in_time_is_left_out_and_said(
+    installation: Installation, guests: Corpus, postgres_url: str
+) -> None:
+    guests.define(retrieval={"candidates": 5, "deadline_s": 1.0})
+    kb = installation.knowledge_base(guests.name)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("LOCK TABLE embedding IN ACCESS EXCLUSIVE MODE")
+        found = installation.searcher.search(kb, QUESTION, ["guest"])
+    assert found.degraded == ("dense",)
+    assert found.milliseconds["total"] < 2_000
+    assert installation.searcher.search(kb, QUESTION, ["guest"]).degraded == ()

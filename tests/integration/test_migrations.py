@@ -1,0 +1,63 @@
+"""Migrating by command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mindset.catalog.migrations import check, migrate
+from mindset.errors import ConfigurationError
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> str:
+    """A database without a schema."""
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgres_url
+
+
+def mindset_migrate(url: str, folder: Path, *options: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.app", "migrate", *options],
+        env={"MINDSET_POSTGRES_URL": url, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(folder)},
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_migrates_and_says_from_where_to_where(empty_url: str, tmp_path: Path) -> None:
+    code, told, _ = mindset_migrate(empty_url, tmp_path, "--json")
+    newest = json.loads(told)["after"]
+    assert (code, json.loads(told)) == (0, {"before": None, "after": newest})
+    check(empty_url)
+    assert mindset_migrate(empty_url, tmp_path)[:2] == (0, f"The schema is at {newest} already.\n")
+
+
+def test_a_postgres_that_is_not_there_is_named_with_its_exit_code(tmp_path: Path) -> None:
+    code, _, told = mindset_migrate("postgresql://nobody@127.0.0.1:9/none", tmp_path)
+    assert (code, "Postgres does not answer" in told) == (4, True)
+
+
+def test_a_schema_of_a_newer_release_is_left_as_it_is(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="at 9999, which this release does not know"):
+        migrate(postgres_url)
+
+
+def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(lambda _: migrate(empty_url), range(4)))
+    assert sorted(each.before is None for each in done) == [False, False, False, True]
+
+
+def test_both_names_of_the_protocol_are_understood(postgres_url: str) -> None:
+    assert migrate(postgres_url.replace("postgresql://", "postgres://", 1)) == migrate(postgres_url)

@@ -1,0 +1,59 @@
+"""What a stack prepares, and for whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cli.prepare import PROJECT, command
+from mindset.local.addresses import Addresses
+from mindset.local.supervision import local_stack
+
+
+@pytest.fixture
+def somebody_elses() -> Iterator[tuple[str, list[str]]]:
+    """Address of a Prefect server, and what was asked of it."""
+    asked: list[str] = []
+
+    class Prefect(BaseHTTPRequestHandler):
+        def handle_one_request(self) -> None:
+            asked.append(str(self.rfile.readline()))
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Prefect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api", asked
+        server.shutdown()
+
+
+def test_somebody_elses_prefect_is_left_alone_and_a_postgres_is_migrated(
+    tmp_path: Path, postgres_url: str, somebody_elses: tuple[str, list[str]]
+) -> None:
+    url, asked = somebody_elses
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    external = Addresses(postgres_url=postgres_url, prefect_api_url=url)
+    with local_stack(
+        tmp_path, services=["valkey"], external=external, project=PROJECT, prepare=command(external)
+    ) as addresses:
+        assert addresses.prefect_api_url == url
+    assert asked == []
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT to_regclass('release') IS NOT NULL").fetchone() == (True,)
+
+
+def test_a_prefect_of_the_stacks_own_is_given_its_deployments() -> None:
+    assert (
+        command()
+        == command(Addresses(postgres_url="postgresql://elsewhere"))
+        != command(Addresses(prefect_api_url="http://elsewhere"))
+    )

@@ -1,0 +1,55 @@
+"""What a night says of itself in the morning."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.report import NightReport
+from mindset.catalog.releases import live_version
+from mindset.installation import Installation
+from mindset.settings import Settings
+from tests.corpus import Corpus
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.mark.slow
+def test_a_quality_check_that_breaks_is_said_and_does_not_fail_the_night(
+    prefect: None,
+    settings: Settings,
+    installation: Installation,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flows.nightly import nightly
+    from flows.parameters import Night
+
+    assert settings.postgres_url
+    monkeypatch.setenv("MINDSET_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    monkeypatch.setenv("MINDSET_CHROMA_URL", settings.chroma_url or "")
+    monkeypatch.setenv("MINDSET_KNOWLEDGE_BASES", str(settings.knowledge_bases))
+    monkeypatch.setenv("MINDSET_DIRECTORY", str(settings.directory))
+    monkeypatch.setitem(sys.modules, "great_expectations", None)  # as where it is not installed
+    corpus.fill(20)
+    nightly(Night(kb=corpus.name))
+    with installation.catalog.reading() as connection:
+        assert live_version(connection, corpus.name) == 1
+    page = str(getattr(Artifact.get(f"night-{corpus.name}"), "data", None))
+    assert "version 1 is live" in page
+    assert "## Quality of the new and changed documents\n\n**Not checked**" in page
+    assert "great_expectations" in page
+
+
+def test_a_night_that_stops_while_ingesting_does_not_say_that_nothing_was_changed() -> None:
+    # Batches that were stored before it stopped brought their documents' rights, which act at once.
+    summary = NightReport("docs", failed=True).summary
+    assert summary == "docs: the night stopped while ingesting; what is live stays live, with the rights read so far."
