@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import stamina
@@ -52,30 +54,40 @@ def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: Ni
         return timed(report.seconds, stage.name, lambda: run_stage(stage, stage_parameters, inline=inline))
 
     report.ingested = run(ingest, Ingest(**common, allow_loss=parameters.allow_loss))
-    plan = plan_night(opened, kb)
-    if plan.builds:
-        report.chunked = run(chunk, Stage(**common))
-        shards = [Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)]
-        keep_lock(lock)
-        report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
-        report.indexed = run(index, Stage(**common))
-    else:
-        report.restored = look_at_live(opened, kb.name)
-    if plan.builds or plan.pending:
-        report.evaluated = run(evaluate, Evaluate(**common))
-        report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
+    with quality_checked_beside(opened, report):
+        plan = plan_night(opened, kb)
+        if plan.builds:
+            report.chunked = run(chunk, Stage(**common))
+            shards = [Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)]
+            keep_lock(lock)
+            report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
+            report.indexed = run(index, Stage(**common))
+        else:
+            report.restored = look_at_live(opened, kb.name)
+        if plan.builds or plan.pending:
+            report.evaluated = run(evaluate, Evaluate(**common))
+            report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
+
+
+@contextmanager
+def quality_checked_beside(installation: Installation, report: NightReport) -> Iterator[None]:
+    """Check the new and changed documents while the stages go on, and note what was found; seconds are those waited.
+
+    What is released does not depend on it, so a check that breaks is a note as well."""
+    assert report.ingested
     changed = [*report.ingested["added"], *report.ingested["changed"]]
-    if len(changed) >= LEAST_DOCUMENTS:
-        timed(report.seconds, "quality", lambda: look_at_quality(opened, kb.name, changed, report))
-
-
-def look_at_quality(installation: Installation, kb: str, uris: list[str], report: NightReport) -> None:
-    """Note what the check found; what was released does not depend on it, so a check that breaks is a note as well."""
+    if len(changed) < LEAST_DOCUMENTS:
+        yield
+        return
+    checking = check_quality.submit(installation, report.kb, changed)
     try:
-        report.quality = check_quality(installation, kb, uris)
-    except Exception as broken:  # noqa: BLE001  # whatever breaks in it, the night has done its work
-        report.quality_failure = f"{type(broken).__name__}: {broken}"
-        get_run_logger().warning("The quality of the documents could not be checked: %s", report.quality_failure)
+        yield
+    finally:
+        try:
+            report.quality = timed(report.seconds, "quality", checking.result)
+        except Exception as broken:  # noqa: BLE001  # whatever breaks in it, the night has done its work
+            report.quality_failure = f"{type(broken).__name__}: {broken}"
+            get_run_logger().warning("The quality of the documents could not be checked: %s", report.quality_failure)
 
 
 @stamina.retry(on=ServiceUnavailable, attempts=10, timeout=120, wait_max=15)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mindset.catalog.connection import Connection, Writing, rows, scalar
 from mindset.catalog.languages import LANGUAGE, unknown_language
@@ -33,9 +34,14 @@ class WordFrequencies:
     chunks: float
     read_at: float
 
+    @cached_property
+    def rarest(self) -> float:
+        """The least share of a word that `ANALYZE` saw."""
+        return min(self.shares.values(), default=1.0)
+
     def share(self, word: str) -> float:
         """The word's share, never 0."""
-        return self.shares.get(word, min(self.shares.values(), default=1.0) / 2) + 0.5 / max(self.chunks, 1)
+        return self.shares.get(word, self.rarest / 2) + 0.5 / max(self.chunks, 1)
 
     def weight(self, word: str) -> float:
         """Robertson and Sparck Jones's inverse document frequency, as BM25 uses it, sharpened."""

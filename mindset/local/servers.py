@@ -25,6 +25,16 @@ SERVICES: Final = (*STORES, *WORKERS, "api")
 
 # Chroma's own command imports the whole client first, and needs 1.5 s longer.
 _CHROMA: Final = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
+# A worker imports as much as Prefect's server: it does so while that starts, and begins once its pool is there.
+_WORKER: Final = """
+import sys, time
+import prefect.cli, prefect.cli.worker, prefect.workers.process
+from mindset.local.loopback import status
+pool = sys.argv.pop(1)
+while status(pool) != 200:
+    time.sleep(0.2)
+prefect.cli.app()
+"""
 _BUSY_S: Final = 60
 _NO_FOLDER: Final = (
     "Make sure that {} is a writable folder on a disk with free space, or name another in MINDSET_DIRECTORY."
@@ -175,14 +185,15 @@ def _prefect(place: Place) -> Server:
 
 def _worker(name: str, place: Place) -> Server:
     pool = name.removeprefix("worker-")
+    address = f"{place.addresses.prefect_api_url}/work_pools/{pool}"
     start = ("worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool))
     return Server(
         name=name,
-        command=(sys.executable, "-m", "prefect", *start, "--install-policy", "never"),
+        command=(sys.executable, "-c", _WORKER, address, *start, "--install-policy", "never"),
         environment=_ours(place) | {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_CLI_COLORS": "false"},
         port=None,
         remedy="Install the `flows` extra, and see the log.",
-        deadline_s=60,
+        deadline_s=180,  # Prefect's own start included
     )
 
 

@@ -85,12 +85,7 @@ class Stack:
             if preparing:
                 self._tell("stack", "preparing", "")
                 preparing.start()
-            # Workers would give up before Prefect answers; the API waits for its stores as after any restart of theirs.
-            self._begin([name for name in self._services if name not in WORKERS], place)
-            workers = [name for name in self._services if name in WORKERS]
-            for worker in workers:
-                make_pool(worker.removeprefix("worker-"), place)
-            self._begin(workers, place)
+            self._begin(list(self._services), place)
             if preparing:
                 self._await_end(preparing)
             self._ready = True
@@ -169,14 +164,14 @@ class Stack:
             self._children[child.server.name] = child
         while waiting := [child for child in started if not child.ready]:
             for child in waiting:
-                self._await_first(child)
+                self._await_first(child, place)
             for child in self._children.values():
                 if child not in waiting:
                     self._tend(child)
             time.sleep(_LOOK_S)
         self._write()
 
-    def _await_first(self, child: Child) -> None:
+    def _await_first(self, child: Child, place: Place) -> None:
         if not child.alive or child.late:
             how = "does not answer" if child.alive else f"died while it started ({child.end()})"
             raise StackError(
@@ -185,6 +180,9 @@ class Stack:
         child.look()
         if child.ready:
             self._tell(child.server.name, "ready", self._where(child))
+            if child.server.name == "prefect":
+                for worker in (name for name in self._services if name in WORKERS):
+                    make_pool(worker.removeprefix("worker-"), place)
 
     def _await_end(self, child: Child) -> None:
         """Return when it has done its work, tending the servers meanwhile."""
