@@ -33,7 +33,7 @@ def judge_version(installation: Installation, parameters: Evaluate) -> dict[str,
     kb = installation.knowledge_base(parameters.kb)
     version = parameters.version or version_to_evaluate(installation.catalog, kb.name)
     found = stage.evaluate(installation.catalog, kb, installation.searcher, version)
-    publish_evaluation(kb.name, found)
+    publish_evaluation(kb, found)
     record = asdict(found.record)
     del record["created_at"]
     return {**record, "stale_evidence": found.stale_evidence}

@@ -14,10 +14,10 @@ class Connections(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    postgres: str | None = Field(default=None, title="Postgres Catalog block", description="Name of the saved block")
-    chroma: str | None = Field(default=None, title="Chroma Store block", description="Name of the saved block")
-    nim: str | None = Field(default=None, title="NIM Service block", description="Name of the saved block")
-    bedrock: str | None = Field(default=None, title="Bedrock Service block", description="Name of the saved block")
+    postgres: str = Field(default="", title="Postgres Catalog block", description="Name of the saved block")
+    chroma: str = Field(default="", title="Chroma Store block", description="Name of the saved block")
+    nim: str = Field(default="", title="NIM Service block", description="Name of the saved block")
+    bedrock: str = Field(default="", title="Bedrock Service block", description="Name of the saved block")
 
 
 class Stage(BaseModel):
@@ -29,8 +29,8 @@ class Stage(BaseModel):
         title="Knowledge base", description="Its name: that of its file in knowledge_bases/", examples=["docs"]
     )
     connections: Connections = Field(default_factory=Connections, title="Connections")
-    night: str | None = Field(
-        default=None,
+    night: str = Field(
+        default="",
         title="Part of a night",
         description="Set by the night, which holds the build lock; leave it empty",
     )

@@ -10,8 +10,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from mindset.catalog.releases import live_version
 from mindset.catalog.versions import Difference, difference
 from mindset.evaluation.evaluate import Evaluation
+from mindset.evaluation.golden import load_golden_set
 from mindset.evaluation.metrics import METRICS
 from mindset.installation import Installation
+from mindset.knowledge_base import KnowledgeBase
 
 # More than this many names do not help anybody; the tables have them all.
 _SHOWN = 15
@@ -65,11 +67,14 @@ def publish_night(installation: Installation, report: NightReport) -> None:
         )
 
 
-def publish_evaluation(kb: str, evaluation: Evaluation) -> None:
+def publish_evaluation(kb: KnowledgeBase, evaluation: Evaluation) -> None:
     """Write the table of questions, the worst first."""
+    golden = load_golden_set(kb)
+    texts = {each.id: each.question for each in golden.questions} if golden else {}
     rows = [
         {
-            "question": each.question,
+            "question": texts[each.question],
+            "id": each.question,
             "slice": each.slice,
             **{metric: round(each.metrics[metric], 3) for metric in METRICS},
             **{f"{metric} live": round(value, 3) for metric, value in each.baseline_metrics.items()},
@@ -79,8 +84,8 @@ def publish_evaluation(kb: str, evaluation: Evaluation) -> None:
     if rows:
         create_table_artifact(
             rows,
-            key=f"evaluation-{kb}",
-            description=f"Version {evaluation.record.version} of {kb}, question by question, the worst first",
+            key=f"evaluation-{kb.name}",
+            description=f"Version {evaluation.record.version} of {kb.name}, question by question, the worst first",
         )
 
 

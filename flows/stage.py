@@ -79,7 +79,7 @@ def building(stage: Stage) -> Iterator[Installation]:
     """The installation, with the build lock held: by the night that this stage is part of, or else by the stage."""
     with ExitStack() as stack:
         opened = stack.enter_context(installation(stage.connections))
-        if stage.night is None:
+        if not stage.night:
             stack.enter_context(opened.catalog.build_lock(stage.kb))
         yield opened
 
