@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 import structlog
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from api import answers, catalog, problems
@@ -22,6 +22,9 @@ _log = structlog.get_logger()
 # Threads that work on requests; each holds at most one connection at a time, so more than the pool would only wait.
 _THREADS = 40
 
+# Threads of their own for `/readyz`: forty slow answers must not look like a service that is down.
+_PROBES = 2
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The API of the installation that the settings name. It starts also while its stores are down."""
@@ -33,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         with ExitStack() as stack:
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
+            app.state.probes = CapacityLimiter(_PROBES)
             await to_thread.run_sync(_warm_up, app)
             yield
 

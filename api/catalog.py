@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -40,15 +41,20 @@ def releases(kb: str, request: Request) -> list[ReleaseOut]:
 
 
 @router.get("/livez", tags=["health"], response_class=Response)
-def live() -> Response:
-    """The process runs."""
+async def live() -> Response:
+    """The process runs; said without a thread, which answers may all have taken."""
     return Response("ok", media_type="text/plain")
 
 
 @router.get("/readyz", tags=["health"], response_model=dict[str, str], responses={503: {"model": dict[str, str]}})
-def ready(request: Request) -> JSONResponse:
+async def ready(request: Request) -> JSONResponse:
     """Whether questions can be answered; without Chroma they can, from the full text, and the answers say `degraded`."""
-    installation: Installation = request.app.state.installation
+    state = request.app.state
+    found = await to_thread.run_sync(_probe, state.installation, limiter=state.probes)
+    return JSONResponse(found, 503 if found["postgres"] == "down" else 200)
+
+
+def _probe(installation: Installation) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         with installation.catalog.reading() as connection:
@@ -61,11 +67,11 @@ def ready(request: Request) -> JSONResponse:
         found["chroma"] = "ok"
     except MindsetError:
         found["chroma"] = "degraded"
-    return JSONResponse(found, 503 if found["postgres"] == "down" else 200)
+    return found
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Prometheus metrics of this process."""
     return Response(request.app.state.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -24,7 +24,7 @@ from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
 from mindset.builds.index import restore_live
 from mindset.builds.plan import BuildPlan, plan_build
 from mindset.catalog.connection import BuildLock
-from mindset.errors import ServiceUnavailable
+from mindset.errors import BuildInProgress, ServiceUnavailable
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
 
@@ -36,12 +36,18 @@ def nightly(parameters: Night) -> None:
     with installation(parameters.connections) as opened, opened.catalog.build_lock(parameters.kb) as lock:
         try:
             _stages(opened, lock, parameters, report)
-        except Exception:
-            report.failed = True
-            raise
-        finally:
-            publish_night(opened, report)
+            report.failed = False
+        finally:  # also of a night that was cancelled
+            _publish(opened, report)
     get_run_logger().info(report.summary)
+
+
+def _publish(opened: Installation, report: NightReport) -> None:
+    """A report that cannot be written must neither hide why a night failed nor fail one that has released."""
+    try:
+        publish_night(opened, report)
+    except Exception:  # noqa: BLE001  # Prefect or Postgres may be what failed the night
+        get_run_logger().exception("The report could not be written: %s", report.summary)
 
 
 def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: NightReport) -> None:
@@ -90,7 +96,8 @@ def quality_checked_beside(installation: Installation, report: NightReport) -> I
             get_run_logger().warning("The quality of the documents could not be checked: %s", report.quality_failure)
 
 
-@stamina.retry(on=ServiceUnavailable, attempts=10, timeout=120, wait_max=15)
+# Postgres keeps the lock of a connection that only this side has lost for a minute: that build in progress is this one.
+@stamina.retry(on=(ServiceUnavailable, BuildInProgress), attempts=20, timeout=120, wait_max=15)
 def keep_lock(lock: BuildLock) -> None:
     """Hold the build lock still, or again: Postgres may have restarted since the stage before."""
     lock.ensure()
@@ -112,5 +119,5 @@ def plan_night(opened: Installation, kb: KnowledgeBase) -> BuildPlan:
     retry_condition_fn=can_help,
 )
 def look_at_live(opened: Installation, kb: str) -> tuple[str, ...]:
-    """Rebuild what is damaged of what is served, on nights that build nothing."""
+    """Rebuild what is damaged of what is served or waits for its release, on nights that build nothing."""
     return restore_live(opened.catalog, kb, opened.vectors)

@@ -50,7 +50,7 @@ def check_quality(installation: Installation, kb: str, uris: list[str]) -> list[
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     asset = context.data_sources.add_pandas("night").add_dataframe_asset("documents")
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-    rows = [_row(name, batch.validate(each), frame) for name, each in suite.items()]
+    rows = [_row(name, batch.validate(each, result_format="COMPLETE"), frame) for name, each in suite.items()]
     create_table_artifact(
         rows, key=f"quality-{kb}", description=f"Quality of {len(frame)} new or changed documents of {kb}"
     )

@@ -33,8 +33,14 @@ class NightReport:
     restored: tuple[str, ...] = ()
     quality: list[dict[str, Any]] | None = None
     quality_failure: str | None = None
-    failed: bool = False
+    failed: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def quarantined(self) -> list[tuple[str, str]]:
+        """(URI, reason) of what could not be read, and of what could not be cut."""
+        stages = (self.ingested, self.chunked)
+        return [(uri, reason) for stage in stages if stage for uri, reason in stage["quarantined"]]
 
     @property
     def summary(self) -> str:
@@ -58,7 +64,7 @@ def publish_night(installation: Installation, report: NightReport) -> None:
     version = report.decided["version"] if report.decided else None
     changes = _changes(installation, report, version) if version else None
     create_markdown_artifact(_page(report, changes), key=f"night-{report.kb}", description=report.summary)
-    aside = report.ingested["quarantined"] if report.ingested else ()
+    aside = report.quarantined
     if aside:
         create_table_artifact(
             [{"document": uri, "reason": reason} for uri, reason in aside],
@@ -73,7 +79,7 @@ def publish_evaluation(kb: KnowledgeBase, evaluation: Evaluation) -> None:
     texts = {each.id: each.question for each in golden.questions} if golden else {}
     rows = [
         {
-            "question": texts[each.question],
+            "question": texts.get(each.question, ""),
             "id": each.question,
             "slice": each.slice,
             **{metric: round(each.metrics[metric], 3) for metric in METRICS},
@@ -101,8 +107,8 @@ def _page(report: NightReport, changes: Difference | None) -> str:
         parts.append(_changes_part(report, changes))
     if report.evaluated:
         parts.append(_metrics_part(report.evaluated))
-    if report.ingested and report.ingested["quarantined"]:
-        listed = [f"- `{uri}`: {reason}" for uri, reason in report.ingested["quarantined"]]
+    if report.quarantined:
+        listed = [f"- `{uri}`: {reason}" for uri, reason in report.quarantined]
         parts.append(f"## Quarantined ({len(listed)})\n\n" + _shortened(listed))
     if report.quality:
         parts.append(_quality_part(report.quality))

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
+import structlog
 from pydantic import SecretStr
 
 from mindset.catalog.connection import Catalog
-from mindset.errors import ConfigurationError
+from mindset.errors import ConfigurationError, MindsetError
 from mindset.generation.protocol import Generator
 from mindset.generation.registry import open_generator
 from mindset.index.chroma import ChromaIndex
-from mindset.knowledge_base import KnowledgeBase, load_knowledge_base, load_knowledge_bases
+from mindset.knowledge_base import KnowledgeBase, load_knowledge_base
 from mindset.retrieval.search import Searcher
 from mindset.settings import Settings
+
+_log = structlog.get_logger()
 
 
 class Installation:
@@ -40,7 +43,9 @@ class Installation:
         return Searcher(self.catalog, self.vectors, self.settings)
 
     def knowledge_base(self, name: str) -> KnowledgeBase:
-        """A definition, read again when its file changed. Raises UnknownKnowledgeBase, ConfigurationError."""
+        """A definition, read again when its file changed; one that turned wrong is used as it was, and logged.
+
+        Raises UnknownKnowledgeBase, and ConfigurationError where it was never right in this process."""
         known = self._definitions.get(name)
         try:
             changed = (self.settings.knowledge_bases / f"{name}.yaml").stat().st_mtime_ns
@@ -48,13 +53,26 @@ class Installation:
             changed = 0
         if known and known[0] == changed:
             return known[1]
-        found = load_knowledge_base(name, self.settings.knowledge_bases)
+        try:
+            found = load_knowledge_base(name, self.settings.knowledge_bases)
+        except ConfigurationError as wrong:
+            if known is None:
+                raise
+            # Somebody is editing the file: what is asked meanwhile is answered by the definition that was right.
+            _log.error("definition turned wrong, the one before stays in use", kb=name, error=str(wrong))
+            found = known[1]
         self._definitions[name] = (changed, found)
         return found
 
     def knowledge_bases(self) -> list[KnowledgeBase]:
-        """All definitions, read anew. Raises ConfigurationError."""
-        return list(load_knowledge_bases(self.settings.knowledge_bases))
+        """All definitions that can be used; those that cannot are logged."""
+        found = []
+        for file in sorted(self.settings.knowledge_bases.glob("*.yaml")):
+            try:
+                found.append(self.knowledge_base(file.stem))
+            except MindsetError as wrong:
+                _log.error("definition cannot be used", kb=file.stem, error=str(wrong))
+        return found
 
     def generator(self, kb: KnowledgeBase) -> Generator:
         """Who writes the knowledge base's answers, opened at its first use."""

@@ -137,7 +137,7 @@ class Retrieval(_Strict):
     """How many chunks each of dense and lexical search proposes."""
 
     dense_weight: float | None = Field(default=None, ge=0)
-    """Weight of dense search in the fusion; 0 leaves it out. Unset: 1, and 0.3 for WordLlama."""
+    """Weight of dense search in the fusion; 0 leaves it out. Unset: 1, and 0.3 for versions built by WordLlama."""
 
     lexical_weight: float = Field(default=1.0, ge=0)
     """Weight of full-text search in the fusion; 0 leaves it out."""
@@ -224,16 +224,6 @@ class KnowledgeBase(_Strict):
     retrieval: Retrieval = Retrieval()
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
-
-    @property
-    def dense_weight(self) -> float:
-        """Weight of dense search; the model decides where the definition does not.
-
-        WordLlama's vectors are sums of words: at 0.3 the mean recall@5 over four golden sets (guides, docs, and the
-        two of Chroma's chunking evaluation) was 0.862, at 1 it was 0.826, and each of the four rose (measured)."""
-        if self.retrieval.dense_weight is not None:
-            return self.retrieval.dense_weight
-        return 0.3 if self.embedding.provider == "wordllama" else 1.0
 
 
 def fingerprint(*parts: Any) -> str:

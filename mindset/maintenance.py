@@ -10,6 +10,7 @@ from psycopg import sql
 from mindset.builds.index import restore_segment
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog, Writing, scalar
+from mindset.catalog.releases import lock_channel
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
 from mindset.catalog.versions import retire_versions
 from mindset.index.chroma import ChromaIndex
@@ -37,6 +38,7 @@ def maintain(
     Raises ServiceUnavailable; what was done before stays done."""
     with catalog.writing() as connection:
         _make_partitions(connection)
+        lock_channel(connection, kb.name, "live")  # what is promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
         unneeded = unneeded_segments(connection, kb.name)
     for segment, collection in unneeded:

@@ -34,6 +34,7 @@ def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
     with catalog.writing() as connection:
         live = lock_channel(connection, kb, "live")
         if live != judged.version:
+            _check_baseline(kb, judged, live)
             set_state(connection, kb, judged.version, "rejected")
         record(connection, kb, by, "reject", {"version": judged.version, "reasons": list(judged.reasons)})
     return Decision(judged.version, released=False, replaces=live, reasons=judged.reasons)
@@ -55,11 +56,13 @@ def promote(
             )
         if live == version:
             return Decision(version, released=True, replaces=live, reasons=("it is live already",))
-        if judged and judged.baseline != live:
-            raise LiveMoved(
-                f"Version {version} of {kb} was judged against {_named(judged.baseline)}, and {_named(live)} is live now. "
-                "Evaluate it again."
+        if judged and found.state == "rejected":
+            raise UnknownVersion(
+                f"Version {version} of {kb} was rejected or rolled back since. `mindset promote {kb} {version}` "
+                "releases it by hand."
             )
+        if judged:
+            _check_baseline(kb, judged, live)
         put_on_channel(connection, kb, "live", version, by, reason)
         set_state(connection, kb, version, "ready")
         record(connection, kb, by, "promote", {"version": version, "replaces": live, "reason": reason})
@@ -83,6 +86,15 @@ def roll_back(catalog: Catalog, kb: str, by: str, reason: str) -> Decision:
         set_state(connection, kb, live, "rejected")
         record(connection, kb, by, "roll back", {"from": live, "to": target.number, "reason": reason})
     return Decision(target.number, released=True, replaces=live, reasons=(reason,))
+
+
+def _check_baseline(kb: str, judged: EvaluationRecord, live: int | None) -> None:
+    """A verdict holds against what it compared with. Raises LiveMoved."""
+    if judged.baseline != live:
+        raise LiveMoved(
+            f"Version {judged.version} of {kb} was judged against {_named(judged.baseline)}, and {_named(live)} is live "
+            "now. Evaluate it again."
+        )
 
 
 def _earlier(connection: Connection, kb: str, live: int | None) -> Version | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mindset.builds.plan import BuildPlan
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
-from mindset.catalog.documents import DocumentText, document_texts
+from mindset.catalog.documents import DocumentText, document_texts, refuse_revisions
 from mindset.catalog.languages import check_language
 from mindset.catalog.placements import DocumentPlacements, displace, place
 from mindset.catalog.versions import begin_version
@@ -27,6 +27,8 @@ class ChunkReport:
     documents: int
     opened: int
     closed: int
+    quarantined: tuple[tuple[str, str], ...] = ()
+    """URI and reason of what could not be cut."""
 
 
 def chunk(
@@ -34,6 +36,7 @@ def chunk(
 ) -> ChunkReport:
     """Begin (or go on with) a version and place the planned documents in it, a batch a transaction.
 
+    A document that cannot be cut is quarantined; its last good revision stays in the version.
     Raises ConfigurationError where Postgres does not know the language; no version is begun then."""
     with catalog.writing() as connection:
         check_language(connection, kb.name, kb.chunking.language)
@@ -42,22 +45,37 @@ def chunk(
         )
         closed = displace(connection, kb.name, version, plan.displace) if plan.displace else 0
     opened = 0
+    quarantined: dict[str, str] = {}
     for start in range(0, len(plan.place), BATCH_DOCUMENTS):
         batch = plan.place[start : start + BATCH_DOCUMENTS]
         with catalog.reading() as connection:
             documents = list(document_texts(connection, kb.name, batch))
-        cut = _cut(kb, documents)
+        cut, refused = _cut(kb, documents)
         with catalog.writing() as connection:
             changes = place(connection, kb.name, version, kb.chunking.language, kb.chunking.fingerprint, cut)
+            refuse_revisions(connection, kb.name, refused, kb.chunking.fingerprint)
+        quarantined |= refused
         opened, closed = opened + changes.opened, closed + changes.closed
         progress(start + len(batch), len(plan.place))
-    return ChunkReport(version, len(plan.place) + len(plan.displace), opened, closed)
+    documents_changed = len(plan.place) - len(quarantined) + len(plan.displace)
+    return ChunkReport(version, documents_changed, opened, closed, tuple(quarantined.items()))
 
 
-def _cut(kb: KnowledgeBase, documents: Sequence[DocumentText]) -> list[DocumentPlacements]:
-    return [
-        DocumentPlacements(
-            each.uri, each.content_hash, list(cut_document(each.text, each.title, each.media_type, kb.chunking))
-        )
-        for each in documents
-    ]
+def _cut(kb: KnowledgeBase, documents: Sequence[DocumentText]) -> tuple[list[DocumentPlacements], dict[str, str]]:
+    """What was cut, and {URI: reason} of what could not be."""
+    cut: list[DocumentPlacements] = []
+    refused: dict[str, str] = {}
+    for each in documents:
+        try:
+            placed = list(cut_document(each.text, each.title, each.media_type, kb.chunking))
+        except BaseException as broken:
+            # A panic in Rust (the sentence segmenter) arrives as a BaseException of a type that cannot be imported.
+            if not isinstance(broken, Exception) and type(broken).__name__ != "PanicException":
+                raise
+            refused[each.uri] = (
+                f"Cannot be cut into chunks ({type(broken).__name__}). Change its text, or leave it out; "
+                "it is tried again when its file changes."
+            )
+        else:
+            cut.append(DocumentPlacements(each.uri, each.content_hash, placed))
+    return cut, refused

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
+from mindset.catalog.documents import documents_with_chunks
 from mindset.catalog.embeddings import prepare_model, store_embeddings
 from mindset.catalog.placements import chunks_without_vector, read_chunks
-from mindset.embedding.protocol import Embedder
+from mindset.embedding.protocol import Embedder, Vectors
 from mindset.embedding.registry import model_id
+from mindset.errors import ProviderRejected
 from mindset.knowledge_base import KnowledgeBase
 
 # Seconds of work for a small model on a CPU; a kill loses no more than this.
 BATCH_TEXTS = 2_000
+# Enough to act on; finding each refused text costs some twenty requests.
+NAMED_TEXTS = 3
 
 
 def embed(
@@ -26,7 +33,8 @@ def embed(
 ) -> int:
     """Embed this shard of the version's new texts, a batch a transaction; returns how many there were.
 
-    Raises ProviderRejected, ProviderUnavailable; what was embedded before is kept."""
+    Raises ProviderRejected, which names the documents whose texts are refused, and ProviderUnavailable; what was
+    embedded before is kept."""
     model = model_id(kb.embedding)
     with catalog.writing() as connection:
         prepare_model(connection, model)
@@ -36,8 +44,45 @@ def embed(
         ids = due[start : start + BATCH_TEXTS]
         with catalog.reading() as connection:
             chunks = read_chunks(connection, kb.name, ids)
-        vectors = embedder.embed_passages([each.embedded for each in chunks])
+        texts = [each.embedded for each in chunks]
+        try:
+            vectors: Vectors = embedder.embed_passages(texts)
+        except ProviderRejected as rejected:
+            refused = [ids[at] for at in islice(_refused(embedder, texts), NAMED_TEXTS)]
+            if not refused:
+                raise
+            with catalog.reading() as connection:
+                uris = documents_with_chunks(connection, kb.name, version, refused)
+            raise ProviderRejected(
+                f"{rejected} The texts it refused stand in {', '.join(uris[:NAMED_TEXTS])}, perhaps in others too. "
+                "If they are too long, lower chunking.tokens; or leave these documents out."
+            ) from rejected
         with catalog.writing() as connection:
             store_embeddings(connection, model, ids, vectors)
         progress(start + len(ids), len(due))
     return len(due)
+
+
+def _refused(embedder: Embedder, texts: Sequence[str]) -> Iterator[int]:
+    """Positions of the texts that the provider refuses; none where it refuses every request, as without access."""
+    if _accepts(embedder, ["text"]):
+        yield from _refused_within(embedder, texts, 0, len(texts))
+
+
+def _refused_within(embedder: Embedder, texts: Sequence[str], start: int, end: int) -> Iterator[int]:
+    if _accepts(embedder, texts[start:end]):
+        return
+    if end - start == 1:
+        yield start
+        return
+    middle = (start + end) // 2
+    yield from _refused_within(embedder, texts, start, middle)
+    yield from _refused_within(embedder, texts, middle, end)
+
+
+def _accepts(embedder: Embedder, texts: Sequence[str]) -> bool:
+    try:
+        embedder.embed_passages(texts)
+    except ProviderRejected:
+        return False
+    return True

@@ -18,6 +18,7 @@ from mindset.catalog.releases import served
 from mindset.catalog.segments import (
     Segment,
     attach_segments,
+    living_segments,
     mark_dropped,
     open_segment,
     replace_collection,
@@ -27,7 +28,7 @@ from mindset.catalog.segments import (
     unindexed_chunks,
     version_segments,
 )
-from mindset.catalog.versions import finish_version, newest_version
+from mindset.catalog.versions import finish_version, newest_version, pending_version
 from mindset.embedding.registry import model_id
 from mindset.errors import IndexDamaged, UnknownVersion
 from mindset.index.chroma import BATCH, ChromaIndex, Vectors, digest
@@ -51,7 +52,7 @@ class IndexReport:
 def index(
     catalog: Catalog, kb: KnowledgeBase, vectors: ChromaIndex, version: int, *, progress: Progress = unwatched
 ) -> IndexReport:
-    """Give the version its segments: those of the version before, and a new one of what they lack.
+    """Give the version its segments: those of the version before that it still needs, and a new one of what they lack.
 
     Raises UnknownVersion before the version is embedded, IndexDamaged where what was written does not verify twice."""
     model = model_id(kb.embedding)
@@ -62,7 +63,7 @@ def index(
             )
         left_over = unfinished_segments(connection, kb.name)
         before = newest_version(connection, kb.name)
-        kept = version_segments(connection, kb.name, before.number) if before and before.model == model else []
+        kept = living_segments(connection, kb.name, before.number, version) if before and before.model == model else []
     for number, collection in left_over:
         vectors.drop(collection)
         with catalog.writing() as connection:
@@ -144,8 +145,12 @@ def _sample(catalog: Catalog, model: str, chunks: Sequence[str]) -> tuple[list[s
 
 
 def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
-    """Look at the live version's segments, and rebuild those that are damaged: for nights that build nothing."""
+    """Look at the segments of what is live and of what waits to be, and rebuild those that are damaged.
+
+    For nights that build nothing: they may still evaluate and release what an earlier one has built."""
     with catalog.reading() as connection:
         live = served(connection, kb)
-    segments = live.segments if live else ()
-    return tuple(each.collection for each in segments if restore_segment(catalog, vectors, each))
+        pending = pending_version(connection, kb)
+        waiting = version_segments(connection, kb, pending) if pending else []
+    segments = {each.id: each for each in (*(live.segments if live else ()), *waiting)}
+    return tuple(each.collection for each in segments.values() if restore_segment(catalog, vectors, each))

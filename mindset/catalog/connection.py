@@ -167,6 +167,10 @@ def _reachable() -> Iterator[None]:
         raise ServiceUnavailable(
             "Postgres gives no connection within 10 s. Check that it runs, and its load."
         ) from None
+    except psycopg.errors.UndefinedTable as missing:
+        raise ServiceUnavailable(
+            f"The catalog lacks a table: {missing.diag.message_primary}. Run `mindset migrate`."
+        ) from missing
     except (psycopg.OperationalError, psycopg.InterfaceError) as lost:
         if isinstance(lost, psycopg.errors.DiskFull):
             raise ServiceUnavailable(

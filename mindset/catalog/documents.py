@@ -142,6 +142,36 @@ def quarantine_documents(connection: Writing, kb: str, refused: Collection[Refus
         )
 
 
+def refuse_revisions(connection: Writing, kb: str, reasons: dict[str, str], chunking: str) -> None:
+    """Set aside documents whose current revision cannot be cut; what is placed stays placed, and is current again.
+
+    Their bytes stay known: they are read and cut again when they change. The placements count as this chunking's,
+    so that the same revision isn't planned every night."""
+    connection.execute(
+        """UPDATE document d SET content_hash = placed_hash,
+             placed_chunking = CASE WHEN placed_hash IS NOT NULL THEN %(chunking)s END,
+             quarantined_at = coalesce(quarantined_at, now()), quarantine_reason = refused.reason
+           FROM unnest(%(uris)s::text[], %(reasons)s::text[]) AS refused(uri, reason)
+           WHERE d.kb = %(kb)s AND d.uri = refused.uri""",
+        {"kb": kb, "chunking": chunking, "uris": list(reasons), "reasons": list(reasons.values())},
+    )
+
+
+def documents_with_chunks(connection: Connection, kb: str, version: int, chunks: Sequence[str]) -> list[str]:
+    """URIs of the documents that these chunks stand in, in order."""
+    found = rows(
+        connection,
+        """SELECT DISTINCT uri FROM placement
+           WHERE kb = %(kb)s AND chunk = ANY(%(chunks)s)
+             AND since <= %(version)s AND (until IS NULL OR until > %(version)s)
+           ORDER BY uri""",
+        kb=kb,
+        version=version,
+        chunks=list(chunks),
+    )
+    return [uri for (uri,) in found]
+
+
 def mark_vanished(connection: Writing, kb: str, uris: Collection[str]) -> None:
     """Note that documents are gone from their source: the next version does not show them."""
     connection.execute(

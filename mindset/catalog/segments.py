@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.connection import Connection, Writing, copy_rows, rows
+from mindset.errors import IndexDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,16 @@ def open_segment(connection: Writing, kb: str, model: str, dimension: int) -> tu
 
 
 def seal_segment(connection: Writing, segment: int, chunks: Sequence[str], digest: str) -> None:
-    """Note what a verified segment holds; it is never written again."""
+    """Note what a verified segment holds; it is never written again.
+
+    Raises IndexDamaged where it was dropped meanwhile, by a build that took this one for dead."""
     copy_rows(connection, "segment_chunk (segment, chunk)", ["int8", "text"], ((segment, chunk) for chunk in chunks))
-    connection.execute(
+    sealed = connection.execute(
         "UPDATE segment SET state = 'sealed', count = %s, digest = %s WHERE id = %s AND state = 'writing'",
         [len(chunks), digest, segment],
-    )
+    ).rowcount
+    if not sealed:
+        raise IndexDamaged(f"Segment {segment} was dropped while it was written. The stage writes it again.")
 
 
 def replace_collection(connection: Writing, segment: int, collection: str) -> None:
@@ -61,6 +66,20 @@ def version_segments(connection: Connection, kb: str, version: int) -> list[Segm
         version=version,
     )
     return [Segment(*each) for each in found]
+
+
+def living_segments(connection: Connection, kb: str, version: int, of: int) -> list[Segment]:
+    """Those of a version's sealed segments that hold a chunk which another version, `of`, shows."""
+    living = rows(
+        connection,
+        """SELECT v.segment FROM version_segment v
+           WHERE v.kb = %(kb)s AND v.number = %(version)s AND EXISTS (
+             SELECT FROM segment_chunk s JOIN placement p ON p.kb = v.kb AND p.chunk = s.chunk
+             WHERE s.segment = v.segment AND p.since <= %(of)s AND (p.until IS NULL OR p.until > %(of)s))""",
+        kb=kb, version=version, of=of,
+    )  # fmt: skip
+    alive = {segment for (segment,) in living}
+    return [each for each in version_segments(connection, kb, version) if each.id in alive]
 
 
 def segment_members(connection: Connection, segment: int) -> list[str]:

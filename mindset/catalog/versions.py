@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import LiteralString
 
 from mindset.catalog.connection import Connection, Writing, rows, scalar
+from mindset.errors import UnknownVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ def begin_version(connection: Writing, kb: str, model: str, dimension: int, chun
 
 
 def finish_version(connection: Writing, kb: str, number: int) -> None:
-    """Count a built version and make it ready to be evaluated and released."""
-    connection.execute(
+    """Count a built version and make it ready. Raises UnknownVersion where another build has ended it meanwhile."""
+    finished = connection.execute(
         """UPDATE version v SET state = 'ready', ready_at = now(), documents = c.documents, chunks = c.chunks
            FROM (
              SELECT count(DISTINCT uri) AS documents, count(DISTINCT chunk) AS chunks FROM placement
@@ -96,7 +97,9 @@ def finish_version(connection: Writing, kb: str, number: int) -> None:
            ) AS c
            WHERE v.kb = %(kb)s AND v.number = %(number)s AND v.state = 'building'""",
         {"kb": kb, "number": number},
-    )
+    ).rowcount
+    if not finished:
+        raise UnknownVersion(f"Version {number} of {kb} is no longer in the making. Run the night again.")
 
 
 def set_state(connection: Writing, kb: str, number: int, state: str) -> None:
@@ -120,12 +123,16 @@ def pending_version(connection: Connection, kb: str) -> int | None:
 
 
 def retire_versions(connection: Writing, kb: str, keep: int) -> list[int]:
-    """Retire finished versions but the newest `keep` and those on a channel; returns their numbers."""
+    """Retire finished versions but the newest `keep`, as many that can be rolled back to, and those on a channel.
+
+    Returns their numbers. Nights that are rejected one after the other must not retire every way back."""
     retired = connection.execute(
         """UPDATE version v SET state = 'retired'
            WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
              AND v.number NOT IN (
                SELECT number FROM version WHERE kb = %(kb)s AND state <> 'building' ORDER BY number DESC LIMIT %(keep)s)
+             AND v.number NOT IN (
+               SELECT number FROM version WHERE kb = %(kb)s AND state = 'ready' ORDER BY number DESC LIMIT %(keep)s)
              AND NOT EXISTS (
                SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.until IS NULL)
            RETURNING number""",

@@ -27,7 +27,9 @@ class Block:
     title: str = ""
 
 
-_PARSER = MarkdownIt("commonmark").enable("table")
+# Blocks are all that is wanted; what stands inside a line would cost most of the time.
+_PARSER = MarkdownIt("commonmark").enable("table").disable("inline")
+MAX_HEADING = 300  # it is repeated in the context of every chunk below it
 _WHOLE = {"table_open", "fence", "code_block"}
 _ITEMS = {"bullet_list_open", "ordered_list_open"}
 
@@ -47,7 +49,7 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         if token.map is None or token.nesting < 0:
             continue
         if token.level == 0 and token.type == "heading_open":
-            title = plain(tokens[index + 1].content)
+            title = plain(tokens[index + 1].content)[:MAX_HEADING].rstrip()
             yield Block("heading", *span(token), level=int(token.tag[1]), title=title)
         elif token.level == 0 and token.type in _ITEMS:
             open_list = token.level

@@ -46,21 +46,43 @@ def tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
+# What may be opened and never closed is matched up to its end all the same and then left as it is: a pattern that
+# fails there would be tried again at every opening behind it, in quadratic time.
+_COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
+_TEMPLATE_TAG = re.compile(r"\{[%{].*?([%}]\}|\Z)", re.DOTALL)  # of static site generators
+_ATTRIBUTES = re.compile(r"\{[#:.][^}\n]*(\}|$)", re.MULTILINE)  # such as a heading's anchor
 _MARKUP = (
-    (re.compile(r"<!--.*?-->", re.DOTALL), " "),
-    (re.compile(r"\{[%{].*?[%}]\}", re.DOTALL), " "),  # template tags of static site generators
-    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
-    (re.compile(r"</?[a-zA-Z][^<>]*>"), " "),
-    (re.compile(r"\{[#:.][^}\n]*\}"), ""),  # heading anchors and attributes
     (re.compile(r"^[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+", re.MULTILINE), ""),
     (re.compile(r"\*\*|__|`+|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)"), ""),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"\n\s*\n\s*"), "\n"),
 )
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
 def plain(markdown: str) -> str:
     """Markdown's words without its markup."""
+    text = _COMMENT.sub(lambda found: " " if found[1] else found[0], markdown)
+    text = _TEMPLATE_TAG.sub(lambda found: " " if found[1] else found[0], text)
+    text = _TAG.sub(" ", _links_as_labels(text))
+    text = _ATTRIBUTES.sub(lambda found: "" if found[1] else found[0], text)
     for pattern, replacement in _MARKUP:
-        markdown = pattern.sub(replacement, markdown)
-    return markdown.strip()
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def _links_as_labels(text: str) -> str:
+    """`[label](target)` and `![label](target)` as `label`, in one pass."""
+    parts: list[str] = []
+    at = 0
+    while (opens := text.find("[", at)) >= 0 and (closes := text.find("]", opens)) >= 0:
+        if not text.startswith("](", closes):
+            parts.append(text[at : closes + 1])
+            at = closes + 1
+            continue
+        end = text.find(")", closes)
+        if end < 0:
+            break
+        parts += text[at:opens].removesuffix("!"), text[opens + 1 : closes]
+        at = end + 1
+    return "".join(parts) + text[at:]

@@ -33,7 +33,7 @@ class Evaluation:
 def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
     """Measure a version, compare it with the live one, decide by the gate, and store all that.
 
-    Raises ConfigurationError for a malformed golden set, UnknownVersion, ServiceUnavailable."""
+    Raises ConfigurationError for a malformed golden set, UnknownVersion, ServiceUnavailable, ProviderError."""
     golden = load_golden_set(kb)
     with catalog.reading() as connection:
         live = live_version(connection, kb.name)
@@ -100,13 +100,15 @@ def _version_metrics(
 
     spans = {each.id: [locate(evidence, text_at) for evidence in each.evidence] for each in questions}
     ranks: dict[str, tuple[int, Mapping[int, int]]] = {}
+    if questions:
+        searcher.warm_up(kb, version)
     for each in questions:
         # Chunk by chunk: joined passages would hold more text than a search for five returns.
         found = searcher.search(kb, each.question, kb.evaluation.principals, DEPTH, version, join=False)
         if found.degraded:
             raise ServiceUnavailable(
-                f"Version {version} was searched without {', '.join(found.degraded)}: measured so, it would be judged wrongly. "
-                "Check Chroma and Postgres, and evaluate again."
+                f"Version {version} was searched without {' and '.join(found.degraded)}: measured so, it would be judged "
+                f"wrongly. {' '.join(f'{step}: {why}' for step, why in found.failures.items())} Then evaluate again."
             )
         ranks[each.id] = (len(each.evidence), rank_of_evidence(found.passages, spans[each.id]))
     return question_metrics(ranks), spans

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mindset.generation.citations import Citation, CitationReader
-from mindset.generation.prompt import NOT_IN_DOCUMENTS
+from mindset.generation.prompt import NOT_IN_DOCUMENTS, sent
 from mindset.generation.protocol import Generator, Usage
 from mindset.retrieval.passage import Passage
 
@@ -38,6 +38,8 @@ def stream_answer(
 
     Text that cites nothing is not an answer: the whole answer then says so, whatever the deltas said.
     Raises ProviderRejected or ProviderUnavailable."""
+    # Best first: what no prompt holds is the end of the list, and cannot be cited.
+    passages = passages[: len(sent(passages))]
     reader = CitationReader(len(passages))
     text: list[str] = []
     finish, usage = "stop", Usage()

@@ -21,6 +21,9 @@ PROMPT = "answer-v1"
 _FENCE = re.compile(r"<(?=\s*/?\s*(?:passage|question))", re.IGNORECASE)
 _BYTES_PER_TOKEN = 3
 
+BUDGET_TOKENS = 12_000
+"""What the passages of one prompt may take."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -30,12 +33,12 @@ class Prompt:
     user: str
 
 
-def build_prompt(question: str, passages: Sequence[Passage], budget: int = 12_000) -> Prompt:
+def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
     """The prompt; passage n of `passages` is labelled [n], also where others were left out.
 
     Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
     system, user = _templates(PROMPT)
-    kept = [_fenced(number, passages[number - 1]) for number in _within(passages, budget)]
+    kept = [_fenced(number, passages[number - 1]) for number in sent(passages, budget)]
     return Prompt(
         system=system.substitute(not_in_documents=NOT_IN_DOCUMENTS),
         user=user.substitute(passages="\n\n".join(kept), question=_inert(question).strip()),
@@ -47,8 +50,8 @@ def tokens_at_most(text: str) -> int:
     return -(-len(text.encode("utf-8", errors="replace")) // _BYTES_PER_TOKEN)
 
 
-def _within(passages: Sequence[Passage], budget: int) -> list[int]:
-    """Numbers of the passages that fit, in the order given."""
+def sent(passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> list[int]:
+    """Numbers of the passages that fit into a prompt, in the order given: only these can be cited."""
     kept: list[int] = []
     for number in sorted(range(1, len(passages) + 1), key=lambda each: passages[each - 1].rank):
         budget -= tokens_at_most(_fenced(number, passages[number - 1]))

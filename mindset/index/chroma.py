@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -30,6 +29,12 @@ HNSW: dict[str, Any] = {"space": "cosine", "max_neighbors": 32, "ef_construction
 # Chroma's own limit is 5,461 records a call.
 BATCH = 5_000
 
+_PING_S = 2.0
+_QUERY_S = 30.0
+
+# Of a server that is overloaded, or of the proxy before one that is away: they say nothing about a collection.
+_BUSY = (429, 502, 503, 504)
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -49,19 +54,17 @@ class ChromaIndex:
         self._url = url
         self._handles: dict[str, Collection] = {}
         # Questions go to Chroma's HTTP API directly: its client spends 2 ms of Python a query, twice what the search takes.
-        # An attempt that finds its kept-alive connection closed by a restarted server is repeated once.
-        self._queries = urllib3.PoolManager(
-            maxsize=32,
-            timeout=urllib3.Timeout(connect=2, read=30),
-            retries=urllib3.Retry(1, read=1, redirect=0, status=0),
-        )
+        self._queries = urllib3.PoolManager(maxsize=32, retries=False)
         self._connecting = threading.Lock()
         self._connected: ClientAPI | None = None
 
     def ping(self) -> None:
-        """Raise ServiceUnavailable unless the server answers."""
+        """Raise ServiceUnavailable unless the server answers, within seconds; the first ping also loads the client."""
         with self._reachable(""):
-            self._client.heartbeat()
+            _ = self._client
+            response = self._request("GET", "/api/v2/heartbeat", _PING_S)
+        if response.status != 200:
+            raise self._busy(f"answered {response.status}")
 
     def close(self) -> None:
         """Forget the connection; a later call opens a new one."""
@@ -110,19 +113,20 @@ class ChromaIndex:
         with self._reachable(collection):
             return self._handle(collection).count()
 
-    def search(self, collection: str, vector: NDArray[np.float32], limit: int) -> list[Hit]:
+    def search(
+        self, collection: str, vector: NDArray[np.float32], limit: int, timeout_s: float = _QUERY_S
+    ) -> list[Hit]:
         """The nearest chunks of a collection, nearest first."""
         with self._reachable(collection):
             handle = self._handle(collection)
-            response = self._queries.request(
+            response = self._request(
                 "POST",
-                f"{self._url.rstrip('/')}/api/v2/tenants/{handle.tenant}/databases/{handle.database}"
-                f"/collections/{handle.id}/query",
-                body=orjson.dumps(
+                f"/api/v2/tenants/{handle.tenant}/databases/{handle.database}/collections/{handle.id}/query",
+                timeout_s,
+                orjson.dumps(
                     {"query_embeddings": [vector], "n_results": limit, "include": ["distances"]},
                     option=orjson.OPT_SERIALIZE_NUMPY,
                 ),
-                headers={"content-type": "application/json"},
             )
         found = self._good(response, collection)
         return [Hit(*each) for each in zip(found["ids"][0], found["distances"][0], strict=True)]
@@ -146,13 +150,29 @@ class ChromaIndex:
                 names.update(each.name for each in page)
         return names
 
+    def _request(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        """One that may be repeated: it is, once, where a restarted server has closed the kept-alive connection."""
+        timeout = urllib3.Timeout(connect=min(2.0, timeout_s), read=timeout_s)
+        headers = {"content-type": "application/json"}
+        url = f"{self._url.rstrip('/')}{path}"
+        try:
+            return self._queries.request(method, url, body=body, headers=headers, timeout=timeout)
+        except urllib3.exceptions.ProtocolError:
+            return self._queries.request(method, url, body=body, headers=headers, timeout=timeout)
+
     def _good(self, response: urllib3.BaseHTTPResponse, collection: str) -> Any:
         if response.status == 200:
             return orjson.loads(response.data)
         message = response.data[:300].decode(errors="replace")
-        if response.status in (429, 502, 503, 504):
-            raise ServiceUnavailable(f"Chroma at {self._url} answered {response.status}: {message}. Try again shortly.")
-        raise self._damaged(collection, f"{response.status} {message}")
+        raise self._refused(collection, response.status, message)
+
+    def _refused(self, collection: str, status: int, message: str) -> ServiceUnavailable | IndexDamaged:
+        if status in _BUSY:
+            return self._busy(f"answered {status}: {message}")
+        return self._damaged(collection, f"{status} {message}")
+
+    def _busy(self, why: str) -> ServiceUnavailable:
+        return ServiceUnavailable(f"Chroma at {self._url} {why}. Try again shortly.")
 
     def _damaged(self, collection: str, why: object) -> IndexDamaged:
         # The handle may be of a collection that was rebuilt under another name since.
@@ -165,15 +185,9 @@ class ChromaIndex:
     def _client(self) -> ClientAPI:
         with self._connecting:
             if self._connected is None:
-                import chromadb.config  # 1.6 s: only where vectors are written or searched
+                from mindset.index.client import open_client  # 1.6 s: only where vectors are written or searched
 
-                parts = urlsplit(self._url)
-                self._connected = chromadb.HttpClient(
-                    host=parts.hostname or "localhost",
-                    port=parts.port or (443 if parts.scheme == "https" else 8000),
-                    ssl=parts.scheme == "https",
-                    settings=chromadb.config.Settings(anonymized_telemetry=False),
-                )
+                self._connected = open_client(self._url)
             return self._connected
 
     def _handle(self, collection: str) -> Collection:
@@ -194,15 +208,11 @@ class ChromaIndex:
             raise ServiceUnavailable(
                 f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL."
             ) from lost
-        except (ChromaError, httpx.HTTPStatusError) as refused:
+        except httpx.HTTPStatusError as refused:
+            response = refused.response
+            raise self._refused(collection, response.status_code, response.text[:300]) from refused
+        except ChromaError as refused:
             raise self._damaged(collection, refused) from refused
-        except ValueError as refused:
-            # The client says so when its first connection fails, without a type of its own.
-            if "Could not connect" not in str(refused):
-                raise
-            raise ServiceUnavailable(
-                f"Chroma does not answer at {self._url}. Start it, or correct its URL."
-            ) from refused
 
 
 def digest(chunks: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-PARSER = "1"
+PARSER = "2"
 """Advance when a parser would read the same bytes differently: every document is then parsed once more."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from mindset.errors import DocumentRejected
@@ -13,6 +14,9 @@ from mindset.parsing.document import Parsed
 
 MAX_PAGES = 5_000
 MAX_CHARACTERS = 50_000_000
+MAX_TITLE = 300  # it is repeated in every chunk's context
+
+_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*)$", re.MULTILINE)
 
 
 def parse(uri: str, raw: bytes) -> Parsed:
@@ -29,14 +33,14 @@ def parse(uri: str, raw: bytes) -> Parsed:
         raise DocumentRejected(
             f"Holds {len(parsed.text):,} characters; {MAX_CHARACTERS:,} is the most. Split the document."
         )
-    return parsed
+    title = _line(parsed.title) or _line(_from_name(uri)) or _line(uri)
+    return replace(parsed, title=title)
 
 
 def markdown(uri: str, raw: bytes) -> Parsed:
     """Markdown, with front matter: the text is the Markdown itself."""
     front, text = front_matter.split(decode(raw))
-    heading = re.search(r"^#{1,2}[ \t]+(.+?)[ \t#]*(?:\{#.*\})?$", text, re.MULTILINE)
-    title = front_matter.title(front) or (heading and heading[1]) or _from_name(uri)
+    title = front_matter.title(front) or _first_heading(text) or _from_name(uri)
     return Parsed(text, title, "text/markdown", front_matter.metadata(front), front_matter.acl(front))
 
 
@@ -97,6 +101,22 @@ def _page_text(text: str) -> str:
     text = re.sub("[\ufffe\x02][\r\n]*", "", text)
     lines = [line.strip() for line in normalise(text).encode("utf-8", "replace").decode().split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _first_heading(text: str) -> str | None:
+    """The first heading of level 1 or 2, without its closing `##` and its anchor `{#name}`."""
+    for found in _HEADING.finditer(text):
+        heading = found[1].rstrip()
+        if heading.endswith("}"):
+            heading = heading.partition("{#")[0]
+        if heading := heading.rstrip(" \t#"):
+            return heading
+    return None
+
+
+def _line(title: str) -> str:
+    """A title as one line of what a reader can see."""
+    return " ".join(normalise(title).split())[:MAX_TITLE].rstrip()
 
 
 def _from_name(uri: str) -> str:

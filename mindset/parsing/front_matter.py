@@ -11,7 +11,11 @@ import yaml
 from mindset.errors import DocumentRejected
 from mindset.parsing.characters import normalise
 
-_BLOCK = re.compile(r"\A---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"\A(?:[ \t]*\n)*---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+# A ruler may open a text, too; with a key on the next line (or below comments) it is a block.
+_UNCLOSED = re.compile(r"""\A(?:[ \t]*\n)*---\w*[ \t]*\n(?:[ \t]*\#.*\n)*[ \t]*["']?[\w-]+["']?[ \t]*:(?:\s|\Z)""")
 # What PyYAML raises, besides its own errors, at a wrong value behind a tag (`!!bool x`) or at a thousand brackets.
 _MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
@@ -28,9 +32,12 @@ class _Loader(yaml.SafeLoader):
 def split(text: str) -> tuple[dict[str, Any], str]:
     """Front matter and the rest. A block in another language than YAML (`---js`) is left out.
 
-    Raises DocumentRejected where the YAML is malformed: it may hold the document's rights, so it cannot be ignored."""
+    Raises DocumentRejected where the block is never closed or its YAML is malformed: it may hold the document's rights,
+    so it cannot be ignored."""
     match = _BLOCK.match(text)
     if not match:
+        if _UNCLOSED.match(text):
+            raise DocumentRejected("Front matter is opened and never closed. End it with a line that is `---` alone.")
         return {}, text
     rest = text[match.end() :]
     if match["kind"] not in ("", "yaml", "yml"):
@@ -43,7 +50,13 @@ def split(text: str) -> tuple[dict[str, Any], str]:
         return {}, rest
     if not isinstance(found, dict):
         return {}, text  # two rulers with prose between them, not front matter
-    return {normalise(str(key)): _plain(value) for key, value in found.items()}, rest
+    front: dict[str, Any] = {}
+    for key, value in found.items():
+        name = _name(key)
+        if name == "acl" and name in front:
+            raise DocumentRejected("Front matter names `acl` twice. Keep one of them.")
+        front[name] = _plain(value)
+    return front, rest
 
 
 def title(front: dict[str, Any]) -> str | None:
@@ -75,6 +88,13 @@ def metadata(front: dict[str, Any]) -> dict[str, Any]:
         return isinstance(value, simple) and not (isinstance(value, float) and not math.isfinite(value))
 
     return {key: value for key, value in front.items() if key not in ("title", "acl") and keeps(value)}
+
+
+def _name(key: Any) -> str:
+    """A key; those that mean something to us in whatever capitals they are written."""
+    name = normalise(str(key))
+    known = name.strip().casefold()
+    return known if known in ("title", "acl") else name
 
 
 def _plain(value: Any) -> Any:

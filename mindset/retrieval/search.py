@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing
@@ -21,7 +21,7 @@ from mindset.catalog.lexical import LexicalSearch
 from mindset.catalog.passages import Shown, visible_passages
 from mindset.catalog.releases import Served, served
 from mindset.embedding.protocol import Embedder, ModelId
-from mindset.embedding.registry import embedding_of, open_embedder
+from mindset.embedding.registry import dense_weight_of, embedding_of, open_embedder
 from mindset.errors import (
     DimensionMismatch,
     IndexDamaged,
@@ -54,6 +54,12 @@ class Found:
     passages: tuple[Passage, ...]
     degraded: tuple[str, ...]
     milliseconds: dict[str, float]
+    failures: Mapping[str, str]
+    """Why, for each step in `degraded`."""
+
+
+_Ranking = tuple[list[str], float]
+"""Chunks, best first, and the milliseconds it took."""
 
 
 class Searcher:
@@ -61,7 +67,10 @@ class Searcher:
 
     def __init__(self, catalog: Catalog, index: ChromaIndex, settings: Settings, threads: int = 16) -> None:
         self._catalog, self._index, self._settings = catalog, index, settings
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
+        # A late step keeps its thread until it is over. Each kind has its own, so that a provider that hangs leaves
+        # the full text alone.
+        self._dense_steps = ThreadPoolExecutor(threads, thread_name_prefix="dense")
+        self._lexical_steps = ThreadPoolExecutor(threads, thread_name_prefix="lexical")
         # Of their own: a search step that waited for threads of its own pool could wait forever.
         self._segments = ThreadPoolExecutor(threads, thread_name_prefix="segment")
         self._full_text = LexicalSearch()
@@ -70,7 +79,8 @@ class Searcher:
 
     def close(self) -> None:
         """End the threads and the embedders."""
-        self._threads.shutdown(cancel_futures=True)
+        self._dense_steps.shutdown(cancel_futures=True)
+        self._lexical_steps.shutdown(cancel_futures=True)
         self._segments.shutdown(cancel_futures=True)
         for embedder in self._embedders.values():
             embedder.close()
@@ -97,25 +107,28 @@ class Searcher:
         callers = sorted({"*", *principals})
         candidates = max(kb.retrieval.candidates, limit)
 
-        dense = self._threads.submit(self._dense, view, question, candidates) if kb.dense_weight else None
+        dense_weight = _dense_weight(kb, view)
+        dense = self._dense_steps.submit(self._dense, view, question, candidates, deadline) if dense_weight else None
         lexical = (
-            self._threads.submit(self._lexical, kb, view, callers, question, candidates)
+            self._lexical_steps.submit(self._lexical, kb, view, callers, question, candidates)
             if kb.retrieval.lexical_weight
             else None
         )
         rankings: list[tuple[float, Sequence[str]]] = []
-        degraded: list[str] = []
+        failures: dict[str, str] = {}
         milliseconds: dict[str, float] = {}
         for name, weight, step in (
-            ("dense", kb.dense_weight, dense),
+            ("dense", dense_weight, dense),
             ("lexical", kb.retrieval.lexical_weight, lexical),
         ):
-            ranking = _result(step, deadline) if step else None
-            if ranking is not None:
-                rankings.append((weight, ranking[0]))
-                milliseconds[name] = ranking[1]
-            elif step:
-                degraded.append(name)
+            if not step:
+                continue
+            match _result(step, deadline):
+                case str(failure):
+                    failures[name] = failure
+                case ranking, took:
+                    rankings.append((weight, ranking))
+                    milliseconds[name] = took
         if not rankings:
             raise ServiceUnavailable(
                 "Neither the vectors nor the full text could be searched in time. Try again shortly."
@@ -123,17 +136,26 @@ class Searcher:
 
         fused = reciprocal_rank_fusion(rankings)
         shown = self._visible(kb, view, callers, fused, limit)
-        if dense and "dense" not in degraded and len({row.chunk for row in shown}) < min(limit, len(fused)):
+        if dense and "dense" not in failures and len({row.chunk for row in shown}) < min(limit, len(fused)):
             exact = self._exactly(kb, view, callers, question, rankings, limit, deadline)
-            if exact is None:
-                degraded.append("dense")
+            if isinstance(exact, str):
+                failures["dense"] = exact
             else:
                 shown = exact
         milliseconds["total"] = (time.perf_counter() - started) * 1000
         return Found(
-            kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(degraded),
-            {name: round(value, 2) for name, value in milliseconds.items()},
+            kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(failures),
+            {name: round(value, 2) for name, value in milliseconds.items()}, failures,
         )  # fmt: skip
+
+    def warm_up(self, kb: KnowledgeBase, version: int) -> None:
+        """Open what a version's dense search needs, without a deadline: the first question is not to wait for that.
+
+        Raises UnknownVersion, ServiceUnavailable, ProviderError."""
+        view = self.view(kb.name, version)
+        if _dense_weight(kb, view):
+            self._index.ping()
+            self.embedder(ModelId(view.model)).embed_query("warm up")
 
     def embedder(self, model: ModelId) -> Embedder:
         """The embedder of a version's model, opened at its first use."""
@@ -152,12 +174,12 @@ class Searcher:
             raise NothingReleased(f"No version of {kb} is live yet. Run `mindset night {kb}` first.")
         raise UnknownVersion(f"{kb} has no version {version}. `mindset releases {kb}` lists them.")
 
-    def _dense(self, view: Served, question: str, candidates: int) -> tuple[list[str], float]:
+    def _dense(self, view: Served, question: str, candidates: int, deadline: float) -> _Ranking:
         started = time.perf_counter()
         vector = self.embedder(ModelId(view.model)).embed_query(question)
-        return self._nearest(view, vector, candidates), (time.perf_counter() - started) * 1000
+        return self._nearest(view, vector, candidates, deadline), (time.perf_counter() - started) * 1000
 
-    def _nearest(self, view: Served, vector: NDArray[np.float32], candidates: int) -> list[str]:
+    def _nearest(self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float) -> list[str]:
         """The nearest chunks over all segments: a chunk is in one of them only, so merging is sorting."""
         for segment in view.segments:
             if segment.dimension != len(vector):
@@ -165,7 +187,10 @@ class Searcher:
                     f"Segment {segment.collection} has {segment.dimension} dimensions and the question's vector {len(vector)}. "
                     "Rebuild the version, or configure the model it was built with."
                 )
-        searches = [(segment.collection, vector, min(candidates, segment.count)) for segment in view.segments]
+        left = deadline - time.perf_counter()
+        if left <= 0:
+            raise ServiceUnavailable("Embedding the question took all the time there was. Raise retrieval.deadline_s.")
+        searches = [(segment.collection, vector, min(candidates, segment.count), left) for segment in view.segments]
         if len(searches) == 1:
             return [hit.chunk for hit in self._index.search(*searches[0])]
         hits = [hit for found in self._segments.map(lambda each: self._index.search(*each), searches) for hit in found]
@@ -173,7 +198,7 @@ class Searcher:
 
     def _lexical(
         self, kb: KnowledgeBase, view: Served, principals: Sequence[str], question: str, candidates: int
-    ) -> tuple[list[str], float]:
+    ) -> _Ranking:
         started = time.perf_counter()
         with self._catalog.glancing() as connection:
             found = self._full_text.candidates(
@@ -196,22 +221,22 @@ class Searcher:
         rankings: list[tuple[float, Sequence[str]]],
         limit: int,
         deadline: float,
-    ) -> list[Shown] | None:
+    ) -> list[Shown] | str:
         """For a caller who may see little: too few proposals were visible, so compare with all that is.
 
-        None where that is too much to be done by the deadline: what the segments proposed must do then."""
+        The reason where that cannot be done by the deadline: what the segments proposed must do then."""
         candidates = max(kb.retrieval.candidates, limit)
         compared = _result(
-            self._threads.submit(self._compare, kb.name, view, principals, question, candidates, deadline), deadline
+            self._dense_steps.submit(self._compare, kb.name, view, principals, question, candidates, deadline), deadline
         )
-        if compared is None:
-            return None
-        fused = reciprocal_rank_fusion([(kb.dense_weight, compared[0]), *rankings[1:]])
+        if isinstance(compared, str):
+            return compared
+        fused = reciprocal_rank_fusion([(rankings[0][0], compared[0]), *rankings[1:]])
         return self._visible(kb, view, principals, fused, limit)
 
     def _compare(
         self, kb: str, view: Served, principals: Sequence[str], question: str, candidates: int, deadline: float
-    ) -> tuple[list[str], float]:
+    ) -> _Ranking:
         started = time.perf_counter()
         vector = self.embedder(ModelId(view.model)).embed_query(question)
         nearest: list[tuple[float, str]] = []
@@ -234,13 +259,21 @@ class Searcher:
         return [chunk for _, chunk in nearest], (time.perf_counter() - started) * 1000
 
 
-def _result(step: Future[tuple[list[str], float]], deadline: float) -> tuple[list[str], float] | None:
-    """What a step found; None when it failed or is late, which the answer reports as degraded."""
+def _dense_weight(kb: KnowledgeBase, view: Served) -> float:
+    """The definition's, else that of the model which the version was built with: the definition may name another by now."""
+    configured = kb.retrieval.dense_weight
+    return dense_weight_of(embedding_of(ModelId(view.model))) if configured is None else configured
+
+
+def _result(step: Future[_Ranking], deadline: float) -> _Ranking | str:
+    """What a step found, or why not: when it failed or is late, the answer reports it as degraded."""
     try:
         return step.result(timeout=max(0.0, deadline - time.perf_counter()))
     except Late:
+        why = "It was not over within retrieval.deadline_s."
         _log.warning("search step late")
     except (ServiceUnavailable, IndexDamaged, ProviderError) as failed:
-        _log.warning("search step failed", error=str(failed))
+        why = str(failed)
+        _log.warning("search step failed", error=why)
     step.cancel()
-    return None
+    return why

@@ -14,6 +14,8 @@ class Listed:
     uri: str
     etag: str
     size: int
+    refused: str | None = None
+    """Why `fetch` rejects it, where the listing knows already."""
 
 
 class Source(Protocol):

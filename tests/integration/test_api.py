@@ -16,8 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.app import create_app
 from mindset.catalog.connection import scalar
 from mindset.catalog.documents import take_down
+from mindset.generation.protocol import Generator
 from mindset.index.chroma import ChromaIndex
 from mindset.installation import Installation
+from mindset.knowledge_base import KnowledgeBase
 from mindset.releases import promote, roll_back
 from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
@@ -242,3 +244,44 @@ def _events(response: httpx.Response) -> list[tuple[str, Any]]:
         elif line.startswith("data:"):
             events.append((name, json.loads(line.removeprefix("data:"))))
     return events
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.app._THREADS", 1)
+
+
+def test_slow_answers_do_not_make_the_service_look_dead(
+    one_thread: None, client: httpx.Client, released: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on, opened = threading.Event(), threading.Event(), Installation.generator
+
+    def slow(installation: Installation, kb: KnowledgeBase) -> Generator:
+        asked.set()
+        go_on.wait(10)
+        return opened(installation, kb)
+
+    monkeypatch.setattr(Installation, "generator", slow)
+    waiting = threading.Thread(target=ask, args=(client, released.name))
+    waiting.start()
+    try:
+        assert asked.wait(10)
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert client.get(path, timeout=5).status_code == 200
+    finally:
+        go_on.set()
+        waiting.join()
+
+
+def test_a_definition_that_turns_wrong_is_used_as_it_was(client: httpx.Client, released: Corpus) -> None:
+    assert ask(client, released.name).status_code == 200
+    released.define(retrieval={"pasages": 3})
+    assert ask(client, released.name).status_code == 200
+    assert released.name in {each["name"] for each in client.get("/v1/knowledge-bases").json()}
+
+
+def test_one_wrong_definition_does_not_hide_the_others(
+    client: httpx.Client, released: Corpus, settings: Settings
+) -> None:
+    (settings.knowledge_bases / "broken.yaml").write_text("name: [")
+    assert [each["name"] for each in client.get("/v1/knowledge-bases").json()] == [released.name]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindset.builds.index import restore_live
+from mindset.builds.chunk import chunk
+from mindset.builds.embed import embed
+from mindset.builds.index import index, restore_live
+from mindset.builds.ingest import ingest
+from mindset.builds.plan import plan_build
 from mindset.catalog.connection import rows, scalar
 from mindset.catalog.migrations import check
 from mindset.catalog.segments import Segment, version_segments
+from mindset.embedding.registry import open_embedder
 from mindset.errors import ConfigurationError, DimensionMismatch, IndexDamaged, NothingReleased, UnknownVersion
 from mindset.installation import Installation
 from mindset.knowledge_base import Embedding
@@ -56,6 +61,40 @@ def test_a_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
     assert rebuilt.count == segment.count
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
     assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+
+
+def test_a_segment_of_which_nothing_is_shown_any_more_is_left_behind(
+    installation: Installation, corpus: Corpus, segment: Segment
+) -> None:
+    corpus.write("doc7.md", document(7))
+    run_night(installation, corpus.name)
+    for number in range(5):
+        (corpus.folder / f"doc{number}.md").unlink()
+    corpus.write("doc8.md", document(8))
+    run_night(installation, corpus.name, allow_loss=True)
+    with installation.catalog.reading() as connection:
+        kept = version_segments(connection, corpus.name, 3)
+    assert [each.count for each in kept] == [4, 4]
+    assert segment.id not in {each.id for each in kept}
+    corpus.write("doc1.md", document(1))
+    run_night(installation, corpus.name)
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+
+
+def test_what_waits_for_its_release_is_repaired_too(
+    installation: Installation, corpus: Corpus, segment: Segment
+) -> None:
+    corpus.write("doc7.md", document(7))
+    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
+    ingest(catalog, kb)
+    version = chunk(catalog, kb, plan_build(catalog, kb)).version
+    embed(catalog, kb, open_embedder(kb.embedding, installation.settings), version)
+    index(catalog, kb, installation.vectors, version)
+    with catalog.reading() as connection:
+        lost = version_segments(connection, corpus.name, version)[-1].collection
+    installation.vectors.drop(lost)
+    assert restore_live(catalog, corpus.name, installation.vectors) == (lost,)
+    assert restore_live(catalog, corpus.name, installation.vectors) == ()
 
 
 def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(

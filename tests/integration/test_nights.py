@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from mindset.builds import chunk as chunking
+from mindset.builds.embed import embed
 from mindset.builds.ingest import ingest
+from mindset.builds.plan import plan_build
 from mindset.catalog.documents import take_down
 from mindset.catalog.placements import visible_chunks
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import segment_members, version_segments
-from mindset.errors import BuildInProgress, SourceUnavailable
+from mindset.chunking.chunker import Placed, cut_document
+from mindset.embedding.protocol import Vectors
+from mindset.embedding.registry import open_embedder
+from mindset.errors import BuildInProgress, ProviderRejected, SourceUnavailable
 from mindset.installation import Installation
+from mindset.knowledge_base import Chunking
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -182,6 +190,98 @@ def test_a_bad_document_is_quarantined_and_the_night_goes_on(installation: Insta
     assert run_night(installation, corpus.name).ingested.quarantined == night.ingested.quarantined
 
 
+def test_a_name_that_is_not_utf8_is_quarantined_and_the_night_goes_on(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(2)
+    try:
+        Path(os.fsdecode(os.fsencode(corpus.folder) + b"/caf\xe9.md")).write_text("Coffee.")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    night = run_night(installation, corpus.name)
+    assert night.ingested.quarantined == (("caf%E9.md", "Its name is not UTF-8. Rename it."),)
+    assert night.decision
+    assert night.decision.released
+
+
+class PanicException(BaseException):
+    """As Rust's panics arrive."""
+
+
+@pytest.mark.parametrize("raised", [RecursionError, PanicException])
+def test_a_document_that_cannot_be_cut_is_quarantined_until_it_changes(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    def cut(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[Placed]:
+        if "unspeakable" in text:
+            raise raised
+        return cut_document(text, title, media_type, chunking)
+
+    monkeypatch.setattr(chunking, "cut_document", cut)
+    corpus.fill(3)
+    run_night(installation, corpus.name)
+    corpus.write("doc1.md", document(1) + "\nAn unspeakable word.\n")
+    corpus.write("new.md", "An unspeakable word.")
+    night = run_night(installation, corpus.name)
+    assert night.decision
+    assert night.decision.released
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    again = run_night(installation, corpus.name)
+    reason = f"Cannot be cut into chunks ({raised.__name__})."
+    assert [(uri, why[: len(reason)]) for uri, why in again.ingested.quarantined] == [
+        ("doc1.md", reason),
+        ("new.md", reason),
+    ]
+    assert again.decision is None, "nothing to build: the same text is not cut again every night"
+    corpus.define(chunking={"tokens": 30})
+    assert run_night(installation, corpus.name).decision
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    corpus.write("doc1.md", document(1) + "\nA plain word.\n")
+    corpus.write("new.md", "A drawbridge.")
+    assert run_night(installation, corpus.name).ingested.quarantined == ()
+    assert ask(installation, corpus.name, "drawbridge")[0] == "new.md"
+
+
+def test_an_interrupt_is_not_a_documents_fault(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> Iterator[Placed]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chunking, "cut_document", cut)
+    corpus.fill(1)
+    with pytest.raises(KeyboardInterrupt):
+        run_night(installation, corpus.name)
+
+
+@pytest.mark.parametrize(("refused", "named"), [("drawbridge", True), ("", False)])
+def test_a_refused_text_is_named_by_its_document(
+    installation: Installation, corpus: Corpus, refused: str, named: bool
+) -> None:
+    corpus.fill(3)
+    corpus.write("bad.md", "The drawbridge opens at noon.")
+    kb = installation.knowledge_base(corpus.name)
+    catalog = installation.catalog
+    ingest(catalog, kb)
+    version = chunking.chunk(catalog, kb, plan_build(catalog, kb)).version
+    embedder = open_embedder(kb.embedding, installation.settings)
+    accepted = embedder.embed_passages
+
+    def embed_passages(texts: Sequence[str]) -> Vectors:
+        if any(refused in each for each in texts):
+            raise ProviderRejected("Refused.")
+        return accepted(texts)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(embedder), "embed_passages", lambda _, texts: embed_passages(texts))
+        with pytest.raises(ProviderRejected, match=r"^Refused\.") as error:
+            embed(catalog, kb, embedder, version)
+    assert (
+        "stand in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
+    ) == named
+    assert embed(catalog, kb, embedder, version) == 3 * 4 + 1
+
+
 def test_a_huge_file_is_quarantined_without_being_read(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     with (corpus.folder / "huge.txt").open("wb") as file:
@@ -216,6 +316,36 @@ def test_a_missing_or_empty_folder_stops_the_night_and_changes_nothing(
     corpus.folder.rmdir()
     moved.rename(corpus.folder)
     assert run_night(installation, corpus.name).decision is None
+
+
+def test_a_folder_that_cannot_be_listed_stops_the_night_and_changes_nothing(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.fill(3)
+    for uri in ("guides/north/pier.md", "drafts/a.md", ".hidden/a.md"):
+        corpus.write(uri, "The drawbridge opens at noon.")
+    run_night(installation, corpus.name)
+    real = os.scandir
+    unreadable: set[str] = set()
+
+    def scandir(path: str | int = ".") -> os._ScandirIterator[str]:
+        if Path(str(path)).name in unreadable:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    unreadable.add("north")
+    with pytest.raises(SourceUnavailable, match=r"guides/north cannot be listed: Permission denied\. Nothing was"):
+        run_night(installation, corpus.name)
+    assert "guides/north/pier.md" in ask(installation, corpus.name, "drawbridge")
+    unreadable.clear()
+    unreadable.add(".hidden")
+    assert run_night(installation, corpus.name).ingested.vanished == ()
+    unreadable.add("drafts")
+    corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "exclude": ["**/drafts/**"]}])
+    assert run_night(installation, corpus.name).ingested.vanished == ("drafts/a.md",)
+    corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "include": ["*.md", "guides/**/*.md"]}])
+    assert run_night(installation, corpus.name).ingested.vanished == ()
 
 
 def test_losing_most_documents_needs_a_word(installation: Installation, corpus: Corpus) -> None:

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from mindset.catalog.connection import rows
-from mindset.catalog.releases import live_version
-from mindset.catalog.versions import get_version
+from mindset.catalog.evaluations import newest_evaluation
+from mindset.catalog.releases import live_version, put_on_channel
+from mindset.catalog.versions import get_version, retire_versions
 from mindset.errors import LiveMoved, MindsetError, UnknownVersion
 from mindset.evaluation.evaluate import evaluate
 from mindset.installation import Installation
@@ -131,3 +132,46 @@ def test_a_candidate_that_got_worse_is_rejected_and_live_stays(installation: Ins
     assert rejected
     assert rejected.state == "rejected"
     assert run_night(installation, corpus.name).decision is None
+
+
+def test_what_was_rolled_back_is_not_released_again_by_its_old_verdict(
+    installation: Installation, three_versions: Corpus
+) -> None:
+    kb = three_versions.name
+    with installation.catalog.reading() as connection:
+        verdict = newest_evaluation(connection, kb, 3)
+    assert verdict and verdict.passed
+    roll_back(installation.catalog, kb, "test", "bad")
+    with pytest.raises(UnknownVersion, match=rf"rejected or rolled back.*mindset promote {kb} 3"):
+        deploy(installation.catalog, kb, verdict.id, "test")
+    assert live(installation, kb) == 2
+
+
+def test_a_version_is_not_rejected_by_a_comparison_with_what_is_no_longer_live(
+    installation: Installation, three_versions: Corpus
+) -> None:
+    name = three_versions.name
+    three_versions.golden(
+        {"id": "q", "question": "rooms of the railway 5", "evidence": [{"uri": "x.md", "quote": "nowhere"}]}
+    )
+    three_versions.define(
+        evaluation={"golden_set": f"{name}.golden.jsonl", "gate": {"minimum": {"recall@5": 1.0}, "margins": {}}}
+    )
+    promote(installation.catalog, name, 2, "test", "back")
+    judged = evaluate(installation.catalog, installation.knowledge_base(name), installation.searcher, 3).record
+    assert not judged.passed
+    promote(installation.catalog, name, 1, "test", "further back")
+    with pytest.raises(LiveMoved):
+        deploy(installation.catalog, name, judged.id, "test")
+    with installation.catalog.reading() as connection:
+        found = get_version(connection, name, 3)
+    assert found and found.state == "ready"
+
+
+def test_rejected_versions_do_not_retire_the_ways_back(installation: Installation, three_versions: Corpus) -> None:
+    name = three_versions.name
+    with installation.catalog.writing() as connection:
+        connection.execute("UPDATE version SET state = 'rejected' WHERE kb = %s AND number = 3", [name])
+        put_on_channel(connection, name, "live", 2, "test", "back")
+        assert retire_versions(connection, name, keep=2) == []
+        assert retire_versions(connection, name, keep=1) == [1]

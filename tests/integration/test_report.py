@@ -53,3 +53,9 @@ def test_a_night_that_stops_while_ingesting_does_not_say_that_nothing_was_change
     # Batches that were stored before it stopped brought their documents' rights, which act at once.
     summary = NightReport("docs", failed=True).summary
     assert summary == "docs: the night stopped while ingesting; what is live stays live, with the rights read so far."
+
+
+def test_a_night_that_was_cancelled_does_not_say_that_nothing_changed() -> None:
+    listed = {"listed": 5, "added": [], "changed": [], "quarantined": []}
+    assert NightReport("docs", ingested=listed).summary.startswith("docs: the night stopped")
+    assert "nothing changed" in NightReport("docs", ingested=listed, failed=False).summary

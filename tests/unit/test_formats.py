@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,10 @@ def test_markdown_stays_as_it_is_without_its_front_matter() -> None:
         ("notes.txt", "Short first line\nand more", "Short first line"),
         ("long-notes.txt", "x" * 101, "Long notes"),
         ("---.txt", "x" * 101, "---.txt"),
+        ("\u200b.txt", "x" * 101, ".txt"),
+        ("a.md", "# ##\n\n## Real", "Real"),
+        ("a.md", "---\ntitle: |\n  Two\n  lines\n---\nText", "Two lines"),
+        ("a.md", f"# {'long ' * 100}", ("long " * 60).strip()),
     ],
 )
 def test_the_title_is_stated_or_taken_from_what_is_there(uri: str, text: str, title: str) -> None:
@@ -79,6 +85,21 @@ def test_of_a_pdf_the_pages_are_read() -> None:
 @pytest.mark.parametrize("title", ["", "Microsoft Word - draft7.docx", "Untitled"])
 def test_a_title_that_a_program_left_in_a_pdf_is_not_used(title: str) -> None:
     assert parse("annual-report.pdf", pdf("Text.", title=title)).title == "Annual report"
+
+
+def test_a_title_shows_nothing_invisible() -> None:
+    def titled(title: str) -> bytes:
+        return pdf("Text.", title="\xfe\xff" + title.encode("utf-16-be").decode("latin-1"))
+
+    assert parse("a.pdf", titled("An\1nual\u200b\u202e re\nport\ufeff")).title == "Annual re port"
+    assert parse("annual-report.pdf", titled("\u200b\u2060")).title == "Annual report"
+
+
+@pytest.mark.parametrize("tail", [" ", "#", " #", "{#", "{# }"])
+def test_an_endless_heading_is_read_at_once(tail: str) -> None:
+    started = time.monotonic()
+    assert parse("a.md", f"# Title{tail * 100_000}x".encode()).title.startswith("Title")
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

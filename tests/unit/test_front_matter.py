@@ -27,6 +27,8 @@ def test_the_block_is_taken_off_the_text() -> None:
         "---\nonly opened\n",
         "---\nProse between two rulers.\n---\nMore.",
         "----\ntitle: four dashes\n----\n",
+        "---\n\nNote: a ruler, and prose below a blank line.\n",
+        "---\n# A heading\n\nText.",
     ],
 )
 def test_what_is_no_front_matter_stays_in_the_text(text: str) -> None:
@@ -41,6 +43,42 @@ def test_a_block_without_yaml_values_is_left_out(block: str) -> None:
 def test_dates_become_text_and_nested_values_are_left_out() -> None:
     front, _ = front_matter.split("---\ndate: 2026-11-24\nauthor: {name: A}\nmatrix: [[1]]\nempty:\n---\n")
     assert front_matter.metadata(front) == {"date": "2026-11-24"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nacl: [staff]\n...\nText.",
+        "\n \n---\nacl: [staff]\n---\nText.",
+        "---\nACL: [staff]\n---\nText.",
+        '---\n"Acl ": staff\n---\nText.',
+    ],
+)
+def test_rights_are_read_however_the_block_is_written(text: str) -> None:
+    front, rest = front_matter.split(text)
+    assert front_matter.acl(front) == ("staff",)
+    assert front_matter.metadata(front) == {}
+    assert rest == "Text."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nacl: [staff]\n",
+        "---\nacl: [staff]\n\nText.\n----\n",
+        "---\nacl:\n  - staff\n ---\nText.",
+        "\n---\n# who may read\n'ACL': staff\nText.",
+        "---yaml\ntitle: Ferries\nText.",
+    ],
+)
+def test_a_block_that_is_never_closed_rejects_the_document(text: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"opened and never closed\. End it with"):
+        front_matter.split(text)
+
+
+def test_rights_that_are_stated_twice_reject_the_document() -> None:
+    with pytest.raises(DocumentRejected, match="names `acl` twice"):
+        front_matter.split("---\nacl: [staff]\nACL: ['*']\n---\n")
 
 
 @pytest.mark.parametrize("title", ["''", "7", "[a]", "' '", "null"])

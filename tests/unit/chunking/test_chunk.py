@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,11 @@ def test_a_heading_that_repeats_the_title_stands_in_the_context_once() -> None:
     assert [each.chunk.context for each in cut("# TITLE\n\n## Sub\n\nText.", "structural")] == ["Title", "Title › Sub"]
 
 
+def test_an_endless_heading_does_not_swell_every_chunk_below_it() -> None:
+    chunks = cut(f"# {'long ' * 1_000}\n\nText.", "structural")
+    assert chunks[-1].chunk.context == f"Title › {('long ' * 60).strip()}"
+
+
 def test_the_model_sees_the_context_and_the_words_without_markup() -> None:
     assert (
         Chunk("Guide › Piers", "## Piers\n\nThe *ferry* sails.").embedded == "Guide › Piers\n\nPiers\nThe ferry sails."
@@ -50,10 +57,20 @@ def test_the_model_sees_the_context_and_the_words_without_markup() -> None:
         ("a <!-- hidden\nnote --> b <br/> c", "a b c"),
         ("{% include x %} text {{ page.title }}", "text"),
         ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+        ("a <!-- never closed, and {% neither", "a <!-- never closed, and {% neither"),
+        ("[a] [b [c](d) ![e](f", "[a] b [c ![e](f"),
+        ("!![a](b)![c](d)! {#x} {#y", "!ac! {#y"),
     ],
 )
 def test_markup_is_taken_off_and_words_stay(markdown: str, words: str) -> None:
     assert plain(markdown) == words
+
+
+@pytest.mark.parametrize("opening", ["<!--", "{%", "[", "![", "[a](", "{#", "<a", " ", "\n", "`", "*", "# "])
+def test_what_is_opened_without_end_is_read_at_once(opening: str) -> None:
+    started = time.monotonic()
+    plain(f"x{opening * (200_000 // len(opening))}x")
+    assert time.monotonic() - started < 2
 
 
 def test_four_characters_are_counted_as_a_token_and_what_is_left_as_one_more() -> None:
