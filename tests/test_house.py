@@ -21,6 +21,9 @@ from cli.app import app
 from cli.output import exit_code
 from mindset import errors
 from mindset.errors import MindsetError
+from mindset.evaluation.evidence import locate
+from mindset.evaluation.golden import parse_golden_set
+from mindset.parsing.formats import parse
 from mindset.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -245,3 +248,12 @@ def test_every_target_is_described_and_runs_what_there_is() -> None:
     assert described == _TARGETS
     modules = re.findall(r"python -m ([\w.]+)", _MAKEFILE)
     assert [module for module in modules if find_spec(module) is None] == []
+
+
+def test_every_quotation_of_the_golden_set_stands_in_its_page() -> None:
+    def text(uri: str) -> str:
+        return parse(uri, (ROOT / "docs" / uri).read_bytes()).text
+
+    golden = parse_golden_set(ROOT / "knowledge_bases" / "docs.golden.jsonl")
+    stale = [each.id for each in golden.questions for evidence in each.evidence if locate(evidence, text) is None]
+    assert stale == []
