@@ -174,6 +174,6 @@ def _reachable() -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError) as lost:
         if isinstance(lost, psycopg.errors.DiskFull):
             raise ServiceUnavailable(
-                f"Postgres has no disk space left: {lost}. Free some; the next night resumes."
+                f"Postgres has no disk space left: {lost.diag.message_primary}. Free some; the next night resumes."
             ) from lost
         raise ServiceUnavailable(f"Postgres does not answer: {lost}. Start it, or correct its URL.") from lost

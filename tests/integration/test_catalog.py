@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
 import psycopg
 import pytest
 
-from mindset.catalog.connection import scalar
+from mindset.catalog.connection import Catalog, scalar
 from mindset.catalog.versions import building_version
-from mindset.errors import ConfigurationError
+from mindset.errors import ConfigurationError, ServiceUnavailable
 from mindset.installation import Installation
+from mindset.local.addresses import Addresses
 from tests.corpus import Corpus, ask, run_night
 
 
@@ -54,3 +60,36 @@ def test_a_text_search_configuration_of_ones_own_is_used(
     corpus.define(chunking={"language": "house2"})
     assert run_night(installation, corpus.name).decision
     assert ask(installation, corpus.name, "How many rooms has the glacier 1?")[0] == "doc1.md"
+
+
+@pytest.fixture
+def tiny_disk(stack: Addresses, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB that belongs to Postgres."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    assert stack.postgres_url
+    with psycopg.connect(stack.postgres_url) as connection:
+        data = Path(scalar(connection, "SHOW data_directory"))
+    size = f"size=2m,uid={data.stat().st_uid},mode=700"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=False).returncode:
+        pytest.skip("only root can make a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_named_loses_nothing_and_says_what_to_do(postgres_url: str, tiny_disk: Path) -> None:
+    name = f"tiny_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{tiny_disk}'")
+        connection.execute(f"CREATE TABLE filled TABLESPACE {name} AS SELECT 1 AS number")
+    filled = "INSERT INTO filled SELECT generate_series(1, 200000)"
+    with Catalog(postgres_url) as catalog:
+        told = r"no disk space left: could not extend file.*Free some; the next night resumes"
+        with pytest.raises(ServiceUnavailable, match=told), catalog.writing() as connection:
+            connection.execute(filled)
+        with catalog.reading() as connection:
+            assert scalar(connection, "SELECT count(*) FROM filled") == 1
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE filled")
+        connection.execute(f"DROP TABLESPACE {name}")
