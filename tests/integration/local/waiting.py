@@ -26,12 +26,13 @@ def eventually(look: Callable[[], T | None], *, within_s: float = 20) -> T:
 
 def processes_of(directory: Path) -> list[str]:
     """Command lines of living processes that mention the folder, work in it, or carry its mark."""
-    lines = [" ".join(process.cmdline()) for process in belonging(directory)]
+    lines = []
+    ours = {process.pid for process in belonging(directory)}
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())
-            if str(directory) in line or process.cwd().startswith(str(directory)):
+            if process.pid in ours or str(directory) in line or process.cwd().startswith(str(directory)):
                 lines.append(line)
         except psutil.Error:
-            continue
+            continue  # ended since it was listed
     return lines
