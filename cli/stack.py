@@ -110,10 +110,10 @@ def show_addresses(addresses: Addresses) -> None:
     out.print(f"\n  Prefect   {prefect}\n  API       {addresses.api_url}/docs\n", highlight=False)
 
 
-def _then_addresses(_settings: Settings, events: OnEvent) -> OnEvent:
+def _then_addresses(settings: Settings, events: OnEvent) -> OnEvent:
     def announce(service: str, state: State, detail: str) -> None:
         events(service, state, detail)
-        found = running(_settings.directory) if (service, state) == ("stack", "ready") else None
+        found = running(settings.directory) if (service, state) == ("stack", "ready") else None
         if found:
             show_addresses(found.addresses)
             out.print("Ctrl-C stops everything.")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,7 +61,7 @@ class Chunking(_Strict):
     """`structural` follows headings and blocks; the others are there for comparison."""
 
     tokens: int = Field(default=400, ge=16, le=4096)
-    """Budget of a chunk, in tokens as estimated by `mindset.chunking.tokens`."""
+    """Budget of a chunk, in tokens of four characters each, a rule of thumb for English."""
 
     overlap: int = Field(default=0, ge=0)
     """Tokens that `fixed` and `recursive` repeat from the chunk before."""
@@ -243,12 +242,6 @@ def load_knowledge_base(name: str, folder: Path) -> KnowledgeBase:
             f"No knowledge base is named {name!r}; there are: {known}. `MINDSET_KNOWLEDGE_BASES` names their folder."
         )
     return parse_knowledge_base(file)
-
-
-def load_knowledge_bases(folder: Path) -> Iterator[KnowledgeBase]:
-    """All definitions of a folder, by name. Raises as `load_knowledge_base` does."""
-    for file in sorted(folder.glob("*.yaml")):
-        yield parse_knowledge_base(file)
 
 
 def parse_knowledge_base(file: Path) -> KnowledgeBase:

@@ -41,11 +41,6 @@ class Chunk:
         return f"{self.context}\n\n{plain(self.text)}" if self.context else plain(self.text)
 
 
-def tokens(text: str) -> int:
-    """Estimated number of tokens of a text."""
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
-
-
 # What may be opened and never closed is matched up to its end all the same and then left as it is: a pattern that
 # fails there would be tried again at every opening behind it, in quadratic time.
 _COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mindset.errors import ConfigurationError, UnknownKnowledgeBase
-from mindset.knowledge_base import KnowledgeBase, load_knowledge_base, load_knowledge_bases, parse_knowledge_base
+from mindset.knowledge_base import KnowledgeBase, load_knowledge_base, parse_knowledge_base
 
 LEAST = "name: test\ntitle: Test\nsources: [{path: documents}]\n"
 
@@ -139,11 +139,10 @@ def test_an_unknown_name_is_answered_with_those_that_exist(file: Path, name: str
         load_knowledge_base(name, file.parent)
 
 
-def test_all_definitions_of_a_folder_are_loaded_by_name(file: Path) -> None:
+def test_a_definition_is_loaded_by_its_name(file: Path) -> None:
     for name in ("test", "alpha"):
         file.with_stem(name).write_text(LEAST.replace("name: test", f"name: {name}"))
-    assert [each.name for each in load_knowledge_bases(file.parent)] == ["alpha", "test"]
-    assert load_knowledge_base("alpha", file.parent).name == "alpha"
+    assert [load_knowledge_base(name, file.parent).name for name in ("alpha", "test")] == ["alpha", "test"]
     with pytest.raises(UnknownKnowledgeBase, match="there are: none"):
         load_knowledge_base("test", file.parent / "elsewhere")
 

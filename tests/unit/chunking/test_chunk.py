@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindset.chunking.chunk import Chunk, plain, tokens
+from mindset.chunking.chunk import Chunk, plain
 from tests.unit.chunking.test_chunkers import cut
 
 
@@ -71,7 +71,3 @@ def test_what_is_opened_without_end_is_read_at_once(opening: str) -> None:
     started = time.monotonic()
     plain(f"x{opening * (200_000 // len(opening))}x")
     assert time.monotonic() - started < 2
-
-
-def test_four_characters_are_counted_as_a_token_and_what_is_left_as_one_more() -> None:
-    assert [tokens("x" * length) for length in (0, 1, 4, 5, 400)] == [0, 1, 1, 2, 100]
