@@ -1,0 +1,91 @@
+"""What a folder lists: as Python's own glob, in one walk."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindset.errors import SourceUnavailable
+from mindset.knowledge_base import FolderSource
+from mindset.sources.folder import Folder
+
+FILES = (
+    "a.md", "b.txt", ".hidden.md", "guides/a.md", "guides/b.txt", "guides/north/pier.md", "guides/north/.draft.md",
+    "guides/south/old/a.md", ".git/config.md", "drafts/a.md", "drafts/deep/b.md", "x.md/inner.md", "[odd].md",
+)  # fmt: skip
+
+PARTS = st.sampled_from(
+    ["**", "*", "*.md", "*.txt", "guides", "north", "drafts", "?.md", ".*", "[ab].md", "x.md", "[[]odd[]].md"]
+)
+PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    for each in FILES:
+        (root / each).parent.mkdir(parents=True, exist_ok=True)
+        (root / each).write_text(each)
+    return root
+
+
+def listed(root: Path, *include: str, exclude: tuple[str, ...] = ()) -> set[str]:
+    try:
+        return {each.uri for each in Folder(FolderSource(path=root, include=include, exclude=exclude)).list()}
+    except SourceUnavailable:
+        return set()
+
+
+@settings(max_examples=300, deadline=None)
+@given(include=st.lists(PATTERNS, min_size=1, max_size=3), exclude=st.lists(PATTERNS, max_size=2))
+def test_what_is_listed_is_what_glob_finds(tree: Path, include: list[str], exclude: list[str]) -> None:
+    def globbed(patterns: list[str]) -> set[str]:
+        found = {Path(path).as_posix() for each in patterns for path in glob.iglob(each, root_dir=tree, recursive=True)}
+        return {each for each in found if (tree / each).is_file()}
+
+    # Of a folder that is left out as a whole, hidden files are left out too, which glob's `**` would not match.
+    left_out = {each for each in globbed(include) - globbed(exclude) if "/." in f"/{each}"}
+    found = listed(tree, *include, exclude=tuple(exclude))
+    assert found - left_out == globbed(include) - globbed(exclude) - left_out
+    assert found <= globbed(include)
+
+
+def test_a_link_to_a_folder_is_followed_and_one_in_a_circle_once(tmp_path: Path) -> None:
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "root" / "a" / "one.md").write_text("one")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "two.md").write_text("two")
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "root" / "a" / "circle").symlink_to(tmp_path / "root" / "a")
+    found = listed(tmp_path / "root", "**/*.md")
+    assert {"a/one.md", "link/two.md"} <= found
+    assert len(found) <= 3
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.md")
+    (found,) = Folder(FolderSource(path=tmp_path)).list()
+    assert found.refused
+    assert "pipe" in found.refused
+
+
+def test_a_linked_folder_that_cannot_be_listed_stops_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.md").write_text("a")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
+    real = os.scandir
+
+    def scandir(path: str) -> os._ScandirIterator[str]:
+        if Path(path).name == "link":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceUnavailable, match="link cannot be listed: Permission denied"):
+        list(Folder(FolderSource(path=tmp_path / "root")).list())
