@@ -37,7 +37,9 @@ class Served:
 
 
 def served(connection: Connection, kb: str, version: int | None = None, channel: str = "live") -> Served | None:
-    """A version as it is searched: the one given, else the one on the channel; None where there is none."""
+    """A version as it is searched: the one given, else the one on the channel; None where there is none, or it is retired.
+
+    Of a retired one, parts may be gone."""
     found = rows(
         connection,
         """WITH chosen AS (
@@ -47,7 +49,7 @@ def served(connection: Connection, kb: str, version: int | None = None, channel:
            )
            SELECT v.number, v.model, v.dimension, chosen.release, s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
-           JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number
+           JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
            LEFT JOIN version_segment l ON l.kb = v.kb AND l.number = v.number
            LEFT JOIN segment s ON s.id = l.segment AND s.state = 'sealed'
            ORDER BY s.id""",
@@ -75,18 +77,21 @@ def lock_channel(connection: Writing, kb: str, channel: str) -> int | None:
 
 def put_on_channel(connection: Writing, kb: str, channel: str, version: int, by: str, reason: str) -> int:
     """Make a version what the channel serves; returns the release's id. Call `lock_channel` before."""
-    replaced = scalar(
+    # Not now(), which is when the transaction began: it may have waited for the lock since, and for the last release.
+    ended = rows(
         connection,
-        "UPDATE release SET until = now() WHERE kb = %s AND channel = %s AND until IS NULL RETURNING version",
-        kb,
-        channel,
+        """UPDATE release SET until = greatest(since, clock_timestamp())
+           WHERE kb = %(kb)s AND channel = %(channel)s AND until IS NULL RETURNING version, until""",
+        kb=kb,
+        channel=channel,
     )
+    replaced, moment = ended[0] if ended else (None, None)
     return int(
         scalar(
             connection,
-            """INSERT INTO release (kb, channel, version, replaces, released_by, reason)
-               VALUES (%s, %s, %s, %s, %s, %s) RETURNING id""",
-            kb, channel, version, replaced, by, reason,
+            """INSERT INTO release (kb, channel, version, replaces, released_by, reason, since)
+               VALUES (%s, %s, %s, %s, %s, %s, coalesce(%s, clock_timestamp())) RETURNING id""",
+            kb, channel, version, replaced, by, reason, moment,
         )
     )  # fmt: skip
 
