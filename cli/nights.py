@@ -33,7 +33,7 @@ def night(
 
 
 def maintain(kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")], as_json: AsJson = False) -> None:
-    """Retire old versions, drop what nobody needs, rebuild damaged segments.
+    """Retire old versions and forget what only they show, compact segments, rebuild damaged ones.
 
     [dim]Example:[/]  mindset maintain docs"""
     run_deployment("maintain/maintain", kb, {"kb": kb}, wait=True, as_json=as_json)

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from flows.parameters import Stage, stage_name
 from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import chunk as stage
-from mindset.builds.plan import plan_build
+from mindset.builds.plan import plan_build, rebuild_share
 from mindset.installation import Installation
 
 
@@ -36,4 +36,5 @@ def cut_documents(installation: Installation, parameters: Stage) -> dict[str, An
         return None
     progress = shown_progress(f"chunk-{kb.name}", "Documents cut")
     run = parameters.night or flow_run.id
-    return asdict(stage.chunk(installation.catalog, kb, plan, flow_run=run, progress=progress))
+    share = rebuild_share(installation.catalog, kb, installation.settings.rebuild_share)
+    return asdict(stage.chunk(installation.catalog, kb, plan, flow_run=run, share=share, progress=progress))

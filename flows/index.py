@@ -10,7 +10,7 @@ from prefect import flow, task
 from flows.parameters import Stage, stage_name
 from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
 from mindset.builds import index as stage
-from mindset.builds.plan import version_being_built
+from mindset.builds.plan import rebuild_share, version_being_built
 from mindset.installation import Installation
 
 
@@ -32,4 +32,5 @@ def write_segment(installation: Installation, parameters: Stage) -> dict[str, An
     kb = installation.knowledge_base(parameters.kb)
     version = version_being_built(installation.catalog, kb.name)
     progress = shown_progress(f"index-{kb.name}", "Vectors written")
-    return asdict(stage.index(installation.catalog, kb, installation.vectors, version, progress=progress))
+    share = rebuild_share(installation.catalog, kb, installation.settings.rebuild_share)
+    return asdict(stage.index(installation.catalog, kb, installation.vectors, version, share=share, progress=progress))

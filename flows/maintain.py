@@ -1,4 +1,4 @@
-"""Maintain: retire old versions, drop what nobody needs, rebuild what is damaged."""
+"""Maintain: retire and forget old versions, compact the current ones, rebuild what is damaged."""
 
 from __future__ import annotations
 
@@ -19,19 +19,39 @@ def maintain(parameters: Stage) -> dict[str, Any]:
     """Bring a knowledge base's versions and segments in order."""
     with building(parameters) as installation:
         done = tidy(installation, parameters)
-    create_markdown_artifact(
-        f"# Maintenance of {parameters.kb}\n\n"
-        f"- versions retired: {', '.join(map(str, done['retired'])) or 'none'}\n"
-        f"- collections dropped: {done['dropped']}\n"
-        f"- segments compared with Postgres: {done['checked']}\n"
-        f"- segments rebuilt: {', '.join(done['rebuilt']) or 'none'}\n",
-        key=f"maintenance-{parameters.kb}",
-    )
+    create_markdown_artifact(_page(parameters.kb, done), key=f"maintenance-{parameters.kb}")
     return done
 
 
 @task(name="tidy", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help)
 def tidy(installation: Installation, parameters: Stage) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
-    progress = shown_progress(f"maintain-{kb.name}", "Segments checked")
-    return asdict(maintenance.maintain(installation.catalog, kb, installation.vectors, progress=progress))
+    written = shown_progress(f"compact-{kb.name}", "Vectors copied")
+    checked = shown_progress(f"maintain-{kb.name}", "Segments checked")
+    report = maintenance.maintain(installation.catalog, kb, installation.vectors, compacting=written, checking=checked)
+    return asdict(report)
+
+
+def _page(kb: str, done: dict[str, Any]) -> str:
+    forgotten = ", ".join(f"{count:,} {table}" for table, count in done["forgotten"].items() if count)
+    lines = [
+        f"- versions retired: {', '.join(map(str, done['retired'])) or 'none'}",
+        f"- forgotten, since no retained version needs it: {forgotten or 'nothing'}",
+        f"- vectors forgotten, of all knowledge bases: {done['embeddings']:,}",
+        f"- segments compacted: {_compacted(done['compacted'])}",
+        f"- collections dropped: {done['dropped']}",
+        f"- segments compared with Postgres, vector by vector: {done['checked']}",
+        f"- segments rebuilt: {', '.join(done['rebuilt']) or 'none'}",
+    ]
+    return f"# Maintenance of {kb}\n\n" + "\n".join(lines) + "\n"
+
+
+def _compacted(compactions: list[dict[str, Any]]) -> str:
+    return (
+        "; ".join(
+            f"{each['segments']} of version {each['version']} into one of {each['copied']:,} chunks, "
+            f"{each['left_behind']:,} dead ones left behind"
+            for each in compactions
+        )
+        or "none"
+    )

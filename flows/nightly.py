@@ -21,8 +21,8 @@ from flows.parameters import Deploy, Embed, Evaluate, Ingest, Night, Stage, nigh
 from flows.quality import LEAST_DOCUMENTS, check_quality
 from flows.report import NightReport, publish_night
 from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
-from mindset.builds.index import restore_live
 from mindset.builds.plan import BuildPlan, plan_build
+from mindset.builds.segments import restore_live
 from mindset.catalog.connection import BuildLock
 from mindset.errors import BuildInProgress, ServiceUnavailable
 from mindset.installation import Installation

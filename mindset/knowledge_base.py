@@ -217,7 +217,9 @@ class KnowledgeBase(_Strict):
     largest_loss: float = Field(default=0.5, ge=0, le=1)
     """A night that finds more than this share of the documents gone stops and asks, instead of emptying the release."""
     keep_versions: int = Field(default=10, ge=2)
-    """How many of the newest versions can be rolled back to; older ones are retired by `maintain`."""
+    """How many of the newest versions `maintain` keeps, and as many that can be rolled back to.
+
+    Others are retired, and the texts and vectors that only those need are forgotten."""
     chunking: Chunking = Chunking()
     embedding: Embedding = Embedding()
     retrieval: Retrieval = Retrieval()

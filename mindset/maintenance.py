@@ -1,4 +1,4 @@
-"""Maintenance: retire old versions, drop what nobody needs, rebuild what is damaged. Safe beside queries."""
+"""Maintenance: retire and forget old versions, compact the current ones, drop and rebuild. Safe beside queries."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from datetime import date, timedelta
 
 from psycopg import sql
 
-from mindset.builds.index import restore_segment
+from mindset.builds.compaction import Compaction, compact
 from mindset.builds.progress import Progress, unwatched
+from mindset.builds.segments import restore_segment
 from mindset.catalog.connection import Catalog, Writing, scalar
-from mindset.catalog.releases import lock_channel
+from mindset.catalog.releases import live_version, lock_channel
+from mindset.catalog.retention import Forgotten, forget_embeddings, forget_texts, models
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
-from mindset.catalog.versions import retire_versions
+from mindset.catalog.versions import newest_version, retire_versions
 from mindset.index.chroma import ChromaIndex
 from mindset.knowledge_base import KnowledgeBase
 
@@ -22,6 +24,11 @@ class MaintenanceReport:
     """What maintenance did."""
 
     retired: tuple[int, ...]
+    forgotten: Forgotten
+    embeddings: int
+    """Vectors that no text needs any more, of all knowledge bases."""
+
+    compacted: tuple[Compaction, ...]
     dropped: int
     checked: int
     rebuilt: tuple[str, ...]
@@ -31,37 +38,69 @@ def maintain(
     catalog: Catalog,
     kb: KnowledgeBase,
     vectors: ChromaIndex,
-    progress: Progress = unwatched,
+    *,
+    compacting: Progress = unwatched,
+    checking: Progress = unwatched,
 ) -> MaintenanceReport:
     """Bring segments and versions of a knowledge base in order. Hold the build lock: it drops half-written segments.
 
-    Raises ServiceUnavailable; what was done before stays done."""
+    Raises ServiceUnavailable; what was done before stays done, and the next one does the rest."""
     with catalog.writing() as connection:
         _make_partitions(connection)
         lock_channel(connection, kb.name, "live")  # what is promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
-        unneeded = unneeded_segments(connection, kb.name)
-    for segment, collection in unneeded:
-        # First the catalog, then Chroma: a kill between the two leaves an orphan, which the next line of defence drops.
-        with catalog.writing() as connection:
-            mark_dropped(connection, segment)
-        vectors.drop(collection)
-    orphans = _drop_orphans(catalog, kb, vectors)
+    with catalog.writing() as connection:
+        forgotten = forget_texts(connection, kb.name)
+    embeddings = _forget_embeddings(catalog)
+    compacted = _compact_current(catalog, kb.name, vectors, compacting)
+    dropped = _drop_unneeded(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
     with catalog.reading() as connection:
         needed = needed_segments(connection, kb.name)
     rebuilt = []
-    for done, segment_row in enumerate(needed, start=1):
-        if restore_segment(catalog, vectors, segment_row, thorough=True):
-            rebuilt.append(segment_row.collection)
-        progress(done, len(needed))
-    return MaintenanceReport(tuple(retired), len(unneeded) + orphans, len(needed), tuple(rebuilt))
+    for done, segment in enumerate(needed, start=1):
+        if restore_segment(catalog, vectors, segment, thorough=True):
+            rebuilt.append(segment.collection)
+        checking(done, len(needed))
+    return MaintenanceReport(tuple(retired), forgotten, embeddings, compacted, dropped, len(needed), tuple(rebuilt))
 
 
-def _drop_orphans(catalog: Catalog, kb: KnowledgeBase, vectors: ChromaIndex) -> int:
+def _forget_embeddings(catalog: Catalog) -> int:
+    with catalog.reading() as connection:
+        known = models(connection)
+    count = 0
+    for model in known:
+        with catalog.writing() as connection:
+            count += forget_embeddings(connection, model)
+    return count
+
+
+def _compact_current(catalog: Catalog, kb: str, vectors: ChromaIndex, progress: Progress) -> tuple[Compaction, ...]:
+    """Of what is asked, and of what the next night builds upon; older versions are left as they are until they go."""
+    with catalog.reading() as connection:
+        newest = newest_version(connection, kb)
+        current = {live_version(connection, kb), live_version(connection, kb, "canary"), newest and newest.number}
+    done = (
+        compact(catalog, kb, vectors, number, progress=progress) for number in sorted(each for each in current if each)
+    )
+    return tuple(each for each in done if each)
+
+
+def _drop_unneeded(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
+    with catalog.reading() as connection:
+        unneeded = unneeded_segments(connection, kb)
+    for segment, collection in unneeded:
+        # First the catalog, then Chroma: a kill between the two leaves an orphan, which is dropped as such.
+        with catalog.writing() as connection:
+            mark_dropped(connection, segment)
+        vectors.drop(collection)
+    return len(unneeded)
+
+
+def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
     """Collections that bear this knowledge base's name and that the catalog does not know."""
     with catalog.reading() as connection:
         known = known_collections(connection)
-    own = {name for name in vectors.collections() if name[:-37] == kb.name}  # name-<uuid>
+    own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
     for name in own - known:
         vectors.drop(name)
     return len(own - known)

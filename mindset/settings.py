@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     answer_log: bool = True
     """Whether answers are logged in Postgres (without the question's text)."""
 
-    postgres_pool_size: int = Field(default=8, ge=1, le=100)
-    """Most connections that one process opens to Postgres."""
+    postgres_pool_size: int = Field(default=8, ge=4, le=100)
+    """Most connections that one process opens to Postgres; a stage uses up to three at a time."""
 
     nim_url: str = "https://integrate.api.nvidia.com/v1"
     """Base address of an NVIDIA NIM, up to and including `/v1`."""
@@ -70,6 +70,10 @@ class Settings(BaseSettings):
 
     stages: Literal["inline", "deployments"] = "inline"
     """How a night runs its stages: as subflows of its own process, or as runs of their deployments."""
+
+    rebuild_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the time that a full rebuild beside a live version works, for another model or chunking; the rest it
+    leaves the machines to questions. 0.5 takes about twice as long."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""

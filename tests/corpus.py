@@ -13,9 +13,10 @@ import yaml
 from mindset import releases
 from mindset.builds.chunk import chunk
 from mindset.builds.embed import embed
-from mindset.builds.index import IndexReport, index, restore_live
+from mindset.builds.index import IndexReport, index
 from mindset.builds.ingest import IngestReport, ingest
 from mindset.builds.plan import plan_build
+from mindset.builds.segments import restore_live
 from mindset.embedding.registry import open_embedder
 from mindset.evaluation.evaluate import Evaluation, evaluate
 from mindset.installation import Installation

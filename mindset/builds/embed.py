@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from mindset.builds.batches import ahead, rested
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import documents_with_chunks
 from mindset.catalog.embeddings import prepare_model, store_embeddings
 from mindset.catalog.placements import chunks_without_vector, read_chunks
+from mindset.catalog.retention import await_forgetting
+from mindset.catalog.versions import first_unbuilt
 from mindset.embedding.protocol import Embedder, Vectors
 from mindset.embedding.registry import model_id
 from mindset.errors import ProviderRejected
@@ -29,22 +32,49 @@ def embed(
     *,
     shard: int = 0,
     shards: int = 1,
+    share: float = 1.0,
     progress: Progress = unwatched,
 ) -> int:
     """Embed this shard of the version's new texts, a batch a transaction; returns how many there were.
 
-    Raises ProviderRejected, which names the documents whose texts are refused, and ProviderUnavailable; what was
-    embedded before is kept."""
+    `share` of the time is spent on it. Raises ProviderRejected, which names the documents whose texts are refused, and
+    ProviderUnavailable; what was embedded before is kept."""
     model = model_id(kb.embedding)
     with catalog.writing() as connection:
         prepare_model(connection, model)
-    with catalog.reading() as connection:
-        due = chunks_without_vector(connection, kb.name, version, model, shard, shards)
+    with catalog.writing() as connection:
+        # A transaction of its own after the wait: vectors that nobody needed may just have been forgotten.
+        await_forgetting(connection, model)
+        since = first_unbuilt(connection, kb.name, version, model)
+        due = chunks_without_vector(connection, kb.name, version, model, since, shard, shards)
+    done = 0
+    batches = _embedded(catalog, kb, embedder, version, ahead(_read(catalog, kb.name, due)))
+    for ids, vectors in ahead(batches) if share == 1 else rested(batches, share):
+        with catalog.writing() as connection:
+            store_embeddings(connection, model, ids, vectors)
+        done += len(ids)
+        progress(done, len(due))
+    return len(due)
+
+
+def _read(catalog: Catalog, kb: str, due: Sequence[str]) -> Iterator[tuple[Sequence[str], list[str]]]:
+    """Ids and texts, a batch at a time."""
     for start in range(0, len(due), BATCH_TEXTS):
         ids = due[start : start + BATCH_TEXTS]
         with catalog.reading() as connection:
-            chunks = read_chunks(connection, kb.name, ids)
-        texts = [each.embedded for each in chunks]
+            chunks = read_chunks(connection, kb, ids)
+        yield ids, [each.embedded for each in chunks]
+
+
+def _embedded(
+    catalog: Catalog,
+    kb: KnowledgeBase,
+    embedder: Embedder,
+    version: int,
+    batches: Iterator[tuple[Sequence[str], list[str]]],
+) -> Iterator[tuple[Sequence[str], Vectors]]:
+    """Ids and vectors. Raises ProviderRejected naming documents, ProviderUnavailable."""
+    for ids, texts in batches:
         try:
             vectors: Vectors = embedder.embed_passages(texts)
         except ProviderRejected as rejected:
@@ -57,10 +87,7 @@ def embed(
                 f"{rejected} The texts it refused stand in {', '.join(uris[:NAMED_TEXTS])}, perhaps in others too. "
                 "If they are too long, lower chunking.tokens; or leave these documents out."
             ) from rejected
-        with catalog.writing() as connection:
-            store_embeddings(connection, model, ids, vectors)
-        progress(start + len(ids), len(due))
-    return len(due)
+        yield ids, vectors
 
 
 def _refused(embedder: Embedder, texts: Sequence[str]) -> Iterator[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from mindset.builds.batches import ahead
 from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import (
@@ -77,11 +78,12 @@ def ingest(
     stored: list[str] = []
     done = 0
     with Parsers() as parsers, ThreadPoolExecutor(2, thread_name_prefix="parse") as threads:
-        for batch in _batches(due):
-            read = threads.map(
-                lambda each: _read(each[0], each[1], known.get(each[1].uri), kb, reading, parsers), batch
-            )
-            stored += _store(catalog, kb, list(read))
+        batches = (
+            list(threads.map(lambda each: _read(each[0], each[1], known.get(each[1].uri), kb, reading, parsers), batch))
+            for batch in _batches(due)
+        )
+        for batch in ahead(batches):
+            stored += _store(catalog, kb, batch)
             done += len(batch)
             progress(done, len(due))
     with catalog.writing() as connection:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import departed_documents, unplaced_documents
 from mindset.catalog.evaluations import newest_evaluation
+from mindset.catalog.releases import live_version
 from mindset.catalog.versions import building_version, newest_version, pending_version
 from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
@@ -50,6 +51,16 @@ def plan_build(catalog: Catalog, kb: KnowledgeBase) -> BuildPlan:
             pending=pending_version(connection, kb.name),
             new_model=newest is not None and newest.model != model_id(kb.embedding),
         )
+
+
+def rebuild_share(catalog: Catalog, kb: KnowledgeBase, share: float) -> float:
+    """`share`, where a build makes everything anew beside what is live, for another model or chunking; else 1."""
+    with catalog.reading() as connection:
+        newest, live = newest_version(connection, kb.name), live_version(connection, kb.name)
+    if newest is None or live is None:
+        return 1.0
+    same = (newest.model, newest.chunking) == (model_id(kb.embedding), kb.chunking.fingerprint)
+    return 1.0 if same else share
 
 
 def version_being_built(catalog: Catalog, kb: str) -> int:

@@ -16,11 +16,15 @@ from mindset.catalog.passages import VISIBLE
 Vectors = NDArray[np.float32]
 
 
+def partition(model: str) -> str:
+    """Name of the model's table."""
+    words = re.sub("[^a-z0-9]+", "_", model.lower())[:30]
+    return f"embedding_p_{words}_{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+
+
 def prepare_model(connection: Writing, model: str) -> None:
     """Make sure that the model has its partition."""
-    name = (
-        f"embedding_p_{re.sub('[^a-z0-9]+', '_', model.lower())[:30]}_{hashlib.sha256(model.encode()).hexdigest()[:8]}"
-    )
+    name = partition(model)
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [name])
     connection.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF embedding FOR VALUES IN ({})").format(

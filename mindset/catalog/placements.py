@@ -50,10 +50,8 @@ def place(
     opened = connection.execute(
         """INSERT INTO placement (kb, uri, ordinal, since, chunk, content_hash, start, "end", heading_path)
            SELECT %(kb)s, uri, ordinal, %(version)s, chunk, content_hash, start, "end", heading_path
-           FROM staged n
-           WHERE NOT EXISTS (
-             SELECT FROM placement p
-             WHERE p.kb = %(kb)s AND p.uri = n.uri AND p.ordinal = n.ordinal AND p.until IS NULL)""",
+           FROM staged
+           ON CONFLICT (kb, uri, ordinal) WHERE until IS NULL DO NOTHING""",  # what is open still is what stays
         {"kb": kb, "version": version},
     ).rowcount
     connection.execute(
@@ -77,19 +75,20 @@ def displace(connection: Writing, kb: str, version: int, uris: Collection[str]) 
 
 
 def chunks_without_vector(
-    connection: Connection, kb: str, version: int, model: str, shard: int = 0, shards: int = 1
+    connection: Connection, kb: str, version: int, model: str, since: int, shard: int = 0, shards: int = 1
 ) -> list[str]:
-    """Ids of the version's chunks that the model has not embedded yet, in order.
+    """Ids of the version's chunks placed from version `since` on that the model has not embedded yet, in order.
 
     A shard takes the ids whose first eight digits leave its number when divided by `shards`."""
     found = rows(
         connection,
         """SELECT DISTINCT p.chunk FROM placement p
-           WHERE p.kb = %(kb)s AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
+           WHERE p.kb = %(kb)s AND p.since BETWEEN %(since)s AND %(version)s
+             AND (p.until IS NULL OR p.until > %(version)s)
              AND (('x' || substr(p.chunk, 1, 8))::bit(32)::bigint %% %(shards)s) = %(shard)s
              AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = p.chunk)
            ORDER BY p.chunk""",
-        kb=kb, version=version, model=model, shard=shard, shards=shards,
+        kb=kb, version=version, model=model, since=since, shard=shard, shards=shards,
     )  # fmt: skip
     return [chunk for (chunk,) in found]
 

@@ -134,10 +134,13 @@ placement = Table(
     CheckConstraint("until IS NULL OR since < until", name="interval"),
     CheckConstraint('0 <= start AND start < "end"', name="offsets"),
     Index("ix_placement_chunk", "kb", "chunk"),
+    # What a version opened and what it ended: a night looks at these alone.
+    Index("ix_placement_since", "kb", "since"),
+    Index("ix_placement_until", "kb", "until", postgresql_where=text("until IS NOT NULL")),
     Index("ux_placement_open", "kb", "uri", "ordinal", unique=True, postgresql_where=text("until IS NULL")),
 )
 
-# float32, little-endian, Euclidean length 1. A partition per model: leaving a model is dropping a partition.
+# float32, little-endian, Euclidean length 1. A partition per model: leaving a model is emptying a partition.
 embedding = Table(
     "embedding",
     metadata,

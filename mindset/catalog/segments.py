@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindset.catalog.connection import Connection, Writing, copy_rows, rows
+from mindset.catalog.connection import Connection, Writing, rows, scalar
 from mindset.errors import IndexDamaged
 
 
@@ -31,22 +31,65 @@ def open_segment(connection: Writing, kb: str, model: str, dimension: int) -> tu
     return row[0], row[1]
 
 
-def seal_segment(connection: Writing, segment: int, chunks: Sequence[str], digest: str) -> None:
-    """Note what a verified segment holds; it is never written again.
+def add_unindexed(connection: Writing, segment: int, kb: str, version: int, since: int, held: Sequence[int]) -> int:
+    """Make members of the chunks that the version shows, placed from version `since` on, and that no `held` one holds.
+
+    Returns how many."""
+    return connection.execute(
+        """INSERT INTO segment_chunk (segment, chunk)
+           SELECT DISTINCT %(segment)s::bigint, p.chunk FROM placement p
+           WHERE p.kb = %(kb)s AND p.since BETWEEN %(since)s AND %(version)s
+             AND (p.until IS NULL OR p.until > %(version)s)
+             AND NOT EXISTS (SELECT FROM segment_chunk s WHERE s.segment = ANY(%(held)s) AND s.chunk = p.chunk)""",
+        {"segment": segment, "kb": kb, "version": version, "since": since, "held": list(held)},
+    ).rowcount
+
+
+def add_living(connection: Writing, segment: int, kb: str, version: int, of: Sequence[int]) -> int:
+    """Make members of those chunks of other segments that the version shows; returns how many."""
+    return connection.execute(
+        """INSERT INTO segment_chunk (segment, chunk)
+           SELECT %(segment)s, s.chunk FROM segment_chunk s
+           WHERE s.segment = ANY(%(of)s) AND EXISTS (
+             SELECT FROM placement p WHERE p.kb = %(kb)s AND p.chunk = s.chunk
+               AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s))""",
+        {"segment": segment, "kb": kb, "version": version, "of": list(of)},
+    ).rowcount
+
+
+def forget_segment(connection: Writing, segment: int) -> None:
+    """Take back a segment that turned out to have nothing to hold."""
+    connection.execute("DELETE FROM segment WHERE id = %s AND state = 'writing'", [segment])
+
+
+def seal_segment(connection: Writing, segment: int, count: int, digest: str) -> None:
+    """Note that a segment's collection holds what its members say; it is never written again.
 
     Raises IndexDamaged where it was dropped meanwhile, by a build that took this one for dead."""
-    copy_rows(connection, "segment_chunk (segment, chunk)", ["int8", "text"], ((segment, chunk) for chunk in chunks))
     sealed = connection.execute(
         "UPDATE segment SET state = 'sealed', count = %s, digest = %s WHERE id = %s AND state = 'writing'",
-        [len(chunks), digest, segment],
+        [count, digest, segment],
     ).rowcount
     if not sealed:
         raise IndexDamaged(f"Segment {segment} was dropped while it was written. The stage writes it again.")
 
 
-def replace_collection(connection: Writing, segment: int, collection: str) -> None:
-    """Point a segment at the collection that it was rebuilt in. Its members stay."""
-    connection.execute("UPDATE segment SET collection = %s WHERE id = %s", [collection, segment])
+def forget_unembedded(connection: Writing, segment: Segment) -> int:
+    """Forget members whose vector is not there any more, since no retained version shows them; returns what is left."""
+    connection.execute(
+        """DELETE FROM segment_chunk s WHERE s.segment = %(segment)s
+             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = s.chunk)""",
+        {"segment": segment.id, "model": segment.model},
+    )
+    return int(scalar(connection, "SELECT count(*) FROM segment_chunk WHERE segment = %s", segment.id))
+
+
+def replace_collection(connection: Writing, segment: int, collection: str, count: int, digest: str) -> None:
+    """Point a segment at the collection that it was rebuilt in."""
+    connection.execute(
+        "UPDATE segment SET collection = %s, count = %s, digest = %s WHERE id = %s",
+        [collection, count, digest, segment],
+    )
 
 
 def mark_dropped(connection: Writing, segment: int) -> None:
@@ -68,39 +111,46 @@ def version_segments(connection: Connection, kb: str, version: int) -> list[Segm
     return [Segment(*each) for each in found]
 
 
-def living_segments(connection: Connection, kb: str, version: int, of: int) -> list[Segment]:
-    """Those of a version's sealed segments that hold a chunk which another version, `of`, shows."""
-    living = rows(
-        connection,
-        """SELECT v.segment FROM version_segment v
-           WHERE v.kb = %(kb)s AND v.number = %(version)s AND EXISTS (
-             SELECT FROM segment_chunk s JOIN placement p ON p.kb = v.kb AND p.chunk = s.chunk
-             WHERE s.segment = v.segment AND p.since <= %(of)s AND (p.until IS NULL OR p.until > %(of)s))""",
-        kb=kb, version=version, of=of,
-    )  # fmt: skip
-    alive = {segment for (segment,) in living}
-    return [each for each in version_segments(connection, kb, version) if each.id in alive]
-
-
-def segment_members(connection: Connection, segment: int) -> list[str]:
-    """Chunk ids of a sealed segment, in order."""
+def living_counts(
+    connection: Connection, kb: str, version: int, segments: Sequence[Segment], limit: int | None = None
+) -> dict[int, int]:
+    """{segment: how many of its chunks the version shows}, counted up to `limit`: that costs no more than it says."""
     found = rows(
-        connection, "SELECT chunk FROM segment_chunk WHERE segment = %(segment)s ORDER BY chunk", segment=segment
+        connection,
+        """SELECT asked.segment, count(living.chunk) FROM unnest(%(segments)s::bigint[]) AS asked(segment)
+           LEFT JOIN LATERAL (
+             SELECT s.chunk FROM segment_chunk s WHERE s.segment = asked.segment AND EXISTS (
+               SELECT FROM placement p WHERE p.kb = %(kb)s AND p.chunk = s.chunk
+                 AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s))
+             LIMIT %(limit)s) AS living ON true
+           GROUP BY asked.segment""",
+        kb=kb, version=version, segments=[each.id for each in segments], limit=limit,
+    )  # fmt: skip
+    return dict(found)
+
+
+def segment_members(connection: Connection, segment: int, after: str = "", limit: int | None = None) -> list[str]:
+    """Chunk ids of a segment in order: those behind `after`, at most `limit`."""
+    found = rows(
+        connection,
+        """SELECT chunk FROM segment_chunk WHERE segment = %(segment)s AND chunk > %(after)s
+           ORDER BY chunk LIMIT %(limit)s""",
+        segment=segment,
+        after=after,
+        limit=limit,
     )
     return [chunk for (chunk,) in found]
 
 
-def unindexed_chunks(connection: Connection, kb: str, version: int, model: str, segments: Sequence[int]) -> list[str]:
-    """Chunks that the version shows, the model has embedded and none of these segments holds, in order."""
+def sample_members(connection: Connection, segment: int) -> list[str]:
+    """Some of a segment's chunk ids, at most one for each first digit, whatever its size."""
     found = rows(
         connection,
-        """SELECT DISTINCT p.chunk FROM placement p
-           WHERE p.kb = %(kb)s AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
-             AND EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = p.chunk)
-             AND NOT EXISTS (SELECT FROM segment_chunk s WHERE s.segment = ANY(%(segments)s) AND s.chunk = p.chunk)
-           ORDER BY p.chunk""",
-        kb=kb, version=version, model=model, segments=list(segments),
-    )  # fmt: skip
+        """SELECT DISTINCT member.chunk FROM unnest(string_to_array('0123456789abcdef', NULL)) AS digit
+           CROSS JOIN LATERAL (SELECT chunk FROM segment_chunk WHERE segment = %(segment)s AND chunk >= digit
+                               ORDER BY chunk LIMIT 1) AS member ORDER BY member.chunk""",
+        segment=segment,
+    )
     return [chunk for (chunk,) in found]
 
 

@@ -87,16 +87,33 @@ def begin_version(connection: Writing, kb: str, model: str, dimension: int, chun
     )  # fmt: skip
 
 
+def first_unbuilt(connection: Connection, kb: str, version: int, model: str) -> int:
+    """From which version on placements may lack vectors and segments: the version itself, where it only adds to the last.
+
+    1 where that one was built with another model: then nothing has a vector yet. Raises UnknownVersion where the version
+    itself was begun with another: the definition changed since."""
+    begun = get_version(connection, kb, version)
+    if begun is None or begun.model != model:
+        raise UnknownVersion(
+            f"Version {version} of {kb} was begun with the model {begun and begun.model}, and the definition names "
+            f"{model} now. Run the night again: it goes on with the new one."
+        )
+    before = newest_version(connection, kb)
+    return version if before and before.model == model else 1
+
+
 def finish_version(connection: Writing, kb: str, number: int) -> None:
     """Count a built version and make it ready. Raises UnknownVersion where another build has ended it meanwhile."""
+    before = newest_version(connection, kb)
+    changes = difference(connection, kb, before.number if before else None, number)
+    documents = len(changes.documents_added) - len(changes.documents_removed)
+    chunks = changes.chunks_added - changes.chunks_removed
+    if before:
+        documents, chunks = documents + (before.documents or 0), chunks + (before.chunks or 0)
     finished = connection.execute(
-        """UPDATE version v SET state = 'ready', ready_at = now(), documents = c.documents, chunks = c.chunks
-           FROM (
-             SELECT count(DISTINCT uri) AS documents, count(DISTINCT chunk) AS chunks FROM placement
-             WHERE kb = %(kb)s AND since <= %(number)s AND (until IS NULL OR until > %(number)s)
-           ) AS c
-           WHERE v.kb = %(kb)s AND v.number = %(number)s AND v.state = 'building'""",
-        {"kb": kb, "number": number},
+        """UPDATE version SET state = 'ready', ready_at = now(), documents = %s, chunks = %s
+           WHERE kb = %s AND number = %s AND state = 'building'""",
+        [documents, chunks, kb, number],
     ).rowcount
     if not finished:
         raise UnknownVersion(f"Version {number} of {kb} is no longer in the making. Run the night again.")
@@ -153,14 +170,20 @@ class Difference:
 
 
 def difference(connection: Connection, kb: str, old: int | None, new: int) -> Difference:
-    """What changed from one version to another; without an old one, everything is new."""
+    """What changed from one version to another; without an old one, everything is new.
+
+    Costs what changed: it looks at what was opened and what ended between the two."""
+    low, high = sorted((old or 0, new))
     documents = rows(
         connection,
-        """WITH shown AS (
+        """WITH touched AS (
+             SELECT uri FROM placement WHERE kb = %(kb)s AND since > %(low)s AND since <= %(high)s
+             UNION SELECT uri FROM placement WHERE kb = %(kb)s AND until > %(low)s AND until <= %(high)s
+           ), shown AS (
              SELECT uri, content_hash,
                since <= %(old)s AND (until IS NULL OR until > %(old)s) AS before,
                since <= %(new)s AND (until IS NULL OR until > %(new)s) AS after
-             FROM placement WHERE kb = %(kb)s
+             FROM placement JOIN touched USING (uri) WHERE kb = %(kb)s
            ), per_document AS (
              SELECT uri, bool_or(before) AS before, bool_or(after) AS after,
                array_agg(DISTINCT content_hash) FILTER (WHERE before)
@@ -168,21 +191,25 @@ def difference(connection: Connection, kb: str, old: int | None, new: int) -> Di
              FROM shown WHERE before OR after GROUP BY uri
            )
            SELECT uri, before, after FROM per_document WHERE changed ORDER BY uri""",
-        kb=kb, old=old or 0, new=new,
+        kb=kb, old=old or 0, new=new, low=low, high=high,
     )  # fmt: skip
     chunks = rows(
         connection,
-        """SELECT count(*) FILTER (WHERE after AND NOT before), count(*) FILTER (WHERE before AND NOT after)
+        """WITH touched AS (
+             SELECT chunk FROM placement WHERE kb = %(kb)s AND since > %(low)s AND since <= %(high)s
+             UNION SELECT chunk FROM placement WHERE kb = %(kb)s AND until > %(low)s AND until <= %(high)s
+           )
+           SELECT count(*) FILTER (WHERE after AND NOT before), count(*) FILTER (WHERE before AND NOT after)
            FROM (
              SELECT bool_or(since <= %(old)s AND (until IS NULL OR until > %(old)s)) AS before,
                     bool_or(since <= %(new)s AND (until IS NULL OR until > %(new)s)) AS after
-             FROM placement WHERE kb = %(kb)s GROUP BY chunk
+             FROM placement JOIN touched USING (chunk) WHERE kb = %(kb)s GROUP BY chunk
            ) AS each""",
-        kb=kb, old=old or 0, new=new,
+        kb=kb, old=old or 0, new=new, low=low, high=high,
     )  # fmt: skip
     return Difference(
         [uri for uri, before, after in documents if after and not before],
-        [uri for uri, before, after in documents if after and before],
+        [uri for uri, before, after in documents if before and after],
         [uri for uri, before, after in documents if before and not after],
         *chunks[0],
     )

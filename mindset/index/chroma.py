@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,12 @@ HNSW: dict[str, Any] = {"space": "cosine", "max_neighbors": 32, "ef_construction
 
 # Chroma's own limit is 5,461 records a call.
 BATCH = 5_000
+
+# A page of vectors travels as JSON, ten times their size.
+_COMPARED = 1_000
+
+# Cosine distance: a text that was embedded again, on a GPU in half precision, differs by some 1e-6.
+_TOLERANCE = 1e-3
 
 _PING_S = 2.0
 _QUERY_S = 30.0
@@ -86,19 +91,41 @@ class ChromaIndex:
                 written += len(chunks[part])
                 yield written
 
-    def verify(self, collection: str, chunks: Sequence[str], sample: tuple[Sequence[str], Vectors]) -> None:
-        """Raise IndexDamaged unless the collection holds exactly these chunks and a sample of them finds itself."""
+    def check_members(self, collection: str, members: Iterable[Sequence[str]]) -> None:
+        """Raise IndexDamaged unless the collection holds exactly these chunks, given in batches without repetition."""
+        expected = present = 0
         with self._reachable(collection):
             handle = self._handle(collection)
-            held: set[str] = set()
-            while page := handle.get(include=[], limit=50_000, offset=len(held))["ids"]:
-                held.update(page)
-        if held != set(chunks):
-            missing, extra = len(set(chunks) - held), len(held - set(chunks))
+            for chunks in members:
+                expected += len(chunks)
+                present += len(handle.get(ids=list(chunks), include=[])["ids"])
+            held = handle.count()
+        # Ids are unique in a collection: with none missing and the same count there is nothing else in it.
+        if held != expected or present != expected:
             raise IndexDamaged(
-                f"{collection} misses {missing} of {len(chunks)} chunks and holds {extra} that are not its own."
+                f"{collection} misses {expected - present} of {expected} chunks "
+                f"and holds {held - present} that are not its own."
             )
-        self.check_sample(collection, sample)
+
+    def check_vectors(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> None:
+        """Raise IndexDamaged unless each of these chunks has this vector in the collection."""
+        for chunks, vectors in batches:
+            expected = dict(zip(chunks, vectors, strict=True))
+            for start in range(0, len(chunks), _COMPARED):
+                part = list(chunks[start : start + _COMPARED])
+                with self._reachable(collection):
+                    held = self._handle(collection).get(ids=part, include=["embeddings"])
+                found: Any = held["embeddings"]
+                different = [
+                    chunk
+                    for chunk, vector in zip(held["ids"], found, strict=True)
+                    if 1 - float(np.dot(vector, expected[chunk])) > _TOLERANCE
+                ]
+                if len(held["ids"]) < len(part) or different:
+                    raise IndexDamaged(
+                        f"{collection} misses {len(part) - len(held['ids'])} of {len(part)} chunks "
+                        f"and holds {len(different)} with another vector than Postgres."
+                    )
 
     def check_sample(self, collection: str, sample: tuple[Sequence[str], Vectors]) -> None:
         """Raise IndexDamaged unless each sampled vector finds itself, or its equal, at rank 1."""
@@ -213,8 +240,3 @@ class ChromaIndex:
             raise self._refused(collection, response.status_code, response.text[:300]) from refused
         except ChromaError as refused:
             raise self._damaged(collection, refused) from refused
-
-
-def digest(chunks: Iterable[str]) -> str:
-    """Names a set of chunk ids."""
-    return hashlib.sha256("\n".join(sorted(chunks)).encode()).hexdigest()[:32]

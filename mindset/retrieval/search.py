@@ -108,7 +108,11 @@ class Searcher:
         candidates = max(kb.retrieval.candidates, limit)
 
         dense_weight = _dense_weight(kb, view)
-        dense = self._dense_steps.submit(self._dense, view, question, candidates, deadline) if dense_weight else None
+        dense = (
+            self._dense_steps.submit(self._dense, kb.name, view, question, candidates, deadline)
+            if dense_weight
+            else None
+        )
         lexical = (
             self._lexical_steps.submit(self._lexical, kb, view, callers, question, candidates)
             if kb.retrieval.lexical_weight
@@ -172,12 +176,22 @@ class Searcher:
             return view
         if version is None:
             raise NothingReleased(f"No version of {kb} is live yet. Run `mindset night {kb}` first.")
-        raise UnknownVersion(f"{kb} has no version {version}. `mindset releases {kb}` lists them.")
+        raise UnknownVersion(
+            f"{kb} has no version {version}, or it is retired. `mindset releases {kb}` lists those to choose from."
+        )
 
-    def _dense(self, view: Served, question: str, candidates: int, deadline: float) -> _Ranking:
+    def _dense(self, kb: str, view: Served, question: str, candidates: int, deadline: float) -> _Ranking:
         started = time.perf_counter()
         vector = self.embedder(ModelId(view.model)).embed_query(question)
-        return self._nearest(view, vector, candidates, deadline), (time.perf_counter() - started) * 1000
+        try:
+            nearest = self._nearest(view, vector, candidates, deadline)
+        except IndexDamaged:
+            # Perhaps not damaged: maintenance puts others in the place of segments, and drops these at once.
+            now = self.view(kb, view.version)
+            if now.segments == view.segments:
+                raise
+            nearest = self._nearest(now, vector, candidates, deadline)
+        return nearest, (time.perf_counter() - started) * 1000
 
     def _nearest(self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float) -> list[str]:
         """The nearest chunks over all segments: a chunk is in one of them only, so merging is sorting."""
@@ -272,7 +286,7 @@ def _result(step: Future[_Ranking], deadline: float) -> _Ranking | str:
     except Late:
         why = "It was not over within retrieval.deadline_s."
         _log.warning("search step late")
-    except (ServiceUnavailable, IndexDamaged, ProviderError) as failed:
+    except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion) as failed:
         why = str(failed)
         _log.warning("search step failed", error=why)
     step.cancel()

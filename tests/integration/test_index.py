@@ -7,9 +7,10 @@ import pytest
 
 from mindset.builds.chunk import chunk
 from mindset.builds.embed import embed
-from mindset.builds.index import index, restore_live
+from mindset.builds.index import index
 from mindset.builds.ingest import ingest
 from mindset.builds.plan import plan_build
+from mindset.builds.segments import restore_live
 from mindset.catalog.connection import rows, scalar
 from mindset.catalog.migrations import check
 from mindset.catalog.segments import Segment, version_segments
@@ -17,7 +18,6 @@ from mindset.embedding.registry import open_embedder
 from mindset.errors import ConfigurationError, DimensionMismatch, IndexDamaged, NothingReleased, UnknownVersion
 from mindset.installation import Installation
 from mindset.knowledge_base import Embedding
-from mindset.maintenance import maintain
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -43,7 +43,7 @@ def test_missing_and_extra_vectors_are_found(installation: Installation, segment
     collection.delete(ids=ids[:2])
     collection.add(ids=["stranger"], embeddings=np.ones((1, 256), dtype=np.float32))
     with pytest.raises(IndexDamaged, match="misses 2 of 20 chunks and holds 1"):
-        installation.vectors.verify(segment.collection, ids, ([], np.empty((0, 256), dtype=np.float32)))
+        installation.vectors.check_members(segment.collection, [ids])
 
 
 def test_a_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
@@ -95,26 +95,6 @@ def test_what_waits_for_its_release_is_repaired_too(
     installation.vectors.drop(lost)
     assert restore_live(catalog, corpus.name, installation.vectors) == (lost,)
     assert restore_live(catalog, corpus.name, installation.vectors) == ()
-
-
-def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
-    installation: Installation, corpus: Corpus, segment: Segment
-) -> None:
-    corpus.define(keep_versions=2)
-    for number in range(10, 14):
-        corpus.write(f"doc{number}.md", document(number))
-        run_night(installation, corpus.name)
-    orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
-    list(installation.vectors.write(orphan, [(["a"], np.eye(1, 256, dtype=np.float32))]))
-    installation.vectors.drop(segment.collection)
-    report = maintain(installation.catalog, installation.knowledge_base(corpus.name), installation.vectors)
-    assert report.retired == (1, 2, 3)
-    assert report.dropped == 1
-    assert len(report.rebuilt) == 1
-    assert orphan not in installation.vectors.collections()
-    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    again = maintain(installation.catalog, installation.knowledge_base(corpus.name), installation.vectors)
-    assert (again.retired, again.dropped, again.rebuilt) == ((), 0, ())
 
 
 def test_a_vector_of_another_dimension_is_refused_by_name(

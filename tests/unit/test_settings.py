@@ -33,7 +33,7 @@ def test_nothing_has_to_be_set() -> None:
         ("MINDSET_API_PORT", "http", "integer"),
         ("MINDSET_API_PORT", "70000", "less than or equal to 65535"),
         ("MINDSET_API_PORT", "", "integer"),
-        ("MINDSET_POSTGRES_POOL_SIZE", "0", "greater than or equal to 1"),
+        ("MINDSET_POSTGRES_POOL_SIZE", "3", "greater than or equal to 4"),
         ("MINDSET_ANSWER_LOG", "maybe", "boolean"),
         ("MINDSET_STAGES", "elsewhere", "'inline' or 'deployments'"),
         ("MINDSET_LOG_LEVEL", "loud", "'DEBUG', 'INFO'"),

@@ -1,0 +1,156 @@
+"""Segments, from their members in Postgres to verified collections in Chroma, and back to health."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from mindset.builds.batches import ahead, rested
+from mindset.builds.progress import Progress, unwatched
+from mindset.catalog.connection import Catalog
+from mindset.catalog.embeddings import read_embeddings
+from mindset.catalog.releases import served
+from mindset.catalog.segments import (
+    Segment,
+    forget_unembedded,
+    replace_collection,
+    sample_members,
+    segment_members,
+    version_segments,
+)
+from mindset.catalog.versions import pending_version
+from mindset.errors import IndexDamaged
+from mindset.index.chroma import BATCH, ChromaIndex, Vectors
+
+_log = structlog.get_logger()
+
+_Batch = tuple[list[str], Vectors]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a collection holds: how many chunks, and a hash of their sorted ids."""
+
+    count: int
+    digest: str
+
+
+def fill(
+    catalog: Catalog,
+    vectors: ChromaIndex,
+    segment: int,
+    collection: str,
+    model: str,
+    *,
+    total: int,
+    share: float = 1.0,
+    progress: Progress = unwatched,
+) -> Filled:
+    """Write a segment's members into a collection and verify it; once more from the start if it does not verify.
+
+    Raises IndexDamaged where the second attempt does not verify either."""
+    try:
+        return _fill(catalog, vectors, segment, collection, model, total, share, progress)
+    except IndexDamaged as damage:
+        _log.warning("segment does not verify", collection=collection, error=str(damage))
+        vectors.drop(collection)
+    return _fill(catalog, vectors, segment, collection, model, total, share, progress)
+
+
+def _fill(
+    catalog: Catalog,
+    vectors: ChromaIndex,
+    segment: int,
+    collection: str,
+    model: str,
+    total: int,
+    share: float,
+    progress: Progress,
+) -> Filled:
+    ids = hashlib.sha256()
+    count = 0
+
+    def written() -> Iterator[_Batch]:
+        nonlocal count
+        batches = _embedded_members(catalog, segment, model)
+        for chunks, batch in ahead(batches) if share == 1 else rested(batches, share):
+            ids.update("".join(f"{chunk}\n" for chunk in chunks).encode())
+            count += len(chunks)
+            yield chunks, batch
+
+    for done in vectors.write(collection, written()):
+        progress(done, total)
+    if count != total:
+        raise IndexDamaged(
+            f"{total - count} of {total} texts for {collection} have lost their vectors in Postgres. "
+            "Restore it from a backup."
+        )
+    vectors.check_members(collection, (chunks for chunks, _ in _embedded_members(catalog, segment, model)))
+    vectors.check_sample(collection, _sample(catalog, segment, model))
+    return Filled(count, ids.hexdigest()[:32])
+
+
+def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool = False) -> bool:
+    """Rebuild a segment from Postgres if it is damaged, without calling a model; returns whether it was.
+
+    The quick look compares the count and a sample; `thorough` compares every id and every vector."""
+    try:
+        if thorough:
+            vectors.check_members(segment.collection, _members(catalog, segment.id))
+            vectors.check_vectors(segment.collection, _embedded_members(catalog, segment.id, segment.model))
+        elif (found := vectors.count(segment.collection)) != segment.count:
+            raise IndexDamaged(f"{segment.collection} holds {found} of {segment.count} vectors.")
+        vectors.check_sample(segment.collection, _sample(catalog, segment.id, segment.model))
+    except IndexDamaged as damage:
+        _log.warning("segment damaged, rebuilding it from Postgres", segment=segment.id, error=str(damage))
+        collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
+        with catalog.writing() as connection:
+            left = forget_unembedded(connection, segment)
+        filled = fill(catalog, vectors, segment.id, collection, segment.model, total=left)
+        with catalog.writing() as connection:
+            replace_collection(connection, segment.id, collection, filled.count, filled.digest)
+        vectors.drop(segment.collection)
+        return True
+    return False
+
+
+def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
+    """Look at the segments of what is live and of what waits to be, and rebuild those that are damaged.
+
+    For nights that build nothing: they may still evaluate and release what an earlier one has built."""
+    with catalog.reading() as connection:
+        live = served(connection, kb)
+        pending = pending_version(connection, kb)
+        waiting = version_segments(connection, kb, pending) if pending else []
+    segments = {each.id: each for each in (*(live.segments if live else ()), *waiting)}
+    return tuple(each.collection for each in segments.values() if restore_segment(catalog, vectors, each))
+
+
+def _members(catalog: Catalog, segment: int) -> Iterator[list[str]]:
+    """Chunk ids in order, in batches; a transaction each, since writing them to Chroma may take an hour."""
+    last = ""
+    while True:
+        with catalog.reading() as connection:
+            chunks = segment_members(connection, segment, after=last, limit=BATCH)
+        if not chunks:
+            return
+        yield chunks
+        last = chunks[-1]
+
+
+def _embedded_members(catalog: Catalog, segment: int, model: str) -> Iterator[_Batch]:
+    for chunks in _members(catalog, segment):
+        with catalog.reading() as connection:
+            batches = list(read_embeddings(connection, model, chunks))
+        yield from batches
+
+
+def _sample(catalog: Catalog, segment: int, model: str) -> _Batch:
+    with catalog.reading() as connection:
+        chosen = sample_members(connection, segment)
+        return next(read_embeddings(connection, model, chosen), ([], np.empty((0, 0), dtype=np.float32)))

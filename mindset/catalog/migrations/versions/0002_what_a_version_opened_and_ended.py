@@ -1,0 +1,21 @@
+"""What a version opened and what it ended, found by index: a night's cost no longer grows with the knowledge base"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_placement_since", "placement", ["kb", "since"])
+    op.create_index("ix_placement_until", "placement", ["kb", "until"], postgresql_where=sa.text("until IS NOT NULL"))
+
+
+def downgrade() -> None:
+    op.drop_index("ix_placement_until", table_name="placement")
+    op.drop_index("ix_placement_since", table_name="placement")

@@ -1,0 +1,381 @@
+"""Maintenance: what nobody needs is forgotten, what is asked stays small, and what is damaged is rebuilt."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mindset.builds import chunk as chunking
+from mindset.builds.batches import rested
+from mindset.builds.embed import embed
+from mindset.builds.index import index
+from mindset.builds.ingest import ingest
+from mindset.builds.plan import plan_build, rebuild_share
+from mindset.builds.segments import restore_live
+from mindset.catalog.connection import rows, scalar
+from mindset.catalog.documents import take_down
+from mindset.catalog.releases import live_version
+from mindset.catalog.segments import Segment, segment_members, version_segments
+from mindset.embedding.registry import open_embedder
+from mindset.errors import IndexDamaged, UnknownVersion
+from mindset.installation import Installation, open_installation
+from mindset.maintenance import MaintenanceReport, maintain
+from mindset.releases import roll_back
+from mindset.settings import Settings
+from tests.corpus import Corpus, ask, document, run_night
+from tests.providers.server import ProviderServer
+
+
+def tidy(installation: Installation, kb: str) -> MaintenanceReport:
+    with installation.catalog.build_lock(kb):
+        return maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
+
+
+def live_segments(installation: Installation, kb: str) -> list[Segment]:
+    with installation.catalog.reading() as connection:
+        return version_segments(connection, kb, live_version(connection, kb) or 0)
+
+
+def count(installation: Installation, table: str) -> int:
+    with installation.catalog.reading() as connection:
+        return int(scalar(connection, f"SELECT count(*) FROM {table}"))
+
+
+def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(5)
+    run_night(installation, corpus.name)
+    for number in range(10, 14):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
+    list(installation.vectors.write(orphan, [(["a"], np.eye(1, 256, dtype=np.float32))]))
+    installation.vectors.drop(live_segments(installation, corpus.name)[0].collection)
+    report = tidy(installation, corpus.name)
+    assert report.retired == (1, 2, 3)
+    assert report.dropped == 2, "the orphan, and a segment that only the compacted version had"
+    assert len(report.rebuilt) == 1
+    assert orphan not in installation.vectors.collections()
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    again = tidy(installation, corpus.name)
+    assert (again.retired, again.dropped, again.rebuilt) == ((), 0, ())
+
+
+def test_a_version_never_has_more_than_six_segments(installation: Installation, corpus: Corpus) -> None:
+    corpus.fill(20)
+    run_night(installation, corpus.name)
+    for number in range(20, 30):
+        corpus.write(f"doc{number}.md", document(number))
+        night = run_night(installation, corpus.name)
+        assert night.indexed
+        assert night.indexed.segments == len(live_segments(installation, corpus.name)) <= 6
+    for number in (0, 20, 29):
+        assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
+
+
+def test_a_night_leaves_the_large_segment_alone(installation: Installation, corpus: Corpus) -> None:
+    corpus.fill(20)
+    run_night(installation, corpus.name)
+    (large,) = live_segments(installation, corpus.name)
+    for number in range(20, 30):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    assert large in live_segments(installation, corpus.name)
+
+
+def test_compaction_leaves_dead_chunks_behind_and_what_is_shown_is_found_as_before(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(20)
+    run_night(installation, corpus.name)
+    for number in range(6):
+        corpus.write(f"doc{number}.md", document(number).replace("rooms", "halls"))
+    run_night(installation, corpus.name)
+    report = tidy(installation, corpus.name)
+    (compaction,) = report.compacted
+    assert (compaction.version, compaction.segments) == (2, 2)
+    assert compaction.left_behind > 0
+    (segment,) = live_segments(installation, corpus.name)
+    with installation.catalog.reading() as connection:
+        shown = {chunk for (chunk,) in rows(connection, "SELECT chunk FROM placement WHERE until IS NULL")}
+        assert set(segment_members(connection, segment.id)) == shown
+    for number in range(20):
+        assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
+    assert tidy(installation, corpus.name).compacted == ()
+
+
+def test_a_version_that_is_kept_can_be_gone_back_to_after_compaction(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(6)
+    run_night(installation, corpus.name)
+    for number in range(6):
+        corpus.write(f"doc{number}.md", document(number + 10))
+    run_night(installation, corpus.name)
+    tidy(installation, corpus.name)
+    roll_back(installation.catalog, corpus.name, "test", "it was better")
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+
+
+def test_questions_asked_while_segments_are_compacted_are_answered_whole(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(10)
+    run_night(installation, corpus.name)
+    kb = installation.knowledge_base(corpus.name)
+    over = threading.Event()
+    degraded: list[str] = []
+
+    def keep_asking() -> None:
+        while not over.is_set():
+            found = installation.searcher.search(kb, "How many rooms has the glacier 1?", [])
+            degraded.extend(found.failures.values())
+
+    asking = threading.Thread(target=keep_asking)
+    asking.start()
+    for number in range(10, 16):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+        with installation.catalog.writing() as connection:  # nobody else needs the segments that are compacted
+            connection.execute("UPDATE version SET state = 'retired' WHERE number < %s", [number - 8])
+        tidy(installation, corpus.name)
+    over.set()
+    asking.join()
+    assert degraded == []
+
+
+def test_texts_that_no_retained_version_shows_are_forgotten_with_their_vectors(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(4)
+    corpus.write("secret.md", "The vault code is written on the ceiling.")
+    run_night(installation, corpus.name)
+    (corpus.folder / "secret.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    report = tidy(installation, corpus.name)
+    assert report.retired == (1, 2)
+    forgotten = report.forgotten
+    assert (forgotten.placements, forgotten.revisions, forgotten.documents, forgotten.chunks) == (1, 1, 1, 1)
+    assert report.embeddings == 1
+    for table in ("revision", "chunk"):
+        assert count(installation, f"{table} WHERE text LIKE '%%vault%%'") == 0
+    assert count(installation, "embedding") == count(installation, "chunk")
+    with pytest.raises(UnknownVersion, match="no version 1, or it is retired"):
+        installation.searcher.search(installation.knowledge_base(corpus.name), "vault", [], version=1)
+
+
+def test_what_was_forgotten_and_comes_back_is_shown_again(installation: Installation, corpus: Corpus) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(8)
+    run_night(installation, corpus.name)
+    (corpus.folder / "doc3.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    assert tidy(installation, corpus.name).forgotten.documents == 1
+    corpus.write("doc3.md", document(3))
+    assert run_night(installation, corpus.name).embedded == 4
+    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
+
+
+def test_a_document_taken_down_stays_down_after_its_texts_were_forgotten(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        take_down(connection, corpus.name, "doc3.md", "names a customer")
+    (corpus.folder / "doc3.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    tidy(installation, corpus.name)
+    assert count(installation, "revision WHERE uri = 'doc3.md'") == 0
+    corpus.write("doc3.md", document(3))
+    run_night(installation, corpus.name)
+    assert "doc3.md" not in ask(installation, corpus.name, "rooms of the bakery 3", limit=20)
+
+
+def test_a_segment_is_rebuilt_without_the_chunks_whose_vectors_were_forgotten(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(10)
+    run_night(installation, corpus.name)
+    (corpus.folder / "doc3.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    tidy(installation, corpus.name)
+    largest = max(live_segments(installation, corpus.name), key=lambda each: each.count)
+    installation.vectors.drop(largest.collection)
+    assert len(tidy(installation, corpus.name).rebuilt) == 1
+    assert tidy(installation, corpus.name).rebuilt == ()
+    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+    assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+
+
+def test_a_vector_that_is_not_the_texts_is_found_and_its_segment_rebuilt(
+    installation: Installation, corpus: Corpus
+) -> None:
+    import chromadb
+
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    (segment,) = live_segments(installation, corpus.name)
+    port = int((installation.settings.chroma_url or "").rpartition(":")[2])
+    collection = chromadb.HttpClient(host="127.0.0.1", port=port).get_collection(segment.collection)
+    damaged = collection.get(include=[])["ids"][7]
+    collection.update(ids=[damaged], embeddings=np.ones((1, 256), dtype=np.float32))
+    assert tidy(installation, corpus.name).rebuilt == (segment.collection,)
+    assert tidy(installation, corpus.name).rebuilt == ()
+
+
+def test_another_model_is_built_complete_beside_the_live_version_and_the_old_one_goes_when_it_retires(
+    settings: Settings, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(4)
+    with (
+        ProviderServer() as provider,
+        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
+    ):
+        run_night(own, corpus.name)
+        corpus.define(embedding={"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024})
+        night = run_night(own, corpus.name)
+        assert (night.embedded, night.decision and night.decision.version) == (16, 2)
+        assert count(own, "embedding") == 32, "old and new stand beside each other"
+        assert ask(own, corpus.name, "rooms of the bakery 3")
+        roll_back(own.catalog, corpus.name, "test", "the old model was better")
+        assert ask(own, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
+        for number in (10, 11):
+            corpus.write(f"doc{number}.md", document(number))
+            run_night(own, corpus.name)
+        report = tidy(own, corpus.name)
+        assert (report.retired, report.embeddings) == ((1, 2), 16)
+        assert tidy(own, corpus.name).embeddings == 0
+        assert ask(own, corpus.name, "rooms of the bakery 3")
+
+
+def test_vectors_of_a_model_that_was_given_up_before_its_version_was_finished_are_forgotten(
+    settings: Settings, corpus: Corpus
+) -> None:
+    corpus.fill(4)
+    nim = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
+    with (
+        ProviderServer() as provider,
+        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
+    ):
+        run_night(own, corpus.name)
+        corpus.define(embedding=nim)
+        kb = own.knowledge_base(corpus.name)
+        version = chunking.chunk(own.catalog, kb, plan_build(own.catalog, kb)).version
+        embed(own.catalog, kb, open_embedder(kb.embedding, own.settings), version)
+        corpus.define(embedding={"provider": "wordllama"})
+        run_night(own, corpus.name)
+        assert tidy(own, corpus.name).embeddings == 16
+        assert ask(own, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
+
+
+def test_a_model_that_changes_in_the_middle_of_a_night_stops_it_and_the_next_one_goes_on_with_the_new(
+    settings: Settings, corpus: Corpus
+) -> None:
+    corpus.fill(4)
+    nim = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
+    with (
+        ProviderServer() as provider,
+        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
+    ):
+        run_night(own, corpus.name)
+        corpus.write("doc9.md", document(9))
+        kb = own.knowledge_base(corpus.name)
+        ingest(own.catalog, kb)
+        version = chunking.chunk(own.catalog, kb, plan_build(own.catalog, kb)).version
+        corpus.define(embedding=nim)
+        kb = own.knowledge_base(corpus.name)
+        embedder = open_embedder(kb.embedding, own.settings)
+        with pytest.raises(UnknownVersion, match="was begun with the model wordllama:wordllama:256"):
+            embed(own.catalog, kb, embedder, version)
+        with pytest.raises(UnknownVersion, match="Run the night again"):
+            index(own.catalog, kb, own.vectors, version)
+        assert run_night(own, corpus.name).embedded == 20
+        assert {each.dimension for each in live_segments(own, corpus.name)} == {1024}
+
+
+def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    corpus.write("doc0.md", document(20))
+    run_night(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        connection.execute(
+            "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM placement WHERE until IS NULL)"
+        )
+    with pytest.raises(IndexDamaged, match=r"1 of 16 texts .* have lost their vectors in Postgres"):
+        tidy(installation, corpus.name)
+
+
+def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:
+    corpus.fill(8)
+    run_night(installation, corpus.name)
+    corpus.define(chunking={"tokens": 60})
+    night = run_night(installation, corpus.name)
+    assert night.indexed
+    assert (night.indexed.segments, night.indexed.merged) == (1, 1)
+
+
+def test_a_full_rebuild_that_was_killed_goes_on_where_it_was(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 2)
+    corpus.fill(8)
+    run_night(installation, corpus.name)
+    corpus.define(chunking={"tokens": 60})
+    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
+
+    def killed(done: int, _: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=killed)
+    left = len(plan_build(catalog, kb).place)
+    assert 0 < left < 8
+    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "what is live is untouched"
+    night = run_night(installation, corpus.name)
+    assert night.decision
+    assert night.decision.version == 2
+    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
+
+
+def test_a_full_rebuild_beside_a_live_version_rests_as_the_settings_say(
+    installation: Installation, corpus: Corpus
+) -> None:
+    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
+    assert rebuild_share(catalog, kb, 0.25) == 1, "the first build disturbs nobody"
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    assert rebuild_share(catalog, kb, 0.25) == 1, "nor does a night"
+    corpus.define(chunking={"tokens": 60})
+    assert rebuild_share(catalog, installation.knowledge_base(corpus.name), 0.25) == 0.25
+
+
+def test_resting_takes_the_rest_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 10.0, 13.0, 20.0])
+    slept: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert list(rested(iter("ab"), 0.25)) == ["a", "b"]
+    assert slept == [6.0, 9.0]

@@ -1,0 +1,84 @@
+"""Which segments are joined: few are left, large ones are left alone, and each chunk is copied seldom."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindset.builds.compaction import MOST_DEAD, MOST_SEGMENTS, overflowing, worth_compacting
+from mindset.catalog.segments import Segment
+
+
+def segments(*counts: int) -> list[Segment]:
+    return [Segment(number, f"segment-{number}", "model", 256, count) for number, count in enumerate(counts)]
+
+
+def counts(chosen: list[Segment]) -> list[int]:
+    return sorted(each.count for each in chosen)
+
+
+def all_living(found: list[Segment]) -> dict[int, int]:
+    return {each.id: each.count for each in found}
+
+
+def joined_by_a_night(written: int, *loads: int) -> list[int]:
+    found = segments(*loads)
+    return counts(overflowing(written, found, all_living(found)))
+
+
+sizes = st.lists(st.integers(1, 1_000_000), max_size=12)
+
+
+def test_a_night_joins_nothing_while_there_is_room() -> None:
+    assert joined_by_a_night(500, 1_000_000, 500, 500, 500, 500) == []
+
+
+def test_a_night_that_would_make_a_seventh_segment_takes_in_the_smallest_and_what_is_no_larger_than_they_become() -> (
+    None
+):
+    assert joined_by_a_night(500, 1_000_000, 90_000, 500, 500, 500, 500) == [500, 500, 500, 500]
+    assert joined_by_a_night(500, 1_000_000, 200_000, 90_000, 20_000, 4_000, 900) == [900]
+
+
+def test_a_night_takes_in_what_is_left_of_mostly_dead_segments_where_that_is_no_more_than_it_writes() -> None:
+    large, middle, small = segments(1_000_000, 1_000, 100)
+    assert overflowing(500, [large, middle, small], {large.id: 501, middle.id: 400, small.id: 90}) == [middle]
+
+
+@given(st.integers(1, 1_000_000), sizes)
+def test_a_night_leaves_no_more_segments_than_a_search_is_to_have(written: int, loads: list[int]) -> None:
+    found = segments(*loads)
+    assert len(found) - len(overflowing(written, found, all_living(found))) + 1 <= max(MOST_SEGMENTS, 1)
+
+
+@given(sizes, st.data())
+def test_maintenance_leaves_few_segments_and_few_dead_chunks(loads: list[int], data: st.DataObject) -> None:
+    found = segments(*loads)
+    living = {each.id: data.draw(st.integers(0, each.count)) for each in found}
+    chosen = worth_compacting(found, living)
+    left = [each for each in found if each not in chosen]
+    assert all(living[each.id] >= (1 - MOST_DEAD) * each.count for each in left)
+    assert len(left) + bool(chosen) <= MOST_SEGMENTS
+    assert len(chosen) != 1 or living[chosen[0].id] < (1 - MOST_DEAD) * chosen[0].count, "nothing is copied in vain"
+
+
+@given(sizes)
+def test_what_maintenance_has_joined_it_leaves_alone(loads: list[int]) -> None:
+    found = segments(*loads)
+    while chosen := worth_compacting(found, all_living(found)):
+        found = segments(*(each.count for each in found if each not in chosen), sum(each.count for each in chosen))
+    assert counts(found) == sorted(each.count for each in found)
+    assert all(one < other for one, other in zip(counts(found), counts(found)[1:], strict=False))
+
+
+@given(st.lists(st.integers(1, 2_000), min_size=50, max_size=300))
+def test_over_many_nights_a_chunk_is_copied_a_logarithmic_number_of_times(nights: list[int]) -> None:
+    found: list[int] = []
+    copied = 0
+    for written in nights:
+        joined = joined_by_a_night(written, *found)
+        for each in joined:
+            found.remove(each)
+        copied += sum(joined)
+        found.append(written + sum(joined))
+    assert copied <= sum(nights) * (len(nights).bit_length() + MOST_SEGMENTS)
