@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import Flow
 from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.parameters import Stage
 
@@ -15,7 +16,10 @@ from flows.parameters import Stage
 def run_stage(stage: Flow[..., Any], parameters: Stage, *, inline: bool) -> Any:
     """What the stage returns; raises what made it fail."""
     if inline:
-        return stage(parameters)
+        # The night's own heartbeat says that this process lives. Those of a stage cost a second: its end waits for their
+        # thread, which sleeps whole seconds.
+        with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return stage(parameters)
     run: Any = run_deployment(
         f"{stage.name}/{stage.name}", parameters={"parameters": parameters.model_dump(mode="json")}
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mindset.catalog.connection import Connection, Writing, copy_rows, rows
 from mindset.errors import UnknownDocument
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the catalog knows of a document's bytes, to tell whether they changed."""
 
     etag: str
@@ -69,7 +68,7 @@ def known_documents(connection: Connection, kb: str) -> dict[str, Known]:
            FROM document WHERE kb = %(kb)s""",
         kb=kb,
     )
-    return {uri: Known(*rest) for uri, *rest in found}
+    return {row[0]: Known(*row[1:]) for row in found}
 
 
 def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) -> None:

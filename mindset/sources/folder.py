@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
+from operator import attrgetter
 
 from mindset.errors import DocumentRejected, SourceUnavailable
 from mindset.knowledge_base import FolderSource
@@ -26,18 +27,25 @@ class Folder:
                 f"Folder {root} does not exist. Correct `path` in the knowledge base's YAML, or mount it."
             )
         include, exclude = Globs.of(self._source.include), Globs.of(self._source.exclude)
-        found = sorted(self._walk(str(root), "", include, exclude, ()), key=lambda each: each.uri)
+        found: MutableSequence[Listed] = []
+        self._walk(found, str(root), "", include, exclude, ())
         if not found:
             raise SourceUnavailable(
                 f"Folder {root} holds no file that matches {', '.join(self._source.include)}. "
                 "Nothing was changed; check the path, the globs and the mount."
             )
-        yield from found
+        yield from sorted(found, key=attrgetter("uri"))
 
     def _walk(
-        self, folder: str, prefix: str, include: Globs, exclude: Globs, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[Listed]:
-        """What is matched below a folder. One that may hold documents and cannot be listed raises SourceUnavailable:
+        self,
+        found: MutableSequence[Listed],
+        folder: str,
+        prefix: str,
+        include: Globs,
+        exclude: Globs,
+        above: tuple[tuple[int, int], ...],
+    ) -> None:
+        """Add what is matched below a folder. One that may hold documents and cannot be listed raises SourceUnavailable:
         its documents would look deleted. `above` are the folders on the way here, against links in a circle."""
         try:
             with os.scandir(folder) as entries:
@@ -53,9 +61,9 @@ class Folder:
             if _is_folder(entry):
                 inside, outside = include.below(entry.name), exclude.below(entry.name)
                 if inside.patterns and not outside.everything and (identity := _identity(entry)) not in above:
-                    yield from self._walk(entry.path, f"{prefix}{entry.name}/", inside, outside, (*above, identity))
-            elif include.match(entry.name) and not exclude.match(entry.name):
-                yield _listed(f"{prefix}{entry.name}", entry)
+                    self._walk(found, entry.path, f"{prefix}{entry.name}/", inside, outside, (*above, identity))
+            elif include.match(entry.name) and not (exclude.patterns and exclude.match(entry.name)):
+                found.append(_listed(f"{prefix}{entry.name}", entry))
 
     def fetch(self, listed: Listed) -> bytes:
         if listed.refused:

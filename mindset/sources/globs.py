@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 
@@ -35,7 +35,11 @@ class Globs:
 
     def match(self, file: str) -> bool:
         """Whether a file of this name, here, is matched."""
-        return _files(self.patterns).match(file) is not None
+        return self._files.match(file) is not None
+
+    @cached_property
+    def _files(self) -> re.Pattern[str]:
+        return _files(self.patterns)
 
     @property
     def everything(self) -> bool:
