@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 RUN := .venv/bin
 STAMP := .venv/.synced
+PEERS := benchmarks/ingest/peers
+PEERS_STAMP := .tools/peers/.synced
 
 .DEFAULT_GOAL := help
 
@@ -40,6 +42,12 @@ status: setup ## Show the local stack's servers
 test: setup ## Run all tests, against real servers
 	$(RUN)/pytest -n 2 --dist loadgroup
 
+.PHONY: faults
+faults: KILLS ?= 500
+faults: SEED := $(or $(SEED),$(shell date +%s))
+faults: setup ## Kill nights, maintenance and servers at any moment (KILLS=500, SEED= of an earlier run)
+	MINDSET_FAULT_KILLS=$(KILLS) MINDSET_FAULT_SEED=$(SEED) $(RUN)/pytest tests/faults -n 2 --dist loadgroup --verbose --show-capture=no
+
 .PHONY: format lint types check
 format: setup ## Format the code
 	$(RUN)/ruff format .
@@ -55,10 +63,20 @@ check: lint types ## Check everything but behaviour
 	$(UV) lock --check --quiet
 	$(UV) build --quiet --out-dir .tools/dist
 
-.PHONY: bench-search bench-index bench-night
+# The libraries that we are compared with have an environment of their own: 150 packages that nothing else needs.
+$(PEERS_STAMP): $(STAMP) $(PEERS)/pyproject.toml $(PEERS)/uv.lock
+	UV_PROJECT_ENVIRONMENT=$(abspath .tools/peers) UV_LINK_MODE=copy \
+	  $(UV) sync --locked --quiet --project $(PEERS) --python $(abspath $(RUN)/python)
+	@touch $@
+
+.PHONY: bench-search bench-index bench-night bench-ingest bench-growth
 bench-search: setup ## Measure /v1/search at 8 clients
 	$(RUN)/python -m benchmarks.search
 bench-index: setup ## Measure recall and cost of HNSW settings
 	$(RUN)/python -m benchmarks.index_recall
 bench-night: setup ## Measure nights over the guides
 	$(RUN)/python -m benchmarks.nights
+bench-ingest: setup $(PEERS_STAMP) ## Measure ingesting, beside LlamaIndex, Haystack and LangChain (OPTIONS="--help")
+	$(RUN)/python -m benchmarks.ingest $(OPTIONS)
+bench-growth: setup ## Measure how costs grow to 100,000 documents (OPTIONS="--long": and to a million vectors)
+	$(RUN)/python -m benchmarks.growth $(OPTIONS)

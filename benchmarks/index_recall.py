@@ -43,7 +43,7 @@ def main() -> None:
     options.add_argument("--vectors", type=int, default=100_000)
     options.add_argument("--corpus", type=Path, nargs="*", default=[DATA / "guides", DATA / "chunking" / "corpora"])
     chosen = options.parse_args()
-    texts, questions = _texts(chosen.corpus, chosen.vectors)
+    texts, questions = real_texts(chosen.corpus, chosen.vectors)
     embedder = WordLlamaEmbedder()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     vectors, asked = embedder.embed_passages(texts), embedder.embed_passages(questions)
@@ -86,7 +86,8 @@ def _measure(
     return statistics.mean(found), milliseconds
 
 
-def _texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
+def real_texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
+    """So many different windows of real text of several lengths, and questions: other windows of fifteen words."""
     files = sorted(file for folder in folders for file in folder.rglob("*.md"))
     words = [plain(file.read_text(encoding="utf-8")).split() for file in files]
     windows = list(

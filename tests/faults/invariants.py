@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mindset.catalog.connection import rows
-from mindset.catalog.embeddings import read_embeddings
+from mindset.catalog.connection import Connection, rows
 from mindset.catalog.releases import live_version
-from mindset.catalog.segments import segment_members, version_segments
+from mindset.catalog.segments import version_segments
+from mindset.chunking.chunk import Chunk
 from mindset.chunking.chunker import cut_document
-from mindset.embedding.registry import model_id, open_embedder
+from mindset.embedding.protocol import Embedder
+from mindset.embedding.registry import open_embedder
 from mindset.installation import Installation
+from mindset.knowledge_base import Embedding
 from mindset.parsing.formats import parse
+from mindset.settings import Settings
+from tests.faults.chroma import Outside
 
 Placement = tuple[str, int, str, int, int]
 """URI, ordinal, chunk id, start, end."""
+
+MOST_SEGMENTS = 6
 
 
 def undisturbed(installation: Installation, kb: str, folder: Path) -> set[Placement]:
@@ -32,9 +40,7 @@ def undisturbed(installation: Installation, kb: str, folder: Path) -> set[Placem
 
 
 def check_invariants(installation: Installation, kb: str, folder: Path) -> None:
-    """Assert that the live version shows the documents as they are, whole and findable."""
-    definition = installation.knowledge_base(kb)
-    model = model_id(definition.embedding)
+    """Assert that the live version shows the documents as they are, whole and findable, and that nothing is half-built."""
     with installation.catalog.reading() as connection:
         version = live_version(connection, kb)
         assert version is not None
@@ -47,41 +53,93 @@ def check_invariants(installation: Installation, kb: str, folder: Path) -> None:
                 version=version,
             )
         )
-        open_releases = rows(connection, "SELECT count(*) FROM release WHERE kb = %(kb)s AND until IS NULL", kb=kb)
-        building = rows(connection, "SELECT number FROM version WHERE kb = %(kb)s AND state = 'building'", kb=kb)
-        writing = rows(connection, "SELECT id FROM segment WHERE kb = %(kb)s AND state = 'writing'", kb=kb)
-        segments = version_segments(connection, kb, version)
-        members = {segment.id: segment_members(connection, segment.id) for segment in segments}
-        texts = {
-            chunk: (context, text)
-            for chunk, context, text in rows(connection, "SELECT id, context, text FROM chunk WHERE kb = %(kb)s", kb=kb)
-        }
+        assert unfinished(connection, kb) == []
     assert shown == undisturbed(installation, kb, folder)
-    assert open_releases == [(1,)]
-    assert building == []
-    assert writing == []
-
-    visible = {chunk for _, _, chunk, _, _ in shown}
-    held = [chunk for chunks in members.values() for chunk in chunks]
-    assert len(held) == len(set(held)), "a chunk is in two segments"
-    assert visible <= set(held)
-
-    embedder = open_embedder(definition.embedding, installation.settings)
-    for segment in segments:
-        with installation.catalog.reading() as connection:
-            stored = list(read_embeddings(connection, model, members[segment.id]))
-        ids = [chunk for chunks, _ in stored for chunk in chunks]
-        vectors = np.concatenate([each for _, each in stored])
-        assert ids == members[segment.id]
-        installation.vectors.verify(segment.collection, ids, (ids, vectors))
-        seen = [(chunk, vector) for chunk, vector in zip(ids, vectors, strict=True) if chunk in visible]
-        fresh = embedder.embed_passages([_embedded(*texts[chunk]) for chunk, _ in seen])
-        for (_, vector), expected in zip(seen, fresh, strict=True):
-            np.testing.assert_allclose(vector, expected, atol=1e-5)
-    embedder.close()
+    check_segments(installation, kb)
+    check_vectors(installation, kb)
 
 
-def _embedded(context: str, text: str) -> str:
-    from mindset.chunking.chunk import Chunk
+def unfinished(connection: Connection, kb: str) -> list[tuple[str, int]]:
+    """Versions in the making and segments half-written."""
+    return rows(
+        connection,
+        """SELECT 'version', number FROM version WHERE kb = %(kb)s AND state = 'building'
+           UNION ALL SELECT 'segment', id FROM segment WHERE kb = %(kb)s AND state = 'writing'""",
+        kb=kb,
+    )
 
-    return Chunk(context, text).embedded
+
+def check_segments(installation: Installation, kb: str) -> None:
+    """Assert that one version is live, and that each version finds each of its chunks in exactly one of its segments."""
+    with installation.catalog.reading() as connection:
+        live = rows(connection, "SELECT count(*) FROM release WHERE kb = %(kb)s AND until IS NULL", kb=kb)
+        misplaced = rows(
+            connection,
+            """SELECT v.number, shown.chunk, count(held.segment) FROM version v
+               CROSS JOIN LATERAL (
+                 SELECT DISTINCT chunk FROM placement p
+                 WHERE p.kb = v.kb AND p.since <= v.number AND (p.until IS NULL OR p.until > v.number)) AS shown
+               LEFT JOIN LATERAL (
+                 SELECT s.segment FROM version_segment l JOIN segment g ON g.id = l.segment AND g.state = 'sealed'
+                 JOIN segment_chunk s ON s.segment = g.id AND s.chunk = shown.chunk
+                 WHERE l.kb = v.kb AND l.number = v.number) AS held ON true
+               WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
+               GROUP BY v.number, shown.chunk HAVING count(held.segment) <> 1""",
+            kb=kb,
+        )
+        numbers = rows(
+            connection,
+            """SELECT v.number, count(*) FROM version v JOIN version_segment l USING (kb, number)
+               WHERE kb = %(kb)s AND v.state <> 'retired' GROUP BY v.number HAVING count(*) > %(most)s""",
+            kb=kb,
+            most=MOST_SEGMENTS,
+        )
+    assert live == [(1,)]
+    assert misplaced == [], "version, chunk, number of its segments that hold it"
+    assert numbers == [], "version, number of its segments"
+
+
+def check_vectors(installation: Installation, kb: str) -> None:
+    """Assert that Chroma holds exactly what Postgres says, and for each text that is shown the vector made of it now."""
+    outside = Outside(installation.settings.chroma_url or "")
+    found: dict[str, NDArray[np.float32]] = {}
+    with installation.catalog.reading() as connection:
+        version = live_version(connection, kb)
+        assert version is not None
+        for segment in version_segments(connection, kb, version):
+            vectors = outside.vectors(segment.collection)
+            members = rows(
+                connection, "SELECT chunk FROM segment_chunk WHERE segment = %(segment)s", segment=segment.id
+            )
+            assert set(vectors) == {chunk for (chunk,) in members}, f"segment {segment.id}"
+            found |= vectors
+        chunks = rows(
+            connection,
+            """SELECT id, context, text FROM chunk c WHERE kb = %(kb)s AND EXISTS (
+                 SELECT FROM placement p WHERE p.kb = c.kb AND p.chunk = c.id
+                   AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s))""",
+            kb=kb,
+            version=version,
+        )
+    fresh = embedder().embed_passages([Chunk(context, text).embedded for _, context, text in chunks])
+    held: NDArray[np.float32] = np.stack([found[chunk] for chunk, _, _ in chunks])
+    assert float(np.abs(held - fresh).max()) < 1e-5
+
+
+def check_tidiness(installation: Installation, kb: str) -> None:
+    """Assert that after maintenance Chroma holds the collections that some version needs, and no other."""
+    with installation.catalog.reading() as connection:
+        needed = rows(
+            connection,
+            """SELECT collection FROM segment s WHERE kb = %(kb)s AND EXISTS (
+                 SELECT FROM version_segment l JOIN version v USING (kb, number)
+                 WHERE l.segment = s.id AND v.state <> 'retired')""",
+            kb=kb,
+        )
+    assert Outside(installation.settings.chroma_url or "").collections(kb) == {name for (name,) in needed}
+
+
+@cache
+def embedder() -> Embedder:
+    """The model that every test corpus is embedded with."""
+    return open_embedder(Embedding(), Settings())

@@ -1,0 +1,1 @@
+"""How costs grow with a knowledge base: `python -m benchmarks.growth`."""

@@ -1,0 +1,45 @@
+"""The chart: a panel of nights by documents and one of searches by vectors and segments."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from benchmarks.chart import Bar, Group, Key, Panel, svg
+from benchmarks.growth.nights import CHANGED, NightsAt
+from benchmarks.growth.segments import SearchAt
+from benchmarks.machine import spread
+
+_ROOM = 205  # behind the longest bar: a median with its spread, or with recall
+_CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
+_SEGMENTS = {1: "#123f86", 3: "#2f78d8", 6: "#86b4ee"}
+
+
+def chart(nights: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
+    """SVG of medians; a panel for each of the two that was measured."""
+    panels = [*([_nights(nights)] if nights else []), *([_searches(searches)] if searches else [])]
+    return svg("What nights and searches cost as a knowledge base grows; shorter is better", panels)
+
+
+def _nights(nights: Sequence[NightsAt]) -> Panel:
+    legend = [Key(f"{CHANGED} changed", (_CHANGED,)), Key("nothing changed", (_UNCHANGED,))]
+    groups = [
+        Group(f"{each.documents:,} documents", [_night(each.changed, _CHANGED), _night(each.unchanged, _UNCHANGED)])
+        for each in nights
+    ]
+    return Panel(f"{CHANGED} changed documents, seconds", legend, groups, _ROOM)
+
+
+def _night(seconds: Sequence[float], colour: str) -> Bar:
+    return Bar(statistics.median(seconds), f"{spread(seconds)} s", colour)
+
+
+def _searches(searches: Sequence[SearchAt]) -> Panel:
+    counts = sorted({each.segments for each in searches})
+    legend = [Key("1 segment" if count == 1 else f"{count} segments", (_SEGMENTS[count],)) for count in counts]
+    by_size: dict[int, list[Bar]] = {}
+    for each in searches:
+        written = f"{each.p50:.2f} ms, recall@20 {each.recall:.4f}"
+        by_size.setdefault(each.vectors, []).append(Bar(each.p50, written, _SEGMENTS[each.segments]))
+    groups = [Group(f"{size:,} vectors", bars) for size, bars in by_size.items()]
+    return Panel("A search, p50 ms", legend, groups, _ROOM)

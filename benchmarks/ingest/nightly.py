@@ -1,0 +1,52 @@
+"""Product Mindset as it is run: the `nightly` deployment, by Prefect's server and worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from benchmarks.ingest.contestant import Task
+from benchmarks.ingest.memory import peak_bytes
+from benchmarks.ingest.stages import KB, visible
+from mindset.nights import Nights
+
+
+class Nightly:
+    """A night is timed from asking Prefect for it until its run has ended: with the start of its process and its imports."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._peak = 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of the night's own process."""
+        return self._peak
+
+    def run(self) -> None:
+        with Nights(self._task.prefect_api_url) as nights:
+            run = nights.start("nightly/nightly", {"parameters": {"kb": KB}})
+            process: psutil.Process | None = None
+            while not run.ended:
+                time.sleep(0.1)
+                process = process or _process_of(run.id)
+                if process:
+                    self._peak = max(self._peak, peak_bytes(process.pid))
+                run = nights.get(run.id)
+            assert run.succeeded, run.message
+
+    def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
+        return visible(self._task.postgres_url, uris)
+
+
+def _process_of(run: str) -> psutil.Process | None:
+    """The process that Prefect's worker has started for a run: it tells it by a variable which run it is."""
+    for process in psutil.process_iter():
+        try:
+            if "prefect.engine" in process.cmdline() and run in process.environ().values():
+                return process
+        except psutil.Error:  # it has ended, or is somebody else's
+            continue
+    return None

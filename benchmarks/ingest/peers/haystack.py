@@ -1,0 +1,74 @@
+"""Haystack: its indexing pipeline of splitter, embedder and writer; what is written already is skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when it is imported
+
+from haystack import Document, Pipeline, component
+from haystack.components.preprocessors import DocumentSplitter
+from haystack.components.writers import DocumentWriter
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.document_stores.chroma import ChromaDocumentStore
+
+from benchmarks.ingest import corpus
+from benchmarks.ingest.contestant import Task
+from benchmarks.ingest.embedders import open_embedder
+from benchmarks.ingest.peers.collection import BATCH_DOCUMENTS, DOCUMENT, NAME, address, open_collection, searchable
+from mindset.embedding.protocol import Embedder
+
+# About as many chunks as the others make.
+_CHUNK_WORDS = 172
+
+
+class Haystack:
+    """`SKIP` is the cheapest of its policies. It writes what is new and deletes nothing, and embeds everything each time.
+
+    A document's id is its URI, so that the ids of its chunks, which are hashes over it, stay the same."""
+
+    peak_bytes = None
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        open_collection(
+            task
+        )  # its store has no way to say all of the HNSW settings; it takes a collection that is there
+        host, port = address(task)
+        store = ChromaDocumentStore(
+            NAME, host=host, port=port, distance_function="cosine", client_settings={"anonymized_telemetry": False}
+        )
+        store.count_documents()
+        splitter = DocumentSplitter(split_by="word", split_length=_CHUNK_WORDS, split_overlap=0)
+        splitter.warm_up()
+        self._pipeline = Pipeline()
+        self._pipeline.add_component("split", splitter)
+        self._pipeline.add_component("embed", _Embed(open_embedder(task.embedder)))
+        self._pipeline.add_component("write", DocumentWriter(store, policy=DuplicatePolicy.SKIP))
+        self._pipeline.connect("split.documents", "embed.documents")
+        self._pipeline.connect("embed.documents", "write.documents")
+
+    def run(self) -> None:
+        documents = corpus.read(self._task.folder)
+        while batch := [
+            Document(id=uri, content=text, meta={DOCUMENT: uri}) for uri, text in islice(documents, BATCH_DOCUMENTS)
+        ]:
+            self._pipeline.run({"split": {"documents": batch}})
+
+    def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
+        return searchable(self._task, uris)
+
+
+@component
+class _Embed:
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, Any]:
+        vectors = self._embedder.embed_passages([each.content or "" for each in documents]).tolist()
+        return {"documents": [replace(each, embedding=vector) for each, vector in zip(documents, vectors, strict=True)]}

@@ -1,0 +1,71 @@
+"""A stack that may be killed, and the summary of what was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from mindset.catalog.migrations import migrate
+from mindset.local.supervision import local_stack
+from mindset.settings import Settings
+from tests.faults.tally import Tally, count, summary
+from tests.faults.victims import KILLS, SEED, Servers
+
+# Their assertions, too, shall say what they compared.
+pytest.register_assert_rewrite("tests.faults.invariants", "tests.faults.questions")
+
+
+@pytest.fixture(scope="session")
+def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings that lead to a Postgres and a Chroma which may be killed."""
+    directory = tmp_path_factory.mktemp("killed")
+    definitions = directory / "knowledge_bases"
+    definitions.mkdir()
+    with local_stack(directory / "stack", services=("postgres", "chroma")) as addresses:
+        assert addresses.postgres_url
+        migrate(addresses.postgres_url)
+        yield Settings(
+            directory=directory / "stack",
+            knowledge_bases=definitions,
+            postgres_url=SecretStr(addresses.postgres_url),
+            chroma_url=addresses.chroma_url,
+        )
+
+
+@pytest.fixture(scope="session")
+def servers(own_settings: Settings) -> Servers:
+    """Those two servers, to be killed."""
+    return Servers(own_settings.directory)
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+    """Counts of this test, for the summary."""
+    counts: Tally = {}
+    record_property("tally", counts)
+    started = time.monotonic()
+    yield counts
+    if any(what.startswith("killed: ") for what in counts):
+        count(counts, "seconds", time.monotonic() - started)
+
+
+def pytest_report_header() -> str:
+    """What repeats this run."""
+    return f"faults: MINDSET_FAULT_KILLS={KILLS} MINDSET_FAULT_SEED={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was killed and what came of it."""
+    reports = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+    ]
+    tallies = [tally for report in reports for _, tally in report.user_properties if isinstance(tally, dict)]
+    if lines := summary(tallies):
+        terminalreporter.section("faults")
+        terminalreporter.write_line("\n".join(lines))

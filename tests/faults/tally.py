@@ -1,0 +1,30 @@
+"""What the harness did, counted over all its tests and printed at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+Tally = dict[str, int | float]
+"""Counts by `kind: name`; a plain dictionary, since it travels between test processes."""
+
+
+def count(tally: Tally, what: str, by: float = 1) -> None:
+    """Add to a count."""
+    tally[what] = tally.get(what, 0) + by
+
+
+def summary(tallies: Iterable[Mapping[str, int | float]]) -> list[str]:
+    """The table, a line a count."""
+    total: Tally = {}
+    for each in tallies:
+        for what, number in each.items():
+            count(total, what, number)
+    if not total:
+        return []
+    kills = sum(number for what, number in total.items() if what.startswith("killed: "))
+    lines = [f"{what:<60}{number:>9,.0f}" for what, number in sorted(total.items()) if what != "seconds"]
+    return [
+        *lines,
+        f"{'kills':<60}{kills:>9,.0f}",
+        f"{'seconds a kill':<60}{total.get('seconds', 0) / max(kills, 1):>9.1f}",
+    ]
