@@ -17,6 +17,9 @@ from mindset.installation import Installation
 # Importing Great Expectations takes as long as a night over a few documents: a handful of changes is not worth it.
 LEAST_DOCUMENTS = 50
 
+# The night waits for it at its end, and holds the build lock.
+_TIMEOUT_S = 600
+
 
 @task(
     name="check quality",
@@ -28,15 +31,16 @@ LEAST_DOCUMENTS = 50
 def check_quality(installation: Installation, kb: str, uris: list[str]) -> list[dict[str, Any]]:
     """Check what was added or changed, and leave a table of it; each row is one expectation.
 
-    Raises RuntimeError with the last line that the check wrote where it breaks."""
+    Raises RuntimeError with the last line that the check wrote where it breaks, TimeoutExpired after ten minutes."""
     with installation.catalog.reading() as connection:
         measures = document_measures(connection, kb, uris)
     checked = subprocess.run(
         [sys.executable, "-m", "flows.expectations"],
-        input=json.dumps(measures), capture_output=True, text=True, check=False,
+        input=json.dumps(measures), capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
     )  # fmt: skip
     if checked.returncode:
-        raise RuntimeError((checked.stderr.strip().splitlines() or [f"status {checked.returncode}"])[-1])
+        last = "".join(checked.stderr.strip().splitlines()[-1:])
+        raise RuntimeError(f"it ended with status {checked.returncode}: {last}")
     rows: list[dict[str, Any]] = json.loads(checked.stdout)
     create_table_artifact(
         rows, key=f"quality-{kb}", description=f"Quality of {len(measures)} new or changed documents of {kb}"

@@ -36,6 +36,16 @@ def _someone(acl: tuple[str, ...]) -> tuple[str, ...]:
     return acl
 
 
+def _below(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for each in patterns:
+        if not each.strip("./") or each.startswith("/") or each.endswith("/") or ".." in each.split("/"):
+            raise ValueError(f"{each!r} is no glob of files below the folder: write one such as guides/**/*.md")
+    return patterns
+
+
+Globs = Annotated[tuple[str, ...], AfterValidator(_below)]
+
+
 class FolderSource(_Strict):
     """Files below a folder."""
 
@@ -44,10 +54,10 @@ class FolderSource(_Strict):
     path: Path
     """The folder; relative paths are taken from the YAML file."""
 
-    include: tuple[str, ...] = ("**/*.md", "**/*.markdown", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
+    include: Globs = ("**/*.md", "**/*.markdown", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
     """Globs of the files to read, relative to the folder."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: Globs = ()
     """Globs of files to leave out."""
 
     max_document_bytes: int = Field(default=50_000_000, ge=1)

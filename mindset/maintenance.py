@@ -14,7 +14,7 @@ from mindset.catalog.connection import Catalog, Writing, scalar
 from mindset.catalog.releases import live_version, lock_channel
 from mindset.catalog.retention import Forgotten, forget_embeddings, forget_texts, models
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
-from mindset.catalog.versions import newest_version, retire_versions
+from mindset.catalog.versions import pending_version, retire_versions
 from mindset.index.chroma import ChromaIndex
 from mindset.knowledge_base import KnowledgeBase
 
@@ -75,10 +75,9 @@ def _forget_embeddings(catalog: Catalog) -> int:
 
 
 def _compact_current(catalog: Catalog, kb: str, vectors: ChromaIndex, progress: Progress) -> tuple[Compaction, ...]:
-    """Of what is asked, and of what the next night builds upon; older versions are left as they are until they go."""
+    """Of what is asked, and of what waits to be; others are left as they are until they go."""
     with catalog.reading() as connection:
-        newest = newest_version(connection, kb)
-        current = {live_version(connection, kb), live_version(connection, kb, "canary"), newest and newest.number}
+        current = {live_version(connection, kb), pending_version(connection, kb)}
     done = (
         compact(catalog, kb, vectors, number, progress=progress) for number in sorted(each for each in current if each)
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mindset.builds.progress import Progress, unwatched
 from mindset.builds.segments import fill
 from mindset.catalog.connection import Catalog
+from mindset.catalog.lexical import analyze
 from mindset.catalog.segments import (
     Segment,
     add_living,
@@ -94,13 +95,14 @@ def compact(
         segment, collection = open_segment(connection, kb, model, dimension)
         count = add_living(connection, segment, kb, version, [each.id for each in chosen])
     if count:
-        filled = fill(catalog, vectors, segment, collection, model, total=count, progress=progress)
+        fill(catalog, vectors, segment, collection, model, total=count, progress=progress)
     rest = [each.id for each in segments if each not in chosen]
     with catalog.writing() as connection:
         if count:
-            seal_segment(connection, segment, filled.count, filled.digest)
+            seal_segment(connection, segment, count)
             rest.append(segment)
         else:
             forget_segment(connection, segment)
         attach_segments(connection, kb, version, rest)
+        analyze(connection, count)
     return Compaction(version, len(chosen), count, sum(each.count for each in chosen) - count)

@@ -80,21 +80,22 @@ def index(
     with catalog.writing() as connection:
         segment, collection = open_segment(connection, kb.name, model, kb.embedding.dimension)
         added = add_unindexed(connection, segment, kb.name, version, since, [each.id for each in kept])
-        living = living_counts(connection, kb.name, version, kept, limit=added + 1)
-        merged = overflowing(added, kept, living) if added else []
+        merged = (
+            overflowing(added, kept, living_counts(connection, kb.name, version, kept, limit=added + 1))
+            if added
+            else []
+        )
         copied = add_living(connection, segment, kb.name, version, [each.id for each in merged])
     if added:
-        filled = fill(
-            catalog, vectors, segment, collection, model, total=added + copied, share=share, progress=progress
-        )
+        fill(catalog, vectors, segment, collection, model, total=added + copied, share=share, progress=progress)
     segments = [each.id for each in kept if each not in merged]
     with catalog.writing() as connection:
         if added:
-            seal_segment(connection, segment, filled.count, filled.digest)
+            seal_segment(connection, segment, added + copied)
             segments.append(segment)
         else:
             forget_segment(connection, segment)
         attach_segments(connection, kb.name, version, segments)
-        analyze(connection, added)
+        analyze(connection, added + copied)
         finish_version(connection, kb.name, version)
     return IndexReport(version, added, len(segments), len(merged), rebuilt)

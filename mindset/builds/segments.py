@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -17,6 +15,7 @@ from mindset.catalog.embeddings import read_embeddings
 from mindset.catalog.releases import served
 from mindset.catalog.segments import (
     Segment,
+    check_embedded,
     forget_unembedded,
     replace_collection,
     sample_members,
@@ -32,14 +31,6 @@ _log = structlog.get_logger()
 _Batch = tuple[list[str], Vectors]
 
 
-@dataclass(frozen=True)
-class Filled:
-    """What a collection holds: how many chunks, and a hash of their sorted ids."""
-
-    count: int
-    digest: str
-
-
 def fill(
     catalog: Catalog,
     vectors: ChromaIndex,
@@ -50,49 +41,25 @@ def fill(
     total: int,
     share: float = 1.0,
     progress: Progress = unwatched,
-) -> Filled:
-    """Write a segment's members into a collection and verify it; once more from the start if it does not verify.
+) -> None:
+    """Write a segment's `total` members into a collection and verify it; once more from the start if it does not verify.
 
-    Raises IndexDamaged where the second attempt does not verify either."""
-    try:
-        return _fill(catalog, vectors, segment, collection, model, total, share, progress)
-    except IndexDamaged as damage:
-        _log.warning("segment does not verify", collection=collection, error=str(damage))
-        vectors.drop(collection)
-    return _fill(catalog, vectors, segment, collection, model, total, share, progress)
-
-
-def _fill(
-    catalog: Catalog,
-    vectors: ChromaIndex,
-    segment: int,
-    collection: str,
-    model: str,
-    total: int,
-    share: float,
-    progress: Progress,
-) -> Filled:
-    ids = hashlib.sha256()
-    count = 0
-
-    def written() -> Iterator[_Batch]:
-        nonlocal count
+    Raises UnknownVersion where a member has no vector, IndexDamaged where the second attempt does not verify either."""
+    with catalog.reading() as connection:
+        check_embedded(connection, segment, model)
+    for attempt in (1, 2):
         batches = _embedded_members(catalog, segment, model)
-        for chunks, batch in ahead(batches) if share == 1 else rested(batches, share):
-            ids.update("".join(f"{chunk}\n" for chunk in chunks).encode())
-            count += len(chunks)
-            yield chunks, batch
-
-    for done in vectors.write(collection, written()):
-        progress(done, total)
-    if count != total:
-        raise IndexDamaged(
-            f"{total - count} of {total} texts for {collection} have lost their vectors in Postgres. "
-            "Restore it from a backup."
-        )
-    vectors.check_members(collection, (chunks for chunks, _ in _embedded_members(catalog, segment, model)))
-    vectors.check_sample(collection, _sample(catalog, segment, model))
-    return Filled(count, ids.hexdigest()[:32])
+        for done in vectors.write(collection, ahead(batches) if share == 1 else rested(batches, share)):
+            progress(done, total)
+        try:
+            vectors.check_members(collection, _members(catalog, segment))
+            vectors.check_sample(collection, _sample(catalog, segment, model))
+            return
+        except IndexDamaged as damage:
+            _log.warning("segment does not verify", collection=collection, attempt=attempt, error=str(damage))
+            vectors.drop(collection)
+            if attempt == 2:
+                raise
 
 
 def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool = False) -> bool:
@@ -111,9 +78,9 @@ def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *,
         collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
         with catalog.writing() as connection:
             left = forget_unembedded(connection, segment)
-        filled = fill(catalog, vectors, segment.id, collection, segment.model, total=left)
+        fill(catalog, vectors, segment.id, collection, segment.model, total=left)
         with catalog.writing() as connection:
-            replace_collection(connection, segment.id, collection, filled.count, filled.digest)
+            replace_collection(connection, segment.id, collection, left)
         vectors.drop(segment.collection)
         return True
     return False

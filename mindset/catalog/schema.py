@@ -162,10 +162,9 @@ segment = Table(
     Column("collection", Text, nullable=False, unique=True),
     Column("state", Text, nullable=False),
     Column("count", Integer),
-    Column("digest", Text, comment="hash of its sorted chunk ids"),
     _time("created_at", required=True),
     CheckConstraint("state IN ('writing', 'sealed', 'dropped')", name="state"),
-    CheckConstraint("state <> 'sealed' OR (count IS NOT NULL AND digest IS NOT NULL)", name="sealed_is_counted"),
+    CheckConstraint("state <> 'sealed' OR count IS NOT NULL", name="sealed_is_counted"),
 )
 
 segment_chunk = Table(

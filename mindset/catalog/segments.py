@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.connection import Connection, Writing, rows, scalar
-from mindset.errors import IndexDamaged
+from mindset.errors import IndexDamaged, UnknownVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +62,52 @@ def forget_segment(connection: Writing, segment: int) -> None:
     connection.execute("DELETE FROM segment WHERE id = %s AND state = 'writing'", [segment])
 
 
-def seal_segment(connection: Writing, segment: int, count: int, digest: str) -> None:
+def seal_segment(connection: Writing, segment: int, count: int) -> None:
     """Note that a segment's collection holds what its members say; it is never written again.
 
     Raises IndexDamaged where it was dropped meanwhile, by a build that took this one for dead."""
     sealed = connection.execute(
-        "UPDATE segment SET state = 'sealed', count = %s, digest = %s WHERE id = %s AND state = 'writing'",
-        [count, digest, segment],
+        "UPDATE segment SET state = 'sealed', count = %s WHERE id = %s AND state = 'writing'",
+        [count, segment],
     ).rowcount
     if not sealed:
         raise IndexDamaged(f"Segment {segment} was dropped while it was written. The stage writes it again.")
 
 
 def forget_unembedded(connection: Writing, segment: Segment) -> int:
-    """Forget members whose vector is not there any more, since no retained version shows them; returns what is left."""
+    """Forget members whose text and vector are not there any more, since no retained version shows them.
+
+    Returns how many are left."""
     connection.execute(
         """DELETE FROM segment_chunk s WHERE s.segment = %(segment)s
-             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = s.chunk)""",
+             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = s.chunk)
+             AND NOT EXISTS (
+               SELECT FROM chunk c JOIN segment g ON g.kb = c.kb WHERE g.id = s.segment AND c.id = s.chunk)""",
         {"segment": segment.id, "model": segment.model},
     )
     return int(scalar(connection, "SELECT count(*) FROM segment_chunk WHERE segment = %s", segment.id))
 
 
-def replace_collection(connection: Writing, segment: int, collection: str, count: int, digest: str) -> None:
+def check_embedded(connection: Connection, segment: int, model: str) -> None:
+    """Raise UnknownVersion where a member has no vector, before anything is written."""
+    missing = scalar(
+        connection,
+        """SELECT count(*) FROM segment_chunk s WHERE s.segment = %s
+             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %s AND e.text_hash = s.chunk)""",
+        segment,
+        model,
+    )
+    if missing:
+        raise UnknownVersion(
+            f"{missing} texts of segment {segment} have lost their vectors in Postgres. Restore it from a backup."
+        )
+
+
+def replace_collection(connection: Writing, segment: int, collection: str, count: int) -> None:
     """Point a segment at the collection that it was rebuilt in."""
     connection.execute(
-        "UPDATE segment SET collection = %s, count = %s, digest = %s WHERE id = %s",
-        [collection, count, digest, segment],
+        "UPDATE segment SET collection = %s, count = %s WHERE id = %s",
+        [collection, count, segment],
     )
 
 
@@ -114,7 +133,7 @@ def version_segments(connection: Connection, kb: str, version: int) -> list[Segm
 def living_counts(
     connection: Connection, kb: str, version: int, segments: Sequence[Segment], limit: int | None = None
 ) -> dict[int, int]:
-    """{segment: how many of its chunks the version shows}, counted up to `limit`: that costs no more than it says."""
+    """{segment: how many of its chunks the version shows}, counted up to `limit`."""
     found = rows(
         connection,
         """SELECT asked.segment, count(living.chunk) FROM unnest(%(segments)s::bigint[]) AS asked(segment)
@@ -155,12 +174,19 @@ def sample_members(connection: Connection, segment: int) -> list[str]:
 
 
 def attach_segments(connection: Writing, kb: str, version: int, segments: Sequence[int]) -> None:
-    """Make these exactly the segments of a version."""
+    """Make these exactly the segments of a version.
+
+    Raises IndexDamaged where one was dropped meanwhile, by a build or maintenance that took the lock of this one."""
     connection.execute("DELETE FROM version_segment WHERE kb = %s AND number = %s", [kb, version])
-    connection.execute(
-        "INSERT INTO version_segment (kb, number, segment) SELECT %s, %s, unnest(%s::bigint[])",
+    attached = connection.execute(
+        """INSERT INTO version_segment (kb, number, segment)
+           SELECT %s, %s, id FROM segment WHERE id = ANY(%s) AND state = 'sealed' FOR SHARE""",
         [kb, version, list(segments)],
-    )
+    ).rowcount
+    if attached != len(segments):
+        raise IndexDamaged(
+            f"{len(segments) - attached} segments of version {version} were dropped meanwhile. The stage chooses anew."
+        )
 
 
 def unfinished_segments(connection: Connection, kb: str) -> list[tuple[int, str]]:

@@ -120,9 +120,10 @@ def finish_version(connection: Writing, kb: str, number: int) -> None:
 
 
 def set_state(connection: Writing, kb: str, number: int, state: str) -> None:
-    """Move a finished version to `ready`, `rejected` or `retired`."""
+    """Make a version `ready` or `rejected`; one that is in the making or retired stays so."""
     connection.execute(
-        "UPDATE version SET state = %s WHERE kb = %s AND number = %s AND state <> 'building'", [state, kb, number]
+        "UPDATE version SET state = %s WHERE kb = %s AND number = %s AND state NOT IN ('building', 'retired')",
+        [state, kb, number],
     )
 
 

@@ -116,15 +116,15 @@ class ChromaIndex:
                 with self._reachable(collection):
                     held = self._handle(collection).get(ids=part, include=["embeddings"])
                 found: Any = held["embeddings"]
-                different = [
-                    chunk
-                    for chunk, vector in zip(held["ids"], found, strict=True)
-                    if 1 - float(np.dot(vector, expected[chunk])) > _TOLERANCE
-                ]
+                wanted = np.array([expected[chunk] for chunk in held["ids"]], dtype=np.float32).reshape(
+                    len(held["ids"]), -1
+                )
+                similarities = np.einsum("ij,ij->i", np.asarray(found, dtype=np.float32).reshape(wanted.shape), wanted)
+                different = int(np.sum(~(similarities >= 1 - _TOLERANCE)))  # not a number is different, too
                 if len(held["ids"]) < len(part) or different:
                     raise IndexDamaged(
                         f"{collection} misses {len(part) - len(held['ids'])} of {len(part)} chunks "
-                        f"and holds {len(different)} with another vector than Postgres."
+                        f"and holds {different} with another vector than Postgres."
                     )
 
     def check_sample(self, collection: str, sample: tuple[Sequence[str], Vectors]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Iterator
 from operator import attrgetter
+from pathlib import Path
 
 from mindset.errors import DocumentRejected, SourceUnavailable
 from mindset.knowledge_base import FolderSource
@@ -27,43 +28,13 @@ class Folder:
                 f"Folder {root} does not exist. Correct `path` in the knowledge base's YAML, or mount it."
             )
         include, exclude = Globs.of(self._source.include), Globs.of(self._source.exclude)
-        found: MutableSequence[Listed] = []
-        self._walk(found, str(root), "", include, exclude, ())
+        found = sorted(_walk(str(root), "", include, exclude, root.resolve()), key=attrgetter("uri"))
         if not found:
             raise SourceUnavailable(
                 f"Folder {root} holds no file that matches {', '.join(self._source.include)}. "
                 "Nothing was changed; check the path, the globs and the mount."
             )
-        yield from sorted(found, key=attrgetter("uri"))
-
-    def _walk(
-        self,
-        found: MutableSequence[Listed],
-        folder: str,
-        prefix: str,
-        include: Globs,
-        exclude: Globs,
-        above: tuple[tuple[int, int], ...],
-    ) -> None:
-        """Add what is matched below a folder. One that may hold documents and cannot be listed raises SourceUnavailable:
-        its documents would look deleted. `above` are the folders on the way here, against links in a circle."""
-        try:
-            with os.scandir(folder) as entries:
-                here = list(entries)
-        except FileNotFoundError:
-            return  # deleted a moment ago
-        except OSError as unreadable:
-            raise SourceUnavailable(
-                f"Folder {_printable(folder)} cannot be listed: {unreadable.strerror}. Nothing was changed. "
-                "Correct its rights or its mount, or exclude it (`exclude: [folder/**]`)."
-            ) from None
-        for entry in here:
-            if _is_folder(entry):
-                inside, outside = include.below(entry.name), exclude.below(entry.name)
-                if inside.patterns and not outside.everything and (identity := _identity(entry)) not in above:
-                    self._walk(found, entry.path, f"{prefix}{entry.name}/", inside, outside, (*above, identity))
-            elif include.match(entry.name) and not (exclude.patterns and exclude.match(entry.name)):
-                found.append(_listed(f"{prefix}{entry.name}", entry))
+        yield from found
 
     def fetch(self, listed: Listed) -> bytes:
         if listed.refused:
@@ -82,6 +53,33 @@ class Folder:
             raise DocumentRejected(f"Cannot be read: {unreadable.strerror}. Check the file and its rights.") from None
 
 
+def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, root: Path) -> Iterator[Listed]:
+    """What is matched below a folder. One that may hold documents and cannot be listed raises SourceUnavailable: its
+    documents would look deleted."""
+    try:
+        with os.scandir(folder) as entries:
+            here = list(entries)
+    except FileNotFoundError:
+        return  # deleted a moment ago
+    except OSError as unreadable:
+        raise SourceUnavailable(
+            f"Folder {_printable(folder)} cannot be listed: {unreadable.strerror}. Nothing was changed. "
+            "Correct its rights or its mount, or exclude it (`exclude: [folder/**]`)."
+        ) from None
+    for entry in here:
+        path = f"{prefix}{entry.name}"
+        if _is_folder(entry):
+            inside, outside = include.below(entry.name), exclude.below(entry.name)
+            if not inside.patterns or outside.everything:
+                continue
+            if entry.is_symlink() and (refused := _refused_link(entry.path, root)):
+                yield Listed(_printable(path), "link", 0, refused)
+            else:
+                yield from _walk(entry.path, f"{path}/", inside, outside, root)
+        elif include.match(entry.name) and not (exclude.patterns and exclude.match(entry.name)):
+            yield _listed(path, entry)
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -89,11 +87,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    if not entry.is_symlink():
-        return 0, entry.inode()
-    found = entry.stat()
-    return found.st_dev, found.st_ino
+def _refused_link(link: str, root: Path) -> str | None:
+    """Why a link to a folder is not followed: it leaves the source, or leads back to a folder that it stands in."""
+    target = Path(link).resolve()
+    if not target.is_relative_to(root):
+        return "A link that leaves the folder is not followed. Copy what it leads to into the folder, or exclude it."
+    if Path(link).parent.resolve().is_relative_to(target):
+        return "A link to a folder that it stands in is not followed. Remove it, or exclude it."
+    return None
 
 
 def _listed(path: str, entry: os.DirEntry[str]) -> Listed:

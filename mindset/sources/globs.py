@@ -1,6 +1,7 @@
 """Globs matched folder by folder, so that one walk lists what they match: `*`, `?`, `[...]`, and `**` for any folders.
 
-As in `glob`, a name that begins with a dot is matched only by a pattern that does."""
+As in `glob`, a name that begins with a dot is matched only by a pattern that does; but what ends in `**` leaves out all
+below a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ class Globs:
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Self:
         """Patterns relative to one folder, with `/` between their parts."""
-        return cls(frozenset(tuple(each.split("/")) for each in patterns))
+        return cls(frozenset(tuple(part for part in each.split("/") if part not in ("", ".")) for each in patterns))
 
     def below(self, folder: str) -> Globs:
         """What is left of them in a folder of this name."""

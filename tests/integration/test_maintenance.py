@@ -18,7 +18,8 @@ from mindset.builds.segments import restore_live
 from mindset.catalog.connection import rows, scalar
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import live_version
-from mindset.catalog.segments import Segment, segment_members, version_segments
+from mindset.catalog.segments import Segment, attach_segments, mark_dropped, segment_members, version_segments
+from mindset.catalog.versions import set_state
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, UnknownVersion
 from mindset.installation import Installation, open_installation
@@ -323,8 +324,43 @@ def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
         connection.execute(
             "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM placement WHERE until IS NULL)"
         )
-    with pytest.raises(IndexDamaged, match=r"1 of 16 texts .* have lost their vectors in Postgres"):
+    with pytest.raises(UnknownVersion, match=r"1 texts of segment \d+ have lost their vectors in Postgres"):
         tidy(installation, corpus.name)
+
+
+def test_a_damaged_segment_of_a_text_that_lost_its_vector_is_not_emptied(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    (segment,) = live_segments(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        connection.execute("DELETE FROM embedding")
+    installation.vectors.drop(segment.collection)
+    with pytest.raises(UnknownVersion, match="16 texts of segment"):
+        tidy(installation, corpus.name)
+    assert live_segments(installation, corpus.name) == [segment]
+
+
+def test_a_version_does_not_get_a_segment_that_was_dropped_meanwhile(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    (segment,) = live_segments(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        mark_dropped(connection, segment.id)
+    with pytest.raises(IndexDamaged, match="were dropped meanwhile"), installation.catalog.writing() as connection:
+        attach_segments(connection, corpus.name, 1, [segment.id])
+
+
+def test_a_retired_version_stays_retired(installation: Installation, corpus: Corpus) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        connection.execute("UPDATE version SET state = 'retired'")
+        set_state(connection, corpus.name, 1, "rejected")
+    assert count(installation, "version WHERE state = 'retired'") == 1
 
 
 def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mindset.errors import SourceUnavailable
 from mindset.knowledge_base import FolderSource
@@ -55,16 +58,54 @@ def test_what_is_listed_is_what_glob_finds(tree: Path, include: list[str], exclu
     assert found <= globbed(include)
 
 
-def test_a_link_to_a_folder_is_followed_and_one_in_a_circle_once(tmp_path: Path) -> None:
-    (tmp_path / "root" / "a").mkdir(parents=True)
-    (tmp_path / "root" / "a" / "one.md").write_text("one")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "two.md").write_text("two")
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
+def test_a_link_to_a_folder_is_followed_within_the_source_and_not_in_a_circle(tmp_path: Path) -> None:
+    for each in ("root/a/one.md", "root/b/two.md", "other/three.md"):
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).write_text(each)
+    (tmp_path / "root" / "a" / "link").symlink_to(tmp_path / "root" / "b")
     (tmp_path / "root" / "a" / "circle").symlink_to(tmp_path / "root" / "a")
-    found = listed(tmp_path / "root", "**/*.md")
-    assert {"a/one.md", "link/two.md"} <= found
-    assert len(found) <= 3
+    (tmp_path / "root" / "a" / "top").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "outside").symlink_to(tmp_path / "other")
+    found = {each.uri: each.refused for each in Folder(FolderSource(path=tmp_path / "root")).list()}
+    assert {uri for uri, refused in found.items() if not refused} == {"a/one.md", "b/two.md", "a/link/two.md"}
+    assert "stands in" in str(found["a/circle"]) and "stands in" in str(found["a/top"])
+    assert "leaves the folder" in str(found["outside"])
+
+
+def test_folders_of_the_same_number_on_different_disks_are_both_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "deep.md").write_text("deep")
+    real = os.scandir
+
+    class Numbered:
+        """An entry as some network disks give it: every inode is the same."""
+
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self._entry = entry
+
+        def __getattr__(self, name: str) -> object:
+            return (lambda: 4_294_967_295) if name == "inode" else getattr(self._entry, name)
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[list[Numbered]]:
+        with real(path) as entries:
+            yield [Numbered(each) for each in entries]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert listed(tmp_path, "**/*.md") == {"a/b/c/deep.md"}
+
+
+@pytest.mark.parametrize("pattern", ["./drafts/**", "drafts//**", "drafts/./**"])
+def test_dots_and_double_slashes_in_a_pattern_mean_nothing(tree: Path, pattern: str) -> None:
+    assert listed(tree, "**/*.md", exclude=(pattern,)) == listed(tree, "**/*.md", exclude=("drafts/**",))
+
+
+@pytest.mark.parametrize("pattern", ["", "/etc/*.md", "../*.md", "a/../b.md", "drafts/"])
+def test_a_pattern_that_leaves_the_folder_is_refused_when_the_definition_is_read(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(ValidationError, match="no glob of files below the folder"):
+        FolderSource(path=tmp_path, exclude=(pattern,))
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -77,8 +118,8 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_a_linked_folder_that_cannot_be_listed_stops_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "a.md").write_text("a")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "root" / "other").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "root" / "other")
     real = os.scandir
 
     def scandir(path: str) -> os._ScandirIterator[str]:

@@ -15,7 +15,13 @@ def upgrade() -> None:
     op.create_index("ix_placement_since", "placement", ["kb", "since"])
     op.create_index("ix_placement_until", "placement", ["kb", "until"], postgresql_where=sa.text("until IS NOT NULL"))
 
+    # Nothing ever asked for it: the members themselves are compared.
+    op.drop_constraint("ck_segment_sealed_is_counted", "segment")
+    op.drop_column("segment", "digest")
+    op.create_check_constraint("ck_segment_sealed_is_counted", "segment", "state <> 'sealed' OR count IS NOT NULL")
+
 
 def downgrade() -> None:
+    op.add_column("segment", sa.Column("digest", sa.Text(), comment="hash of its sorted chunk ids"))
     op.drop_index("ix_placement_until", table_name="placement")
     op.drop_index("ix_placement_since", table_name="placement")
