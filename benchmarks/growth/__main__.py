@@ -4,7 +4,7 @@
 
 First, nights: a knowledge base of short real notes grows from size to size; at each, nights without a change and nights in
 which 50 notes changed are timed, without Prefect, on a real Postgres and Chroma, and questions are asked. Then, searches:
-the same vectors in one, three and six segments, with recall@20 against exact search. `--long` adds 1,000,000 vectors, made
+the same vectors in one to six segments, with recall@20 against exact search. `--long` adds 1,000,000 vectors, made
 with the shape of real ones. The figures go into `growth.json`, of which the tables (Markdown, on standard output) and the
 chart, `growth.svg`, are made anew.
 """

@@ -12,7 +12,7 @@ from benchmarks.machine import spread
 
 _ROOM = 205  # behind the longest bar: a median with its spread, or with recall
 _CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
-_SEGMENTS = {1: "#123f86", 3: "#2f78d8", 6: "#86b4ee"}
+_SEGMENTS = {1: "#123f86", 3: "#2f78d8", 4: "#5a98e6", 6: "#86b4ee"}
 
 
 def chart(nights: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:

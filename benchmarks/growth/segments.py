@@ -1,4 +1,4 @@
-"""What a search costs and finds in one, three and six segments, against exact search over the same vectors."""
+"""What a search costs and finds in one to six segments, against exact search over the same vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mindset.index.chroma import ChromaIndex
 from mindset.retrieval.search import Searcher
 from mindset.settings import Settings
 
-SHARES = {1: (1.0,), 3: (0.7, 0.2, 0.1), 6: (0.5, 0.2, 0.12, 0.08, 0.06, 0.04)}
+SHARES = {1: (1.0,), 3: (0.7, 0.2, 0.1), 4: (0.6, 0.2, 0.12, 0.08), 6: (0.5, 0.2, 0.12, 0.08, 0.06, 0.04)}
 """How a version's vectors are spread: about as compaction leaves them."""
 
 _ASKED = 20
@@ -38,7 +38,7 @@ class SearchAt:
 
 
 def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -> Iterator[SearchAt]:
-    """Write the vectors as one, three and six segments and search each."""
+    """Write the vectors as one to six segments and search each."""
     exact = _exact(vectors, questions)
     ids = [f"{each:08}" for each in range(len(vectors))]
     # The searcher that serves questions; dense search alone needs no catalog.

@@ -26,12 +26,14 @@ def chart(rows: Sequence[Row]) -> str:
     embedder = "wordllama" if any(row.embedder == "wordllama" for row in rows) else "constant"
     shown = [row for row in rows if row.embedder == embedder]
     sizes = sorted({row.documents for row in shown})
+    # Where most are to be compared; of those, the largest.
+    again = max(sizes, key=lambda size: (len({row.contestant for row in shown if row.documents == size}), size))
     name = "WordLlama" if embedder == "wordllama" else "a constant-time embedder"
     return svg(
         f"Seconds to bring the index up to date, {name}; shorter is better",
         [
             *(_panel(f"From nothing: {size:,} documents", _COLD, shown, size) for size in sizes),
-            _panel(f"Again, {max(sizes):,} documents", _AGAIN, shown, max(sizes)),
+            _panel(f"Again, {again:,} documents", _AGAIN, shown, again),
         ],
     )
 

@@ -21,8 +21,9 @@ from mindset.catalog.segments import (
 )
 from mindset.index.chroma import ChromaIndex
 
-# Each segment costs a search of its own: benchmarks/growth.
-MOST_SEGMENTS = 6
+# Each segment costs a search of its own. On two cores, three take 1.6 times as long as one, four 2.3 times, six 2.7 times:
+# benchmarks/growth.
+MOST_SEGMENTS = 3
 
 # Dead chunks are proposed by a search and then discarded; a fifth of them takes a fifth of the candidates.
 MOST_DEAD = 0.2

@@ -59,7 +59,7 @@ def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
     installation.vectors.drop(live_segments(installation, corpus.name)[0].collection)
     report = tidy(installation, corpus.name)
     assert report.retired == (1, 2, 3)
-    assert report.dropped == 2, "the orphan, and a segment that only the compacted version had"
+    assert report.dropped == 3, "the orphan, and two segments that nights have joined"
     assert len(report.rebuilt) == 1
     assert orphan not in installation.vectors.collections()
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
@@ -67,14 +67,14 @@ def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
     assert (again.retired, again.dropped, again.rebuilt) == ((), 0, ())
 
 
-def test_a_version_never_has_more_than_six_segments(installation: Installation, corpus: Corpus) -> None:
+def test_a_version_never_has_more_than_three_segments(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(20)
     run_night(installation, corpus.name)
     for number in range(20, 30):
         corpus.write(f"doc{number}.md", document(number))
         night = run_night(installation, corpus.name)
         assert night.indexed
-        assert night.indexed.segments == len(live_segments(installation, corpus.name)) <= 6
+        assert night.indexed.segments == len(live_segments(installation, corpus.name)) <= 3
     for number in (0, 20, 29):
         assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
 

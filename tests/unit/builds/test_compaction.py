@@ -30,14 +30,14 @@ sizes = st.lists(st.integers(1, 1_000_000), max_size=12)
 
 
 def test_a_night_joins_nothing_while_there_is_room() -> None:
-    assert joined_by_a_night(500, 1_000_000, 500, 500, 500, 500) == []
+    assert joined_by_a_night(500, 1_000_000, 500) == []
 
 
-def test_a_night_that_would_make_a_seventh_segment_takes_in_the_smallest_and_what_is_no_larger_than_they_become() -> (
+def test_a_night_that_would_make_a_fourth_segment_takes_in_the_smallest_and_what_is_no_larger_than_they_become() -> (
     None
 ):
-    assert joined_by_a_night(500, 1_000_000, 90_000, 500, 500, 500, 500) == [500, 500, 500, 500]
-    assert joined_by_a_night(500, 1_000_000, 200_000, 90_000, 20_000, 4_000, 900) == [900]
+    assert joined_by_a_night(500, 1_000_000, 90_000, 500) == [500]
+    assert joined_by_a_night(500, 1_000_000, 90_000, 900) == [900]
 
 
 def test_a_night_takes_in_what_is_left_of_mostly_dead_segments_where_that_is_no_more_than_it_writes() -> None:
