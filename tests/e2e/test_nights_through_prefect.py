@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from cli.prepare import PROJECT, command
+from flows.quality import LEAST_DOCUMENTS
 from mindset.installation import Installation, open_installation
 from mindset.local.addresses import Addresses, environment
 from mindset.local.state import connect, read
@@ -77,7 +78,7 @@ def ended(nights: Nights, run: FlowRun) -> FlowRun:
 def test_a_night_through_the_deployment_leaves_a_report_and_a_release(
     house: Addresses, corpus: Corpus, installation: Installation
 ) -> None:
-    corpus.fill(20)
+    corpus.fill(LEAST_DOCUMENTS)
     corpus.write("broken.md", b"\0\0\0")
     run = night(house, corpus.name)
     assert run.succeeded, run.message
@@ -89,7 +90,7 @@ def test_a_night_through_the_deployment_leaves_a_report_and_a_release(
     assert "version 1 is live" in report
     assert "broken.md" in report
     assert "titles are unique | yes" in report
-    assert "80 chunks added" in report
+    assert f"{4 * LEAST_DOCUMENTS} chunks added" in report
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
     found = httpx.post(
         f"{house.api_url}/v1/answers", json={"knowledge_base": corpus.name, "question": "rooms of bakery 3?"}
