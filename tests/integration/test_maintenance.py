@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
 
-from mindset.builds import chunk as chunking
-from mindset.builds.batches import rested
-from mindset.builds.embed import embed
-from mindset.builds.index import index
-from mindset.builds.ingest import ingest
-from mindset.builds.plan import plan_build, rebuild_share
 from mindset.builds.segments import restore_live
 from mindset.catalog.connection import rows, scalar
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import Segment, attach_segments, mark_dropped, segment_members, version_segments
 from mindset.catalog.versions import set_state
-from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, UnknownVersion
-from mindset.installation import Installation, open_installation
+from mindset.installation import Installation
 from mindset.maintenance import MaintenanceReport, maintain
 from mindset.releases import roll_back
-from mindset.settings import Settings
 from tests.corpus import Corpus, ask, document, run_night
-from tests.providers.server import ProviderServer
 
 
 def tidy(installation: Installation, kb: str) -> MaintenanceReport:
@@ -242,77 +232,6 @@ def test_a_vector_that_is_not_the_texts_is_found_and_its_segment_rebuilt(
     assert tidy(installation, corpus.name).rebuilt == ()
 
 
-def test_another_model_is_built_complete_beside_the_live_version_and_the_old_one_goes_when_it_retires(
-    settings: Settings, corpus: Corpus
-) -> None:
-    corpus.define(keep_versions=2)
-    corpus.fill(4)
-    with (
-        ProviderServer() as provider,
-        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
-    ):
-        run_night(own, corpus.name)
-        corpus.define(embedding={"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024})
-        night = run_night(own, corpus.name)
-        assert (night.embedded, night.decision and night.decision.version) == (16, 2)
-        assert count(own, "embedding") == 32, "old and new stand beside each other"
-        assert ask(own, corpus.name, "rooms of the bakery 3")
-        roll_back(own.catalog, corpus.name, "test", "the old model was better")
-        assert ask(own, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
-        for number in (10, 11):
-            corpus.write(f"doc{number}.md", document(number))
-            run_night(own, corpus.name)
-        report = tidy(own, corpus.name)
-        assert (report.retired, report.embeddings) == ((1, 2), 16)
-        assert tidy(own, corpus.name).embeddings == 0
-        assert ask(own, corpus.name, "rooms of the bakery 3")
-
-
-def test_vectors_of_a_model_that_was_given_up_before_its_version_was_finished_are_forgotten(
-    settings: Settings, corpus: Corpus
-) -> None:
-    corpus.fill(4)
-    nim = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
-    with (
-        ProviderServer() as provider,
-        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
-    ):
-        run_night(own, corpus.name)
-        corpus.define(embedding=nim)
-        kb = own.knowledge_base(corpus.name)
-        version = chunking.chunk(own.catalog, kb, plan_build(own.catalog, kb)).version
-        embed(own.catalog, kb, open_embedder(kb.embedding, own.settings), version)
-        corpus.define(embedding={"provider": "wordllama"})
-        run_night(own, corpus.name)
-        assert tidy(own, corpus.name).embeddings == 16
-        assert ask(own, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
-
-
-def test_a_model_that_changes_in_the_middle_of_a_night_stops_it_and_the_next_one_goes_on_with_the_new(
-    settings: Settings, corpus: Corpus
-) -> None:
-    corpus.fill(4)
-    nim = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
-    with (
-        ProviderServer() as provider,
-        open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as own,
-    ):
-        run_night(own, corpus.name)
-        corpus.write("doc9.md", document(9))
-        kb = own.knowledge_base(corpus.name)
-        ingest(own.catalog, kb)
-        version = chunking.chunk(own.catalog, kb, plan_build(own.catalog, kb)).version
-        corpus.define(embedding=nim)
-        kb = own.knowledge_base(corpus.name)
-        embedder = open_embedder(kb.embedding, own.settings)
-        with pytest.raises(UnknownVersion, match="was begun with the model wordllama:wordllama:256"):
-            embed(own.catalog, kb, embedder, version)
-        with pytest.raises(UnknownVersion, match="Run the night again"):
-            index(own.catalog, kb, own.vectors, version)
-        assert run_night(own, corpus.name).embedded == 20
-        assert {each.dimension for each in live_segments(own, corpus.name)} == {1024}
-
-
 def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
     installation: Installation, corpus: Corpus
 ) -> None:
@@ -361,57 +280,3 @@ def test_a_retired_version_stays_retired(installation: Installation, corpus: Cor
         connection.execute("UPDATE version SET state = 'retired'")
         set_state(connection, corpus.name, 1, "rejected")
     assert count(installation, "version WHERE state = 'retired'") == 1
-
-
-def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:
-    corpus.fill(8)
-    run_night(installation, corpus.name)
-    corpus.define(chunking={"tokens": 60})
-    night = run_night(installation, corpus.name)
-    assert night.indexed
-    assert (night.indexed.segments, night.indexed.merged) == (1, 1)
-
-
-def test_a_full_rebuild_that_was_killed_goes_on_where_it_was(
-    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 2)
-    corpus.fill(8)
-    run_night(installation, corpus.name)
-    corpus.define(chunking={"tokens": 60})
-    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-
-    def killed(done: int, _: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=killed)
-    left = len(plan_build(catalog, kb).place)
-    assert 0 < left < 8
-    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "what is live is untouched"
-    night = run_night(installation, corpus.name)
-    assert night.decision
-    assert night.decision.version == 2
-    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
-
-
-def test_a_full_rebuild_beside_a_live_version_rests_as_the_settings_say(
-    installation: Installation, corpus: Corpus
-) -> None:
-    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-    assert rebuild_share(catalog, kb, 0.25) == 1, "the first build disturbs nobody"
-    corpus.fill(2)
-    run_night(installation, corpus.name)
-    assert rebuild_share(catalog, kb, 0.25) == 1, "nor does a night"
-    corpus.define(chunking={"tokens": 60})
-    assert rebuild_share(catalog, installation.knowledge_base(corpus.name), 0.25) == 0.25
-
-
-def test_resting_takes_the_rest_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 2.0, 10.0, 13.0, 20.0])
-    slept: list[float] = []
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(time, "sleep", slept.append)
-    assert list(rested(iter("ab"), 0.25)) == ["a", "b"]
-    assert slept == [6.0, 9.0]
