@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from api.access import Asking, Searching
 from api.metrics import Metrics
 from api.models import (
     AnswerRequest,
@@ -24,11 +25,13 @@ from api.models import (
     search_out,
 )
 from api.problems import of_error
+from mindset import answers
+from mindset.access.caller import Caller
+from mindset.answers import Asked
 from mindset.catalog.answers import LoggedAnswer, log_answer
 from mindset.errors import MindsetError, ServiceUnavailable
-from mindset.generation.answers import Answer, Delta, last_of, stream_answer
+from mindset.generation.answers import Answer, Delta, Event
 from mindset.generation.citations import Citation
-from mindset.guardrails.questions import checked_question
 from mindset.installation import Installation
 from mindset.retrieval.search import Found
 
@@ -36,14 +39,14 @@ router = APIRouter(prefix="/v1", tags=["answers"])
 
 _log = structlog.get_logger()
 
-# Who asks is not known yet: everybody sees what everybody may see.
-EVERYBODY = ("*",)
-
 
 @router.post("/search")
-def search(body: SearchRequest, request: Request) -> SearchResponse:
+def search(body: SearchRequest, request: Request, caller: Searching) -> SearchResponse:
     """Find the passages of the live release that answer a question."""
-    return search_out(_search(request, body))
+    found = answers.search(request.app.state.installation, _asked(request, body, caller))
+    metrics: Metrics = request.app.state.metrics
+    metrics.searched(found)
+    return search_out(found)
 
 
 @router.post(
@@ -61,50 +64,40 @@ def search(body: SearchRequest, request: Request) -> SearchResponse:
         }
     },
 )
-def answer(body: AnswerRequest, request: Request) -> Response | AnswerResponse:
+def answer(body: AnswerRequest, request: Request, caller: Asking) -> Response | AnswerResponse:
     """Answer a question from the live release, with citations; as events when `stream` is true or the client asks for them.
 
     `answer.completed` holds the whole answer and is what counts."""
     streams = body.stream or "text/event-stream" in request.headers.get("accept", "")
     started = time.perf_counter()
-    found = _search(request, body)
-    pieces = _answer(request, body, found)
+    events = answers.answer(request.app.state.installation, _asked(request, body, caller))
     if streams:
-        events = _events(request, found, pieces, started)
-        return EventSourceResponse(events, ping=15)
-    done = last_of(pieces)
+        found = next(events)  # what is wrong with the question is still a status of its own
+        assert isinstance(found, Found)
+        return EventSourceResponse(_events(request, found, events, started), ping=15)
+    found, done = answers.whole(events)
     return answer_out(_finish(request, found, done, started), found, done)
 
 
-def _search(request: Request, body: SearchRequest) -> Found:
+def _asked(request: Request, body: SearchRequest, caller: Caller) -> Asked:
     installation: Installation = request.app.state.installation
-    metrics: Metrics = request.app.state.metrics
-    kb = installation.knowledge_base(body.knowledge_base)
-    found = installation.searcher.search(kb, body.question, EVERYBODY, body.limit)
-    metrics.searched(found)
-    return found
-
-
-def _answer(request: Request, body: AnswerRequest, found: Found) -> Iterator[Delta | Citation | Answer]:
-    installation: Installation = request.app.state.installation
-    generator = installation.generator(installation.knowledge_base(body.knowledge_base))
-    return stream_answer(generator, checked_question(body.question), found.passages)
+    return Asked(installation.knowledge_base(body.knowledge_base), body.question, caller, body.limit)
 
 
 def _events(
-    request: Request, found: Found, pieces: Iterator[Delta | Citation | Answer], started: float
+    request: Request, found: Found, events: Iterator[Found | Event], started: float
 ) -> Iterator[ServerSentEvent]:
     yield _event("retrieval.completed", search_out(found).model_dump())
     try:
-        for piece in pieces:
-            match piece:
+        for event in events:
+            match event:
                 case Delta():
-                    yield _event("answer.delta", {"text": piece.text})
+                    yield _event("answer.delta", {"text": event.text})
                 case Citation():
-                    yield _event("citation", citation_out(piece, found.passages).model_dump())
+                    yield _event("citation", citation_out(event, found.passages).model_dump())
                 case Answer():
-                    number = _finish(request, found, piece, started)
-                    yield _event("answer.completed", answer_out(number, found, piece).model_dump())
+                    number = _finish(request, found, event, started)
+                    yield _event("answer.completed", answer_out(number, found, event).model_dump())
     except MindsetError as failed:
         status, kind, detail = of_error(failed)
         _log.error("answer failed", kind=kind, error=str(failed))
@@ -120,6 +113,7 @@ def _finish(request: Request, found: Found, done: Answer, started: float) -> str
     """Count and log an answer; returns its id."""
     installation: Installation = request.app.state.installation
     metrics: Metrics = request.app.state.metrics
+    metrics.searched(found)
     metrics.answered(found.kb, done.generator, done.supported)
     number = uuid.uuid4().hex
     if installation.settings.answer_log:

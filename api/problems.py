@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +26,15 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.UnknownDocument: HTTPStatus.NOT_FOUND,
     errors.SourceUnavailable: HTTPStatus.BAD_GATEWAY,
     errors.DocumentRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownAnswer: HTTPStatus.NOT_FOUND,
+    errors.UnknownNight: HTTPStatus.NOT_FOUND,
     errors.QuestionRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RequestRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.NotAllowed: HTTPStatus.FORBIDDEN,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.BuildInProgress: HTTPStatus.CONFLICT,
     errors.LiveMoved: HTTPStatus.CONFLICT,
     errors.IndexDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -36,7 +45,7 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.StackError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-_RETRY_AFTER_S = 2
+_RETRY_AFTER_S = 2.0
 
 
 class Problem(BaseModel):
@@ -56,7 +65,9 @@ DESCRIBED: dict[str, Any] = {
 """The response of every failure, for the API's description."""
 
 
-def problem(request: Request, status: HTTPStatus, kind: str, detail: str) -> JSONResponse:
+def problem(
+    request: Request, status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
     """A problem as a response."""
     body = Problem(
         type=f"urn:mindset:{kind}",
@@ -65,7 +76,6 @@ def problem(request: Request, status: HTTPStatus, kind: str, detail: str) -> JSO
         detail=detail,
         request_id=request.state.request_id,
     )
-    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return JSONResponse(body.model_dump(), status, headers=headers, media_type="application/problem+json")
 
 
@@ -78,6 +88,17 @@ def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
     return status, type(error).__name__, detail
 
 
+def headers_of(error: errors.MindsetError) -> dict[str, str]:
+    """What the response says besides: when to come back, and how to authenticate."""
+    status, _, _ = of_error(error)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    if status not in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        return {}
+    seconds = getattr(error, "retry_after_s", None) or _RETRY_AFTER_S
+    return {"Retry-After": str(math.ceil(seconds))}
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -86,7 +107,7 @@ def install(app: FastAPI) -> None:
         status, kind, detail = of_error(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request failed", kind=kind, error=str(error))
-        return problem(request, status, kind, detail)
+        return problem(request, status, kind, detail, headers_of(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -8,7 +8,15 @@
     ├── SourceUnavailable             the place that documents come from cannot be read
     ├── DocumentRejected              one document cannot be used; it is quarantined with this reason
     ├── UnknownDocument               no document stands at that URI
+    ├── UnknownAnswer                 no answer of that id is in the answer log
+    ├── UnknownNight                  Prefect has no run of that id
     ├── QuestionRejected              a question is empty, too long or malformed
+    ├── RequestRejected               a filter, a cursor, a key or a header of a request is wrong
+    ├── NotAuthenticated              who asks could not be told: no credentials, or none that count
+    ├── NotAllowed                    who asks lacks the scope
+    ├── TooManyRequests               a caller has used up the rate that it is given
+    ├── Overloaded                    the service, or a model, has all the work that it takes on
+    ├── PreconditionFailed            what a request supposed to be so is not
     ├── BuildInProgress               another build of the same knowledge base holds the lock
     ├── LiveMoved                     the live release is not the one that a version was judged against
     ├── IndexDamaged                  a segment does not hold what Postgres says it holds
@@ -57,8 +65,48 @@ class UnknownDocument(MindsetError):
     """No document stands at that URI."""
 
 
+class UnknownAnswer(MindsetError):
+    """No answer of that id is in the answer log."""
+
+
+class UnknownNight(MindsetError):
+    """Prefect has no run of that id."""
+
+
 class QuestionRejected(MindsetError):
     """A question is empty, too long or malformed."""
+
+
+class RequestRejected(MindsetError):
+    """A filter, a cursor, an idempotency key or a header of a request is wrong."""
+
+
+class NotAuthenticated(MindsetError):
+    """Who asks could not be told: there are no credentials, or none that count."""
+
+
+class NotAllowed(MindsetError):
+    """Who asks is known and lacks the scope for it."""
+
+
+class TooManyRequests(MindsetError):
+    """A caller has used up the rate that it is given."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(MindsetError):
+    """The service, or a model behind it, has all the work that it takes on; what is tried later may be taken."""
+
+    def __init__(self, message: str, retry_after_s: float = 2.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PreconditionFailed(MindsetError):
+    """What a request supposed to be so, such as the release in its If-Match header, is not."""
 
 
 class BuildInProgress(MindsetError):

@@ -224,6 +224,9 @@ class KnowledgeBase(_Strict):
     sources: tuple[FolderSource, ...] = Field(min_length=1)
     acl: Annotated[tuple[str, ...], AfterValidator(_someone)] = ("*",)
     """Principals who may read a document that does not say so itself; `*` is everyone."""
+    audience: Annotated[tuple[str, ...], AfterValidator(_someone)] = ("*",)
+    """Principals who may know of the knowledge base and ask it; to others it is not there. What they read of it is
+    still decided by each document's `acl`."""
     largest_loss: float = Field(default=0.5, ge=0, le=1)
     """A night that finds more than this share of the documents gone stops and asks, instead of emptying the release."""
     keep_versions: int = Field(default=10, ge=2)

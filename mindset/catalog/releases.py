@@ -34,6 +34,8 @@ class Served:
     dimension: int
     segments: tuple[Segment, ...]
     release: int | None
+    epoch: int
+    """Of the knowledge base's rights, at the moment this was read: what is cached under it shows nothing withdrawn before."""
 
 
 def served(connection: Connection, kb: str, version: int | None = None, channel: str = "live") -> Served | None:
@@ -47,9 +49,10 @@ def served(connection: Connection, kb: str, version: int | None = None, channel:
              FROM (SELECT) AS one LEFT JOIN release r
                ON r.kb = %(kb)s AND r.channel = %(channel)s AND r.until IS NULL AND %(version)s::int IS NULL
            )
-           SELECT v.number, v.model, v.dimension, chosen.release, s.id, s.collection, s.model, s.dimension, s.count
+           SELECT v.number, v.model, v.dimension, chosen.release, k.epoch, s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
            JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
+           JOIN knowledge_base k ON k.name = %(kb)s
            LEFT JOIN version_segment l ON l.kb = v.kb AND l.number = v.number
            LEFT JOIN segment s ON s.id = l.segment AND s.state = 'sealed'
            ORDER BY s.id""",
@@ -57,8 +60,9 @@ def served(connection: Connection, kb: str, version: int | None = None, channel:
     )  # fmt: skip
     if not found:
         return None
-    number, model, dimension, release = found[0][:4]
-    return Served(number, model, dimension, tuple(Segment(*each[4:]) for each in found if each[4] is not None), release)
+    number, model, dimension, release, epoch = found[0][:5]
+    segments = tuple(Segment(*each[5:]) for each in found if each[5] is not None)
+    return Served(number, model, dimension, segments, release, epoch)
 
 
 def live_version(connection: Connection, kb: str, channel: str = "live") -> int | None:

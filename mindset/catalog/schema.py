@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, BOOLEAN, JSONB, REGCONFIG, TSVECTOR
@@ -44,7 +45,12 @@ knowledge_base = Table(
     metadata,
     Column("name", Text, primary_key=True),
     _time("created_at", required=True),
-)
+    # A trigger on `document` advances it, so that no statement can forget to: caches are keyed by it.
+    Column(
+        "epoch", BIGINT, nullable=False, server_default=text("0"),
+        comment="advances with every change of a document's rights and every take-down, in the same transaction",
+    ),
+)  # fmt: skip
 
 # What stands at a URI now. Rights (`acl`) and take-down act from here, in every version at once.
 document = Table(
@@ -271,6 +277,15 @@ answer_log = Table(
     Column("degraded", ARRAY(Text), nullable=False),
     Column("milliseconds", Integer, nullable=False),
     _time("asked_at", required=True),
+    Column("release", BIGINT, comment="null where a version was asked by number"),
+    Column("caller", Text, nullable=False, server_default=""),
+    Column("prompt", Text, comment="fingerprint of the prompt's words; null without a model"),
+    Column("finish_reason", Text, nullable=False, server_default="stop"),
+    Column("input_tokens", Integer, nullable=False, server_default=text("0")),
+    Column("output_tokens", Integer, nullable=False, server_default=text("0")),
+    Column("cached", BOOLEAN, nullable=False, server_default=text("false")),
+    Column("trace", Text, comment="id of the trace, where one was sampled"),
+    Column("question", Text, comment="only where the setting asks for it"),
     PrimaryKeyConstraint("day", "id"),
     postgresql_partition_by="RANGE (day)",
 )
@@ -284,6 +299,8 @@ feedback = Table(
     Column("verdict", Text, nullable=False),
     Column("comment", Text),
     _time("given_at", required=True),
+    Column("caller", Text, nullable=False, server_default=""),
+    UniqueConstraint("answer", "caller", name="uq_feedback_answer"),
     CheckConstraint("verdict IN ('good', 'bad')", name="verdict"),
 )
 
@@ -299,6 +316,18 @@ api_key = Table(
     _time("expires_at"),
     _time("revoked_at"),
     _time("last_used_at"),
+)
+
+# What became of a request that changes something, so that the same request sent again is told the same.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request", Text, nullable=False, comment="fingerprint of what was asked under the key"),
+    Column("response", JSONB, nullable=False),
+    _time("created_at", required=True),
+    PrimaryKeyConstraint("caller", "key"),
 )
 
 audit = Table(

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mindset.deadline import Deadline
 from mindset.generation.citations import Citation, CitationReader
 from mindset.generation.prompt import NOT_IN_DOCUMENTS, sent
 from mindset.generation.protocol import Generator, Usage
+from mindset.guardrails.verdict import Verdict
 from mindset.retrieval.passage import Passage
 
 
@@ -29,11 +31,18 @@ class Answer:
     generator: str
     finish_reason: str
     usage: Usage
+    passed_over: tuple[str, ...] = ()
+    """Why each generator that should have written it before did not: then the answer is degraded."""
+    cached: bool = False
+
+
+Event = Delta | Citation | Verdict | Answer
+"""What happens while an answer is written; the last is the answer."""
 
 
 def stream_answer(
-    generator: Generator, question: str, passages: Sequence[Passage]
-) -> Iterator[Delta | Citation | Answer]:
+    generator: Generator, question: str, passages: Sequence[Passage], deadline: Deadline | None = None
+) -> Iterator[Event]:
     """Deltas and citations as they come, and last the whole answer, which is what counts.
 
     Text that cites nothing is not an answer: the whole answer then says so, whatever the deltas said.
@@ -43,8 +52,12 @@ def stream_answer(
     reader = CitationReader(len(passages))
     text: list[str] = []
     finish, usage = "stop", Usage()
-    pieces = generator.stream(question, passages) if passages else iter(())
+    writer = generator.name
+    passed_over: tuple[str, ...] = ()
+    pieces = generator.stream(question, passages, deadline) if passages else iter(())
     for piece in pieces:
+        if piece.writer:
+            writer, passed_over = piece.writer, piece.passed_over
         yield from _told(reader, reader.feed(piece.text), text)
         finish, usage = piece.finish_reason or finish, piece.usage or usage
     yield from _told(reader, reader.finish(), text)
@@ -54,9 +67,10 @@ def stream_answer(
         text="".join(text).strip() if supported else NOT_IN_DOCUMENTS,
         citations=tuple(reader.citations) if supported else (),
         supported=supported,
-        generator=generator.name,
+        generator=writer,
         finish_reason=finish,
         usage=usage,
+        passed_over=passed_over,
     )
 
 
@@ -68,7 +82,7 @@ def _told(reader: CitationReader, piece: str, text: list[str]) -> Iterator[Delta
     yield from reader.new_citations()
 
 
-def last_of(pieces: Iterator[Delta | Citation | Answer]) -> Answer:
+def last_of(pieces: Iterator[Event]) -> Answer:
     """The answer, once it is whole. Raises as `stream_answer` does."""
     (whole,) = deque(pieces, maxlen=1)
     assert isinstance(whole, Answer)

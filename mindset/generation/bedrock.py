@@ -46,8 +46,8 @@ class BedrockGenerator:
         self._deadline_s = deadline_s
         self._client = bedrock.open_client(region, url, deadline_s, connections=concurrency)
 
-    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
-        deadline = Deadline(self._deadline_s)
+    def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
+        deadline = deadline or Deadline(self._deadline_s)
         prompt = build_prompt(question, passages)
         return retried_until_first(lambda: self._pieces(prompt, deadline), deadline)
 

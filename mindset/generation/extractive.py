@@ -13,6 +13,7 @@ from snowballstemmer import stemmer
 from mindset.chunking.blocks import markdown_blocks
 from mindset.chunking.chunk import plain
 from mindset.chunking.sentences import sentences
+from mindset.deadline import Deadline
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
 from mindset.retrieval.passage import Passage
@@ -177,7 +178,12 @@ class ExtractiveGenerator:
 
     name = "extractive:extractive"
 
-    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
+    def stream(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        deadline: Deadline | None = None,  # noqa: ARG002  # at once
+    ) -> Iterator[Piece]:
         chosen = _choose(question, passages)
         if not chosen:
             yield Piece(NOT_IN_DOCUMENTS)

@@ -39,8 +39,8 @@ class NimGenerator:
         self._deadline_s = deadline_s
         self._client = nim.open_client(url, api_key, connections=concurrency)
 
-    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
-        deadline = Deadline(self._deadline_s)
+    def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
+        deadline = deadline or Deadline(self._deadline_s)
         body = self._request(build_prompt(question, passages))
         return retried_until_first(lambda: self._pieces(body, deadline), deadline)
 

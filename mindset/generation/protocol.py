@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mindset.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
 
@@ -24,6 +25,10 @@ class Piece:
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
+    writer: str | None = None
+    """Who writes from here on, where that is not the generator asked: a route names whoever answers in the end."""
+    passed_over: tuple[str, ...] = ()
+    """Beside `writer`: why each one before it in the route did not answer."""
 
 
 class Generator(Protocol):
@@ -34,9 +39,10 @@ class Generator(Protocol):
         """`provider:model`, for logs and answers."""
         ...
 
-    def stream(self, question: str, passages: Sequence[Passage]) -> Iterator[Piece]:
+    def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         """Pieces as they come; the last one carries `finish_reason`. Closing the iterator ends the request.
 
+        It is over at `deadline`, else when the generator's own time is.
         Raises ProviderRejected or ProviderUnavailable, also after the first piece."""
         ...
 

@@ -93,16 +93,18 @@ class Searcher:
         limit: int | None = None,
         version: int | None = None,
         *,
+        view: Served | None = None,
         join: bool = True,
     ) -> Found:
         """At most `limit` chunks that answer the question, from the live release or from the version given, as passages.
 
-        Neighbouring chunks become one passage unless `join` is False.
+        `view` is what `self.view` told of it, where that was asked before. Neighbouring chunks become one passage unless
+        `join` is False.
         Raises QuestionRejected, NothingReleased, UnknownVersion, ServiceUnavailable (when neither ranking could be had)."""
         started = time.perf_counter()
         question = checked_question(question)
         limit = limit or kb.retrieval.passages
-        view = self.view(kb.name, version)
+        view = view or self.view(kb.name, version)
         deadline = started + kb.retrieval.deadline_s
         callers = sorted({"*", *principals})
         candidates = max(kb.retrieval.candidates, limit)
