@@ -8,9 +8,11 @@ from typing import Any
 
 from prefect import Flow
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.parameters import Stage
+from mindset.errors import ConfigurationError
 
 
 def run_stage(stage: Flow[..., Any], parameters: Stage, *, inline: bool) -> Any:
@@ -24,6 +26,16 @@ def run_stage(stage: Flow[..., Any], parameters: Stage, *, inline: bool) -> Any:
         f"{stage.name}/{stage.name}", parameters={"parameters": parameters.model_dump(mode="json")}
     )
     return run.state.result()
+
+
+def start(deployment: str, parameters: Stage) -> str:
+    """Ask for a run of a deployment, and go on; returns the run's name. Raises ConfigurationError where there is none."""
+    name, asked = f"{deployment}/{deployment}", {"parameters": parameters.model_dump(mode="json")}
+    try:
+        run: Any = run_deployment(name, parameters=asked, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        raise ConfigurationError(f"Prefect has no deployment {name}. Run `prefect deploy --all`.") from None
+    return str(run.name)
 
 
 def run_shards(stage: Flow[..., Any], shards: list[Any], *, inline: bool) -> list[Any]:

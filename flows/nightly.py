@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import stamina
@@ -12,18 +11,18 @@ from prefect.runtime import flow_run
 
 from flows.chunk import chunk
 from flows.deploy import deploy
-from flows.dispatch import run_shards, run_stage
+from flows.dispatch import run_shards, run_stage, start
 from flows.embed import embed
 from flows.evaluate import evaluate
 from flows.index import index
 from flows.ingest import ingest
-from flows.parameters import Deploy, Embed, Evaluate, Ingest, Night, Stage, night_name
-from flows.quality import LEAST_DOCUMENTS, check_quality
+from flows.parameters import Deploy, Embed, Evaluate, Ingest, Night, Quality, Stage, night_name
+from flows.quality import LEAST_DOCUMENTS
 from flows.report import NightReport, publish_night
 from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
 from mindset.builds.plan import BuildPlan, plan_build
 from mindset.builds.segments import restore_live
-from mindset.catalog.connection import BuildLock
+from mindset.catalog.connection import BuildLock, scalar
 from mindset.errors import BuildInProgress, ServiceUnavailable
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
@@ -35,9 +34,11 @@ def nightly(parameters: Night) -> None:
     report = NightReport(parameters.kb)
     with installation(parameters.connections) as opened, opened.catalog.build_lock(parameters.kb) as lock:
         try:
+            report.began = now(opened)
             _stages(opened, lock, parameters, report)
             report.failed = False
         finally:  # also of a night that was cancelled
+            _ask_for_quality(parameters, report)
             _publish(opened, report)
     get_run_logger().info(report.summary)
 
@@ -50,6 +51,21 @@ def _publish(opened: Installation, report: NightReport) -> None:
         get_run_logger().exception("The report could not be written: %s", report.summary)
 
 
+def _ask_for_quality(parameters: Night, report: NightReport) -> None:
+    """Let a run of its own check the documents that this night read: nothing waits for it, so it waits for the night.
+
+    What is released does not depend on it, so where it cannot be started the page says so."""
+    read = report.ingested and [*report.ingested["added"], *report.ingested["changed"]]
+    if not read or len(read) < LEAST_DOCUMENTS:
+        return
+    asked = Quality(kb=parameters.kb, connections=parameters.connections, since=report.began)
+    try:
+        report.quality_run = start("quality", asked)
+    except Exception as broken:  # noqa: BLE001  # whatever breaks in it, the night has done its work
+        report.quality_failure = f"{type(broken).__name__}: {broken}"
+        get_run_logger().warning("The documents' quality is not checked: %s", report.quality_failure)
+
+
 def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: NightReport) -> None:
     kb = opened.knowledge_base(parameters.kb)
     common: dict[str, Any] = {"kb": kb.name, "connections": parameters.connections, "night": str(flow_run.id)}
@@ -60,40 +76,18 @@ def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: Ni
         return timed(report.seconds, stage.name, lambda: run_stage(stage, stage_parameters, inline=inline))
 
     report.ingested = run(ingest, Ingest(**common, allow_loss=parameters.allow_loss))
-    with quality_checked_beside(opened, report):
-        plan = plan_night(opened, kb)
-        if plan.builds:
-            report.chunked = run(chunk, Stage(**common))
-            shards = [Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)]
-            keep_lock(lock)
-            report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
-            report.indexed = run(index, Stage(**common))
-        else:
-            report.restored = look_at_live(opened, kb.name)
-        if plan.builds or plan.pending:
-            report.evaluated = run(evaluate, Evaluate(**common))
-            report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
-
-
-@contextmanager
-def quality_checked_beside(installation: Installation, report: NightReport) -> Iterator[None]:
-    """Check the new and changed documents while the stages go on, and note what was found; seconds are those waited.
-
-    What is released does not depend on it, so a check that breaks is a note as well."""
-    assert report.ingested
-    changed = [*report.ingested["added"], *report.ingested["changed"]]
-    if len(changed) < LEAST_DOCUMENTS:
-        yield
-        return
-    checking = check_quality.submit(installation, report.kb, changed)
-    try:
-        yield
-    finally:
-        try:
-            report.quality = timed(report.seconds, "quality", checking.result)
-        except Exception as broken:  # noqa: BLE001  # whatever breaks in it, the night has done its work
-            report.quality_failure = f"{type(broken).__name__}: {broken}"
-            get_run_logger().warning("The quality of the documents could not be checked: %s", report.quality_failure)
+    plan = plan_night(opened, kb)
+    if plan.builds:
+        report.chunked = run(chunk, Stage(**common))
+        shards = [Embed(**common, shard=each, shards=kb.embedding.shards) for each in range(kb.embedding.shards)]
+        keep_lock(lock)
+        report.embedded = sum(timed(report.seconds, "embed", lambda: run_shards(embed, shards, inline=inline)))
+        report.indexed = run(index, Stage(**common))
+    else:
+        report.restored = look_at_live(opened, kb.name)
+    if plan.builds or plan.pending:
+        report.evaluated = run(evaluate, Evaluate(**common))
+        report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
 
 
 # Postgres keeps the lock of a connection that only this side has lost for a minute: that build in progress is this one.
@@ -109,6 +103,14 @@ def keep_lock(lock: BuildLock) -> None:
 def plan_night(opened: Installation, kb: KnowledgeBase) -> BuildPlan:
     """What there is to build."""
     return plan_build(opened.catalog, kb)
+
+
+@task(name="begin", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help)
+def now(opened: Installation) -> datetime:
+    """The moment, by the clock that documents are stamped with."""
+    with opened.catalog.reading() as connection:
+        moment: datetime = scalar(connection, "SELECT now()")
+    return moment
 
 
 @task(

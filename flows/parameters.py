@@ -61,6 +61,14 @@ class Evaluate(Stage):
     )
 
 
+class Quality(Stage):
+    """Check what documents are like."""
+
+    since: datetime | None = Field(
+        default=None, title="Since", description="Only documents whose text was read since then; empty: all of them"
+    )
+
+
 class Deploy(Stage):
     """Release what an evaluation let through."""
 

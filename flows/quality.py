@@ -1,24 +1,31 @@
-"""The quality report of a night's documents: checks by Great Expectations, for people; nothing is decided by it."""
+"""Quality: what is expected of documents, checked by Great Expectations, for people; nothing is decided by it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import os
 from typing import Any
 
-from prefect import task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
+from flows.parameters import Quality, stage_name
 from flows.stage import DELAYS_S, RETRIES, can_help
+from flows.stage import installation as opened
 from mindset.catalog.documents import document_measures
 from mindset.installation import Installation
 
-# Importing Great Expectations takes as long as a night over a few documents: a handful of changes is not worth it.
+# A handful of changes says nothing about quality, and a run of its own costs some ten seconds of a processor.
 LEAST_DOCUMENTS = 50
 
-# The night waits for it at its end, and holds the build lock.
-_TIMEOUT_S = 600
+
+@flow(name="quality", flow_run_name=stage_name, persist_result=False)
+def quality(parameters: Quality) -> None:
+    """Check a knowledge base's documents, or those that were read since a moment, and leave a table of what was found."""
+    os.nice(19)  # questions and the next night go first
+    with opened(parameters.connections) as installation:
+        rows = check_quality(installation, parameters)
+    unmet = [row["expectation"] for row in rows if not row["met"]]
+    get_run_logger().info("Not met: %s", ", ".join(unmet) or "none")
 
 
 @task(
@@ -28,21 +35,14 @@ _TIMEOUT_S = 600
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=can_help,
 )
-def check_quality(installation: Installation, kb: str, uris: list[str]) -> list[dict[str, Any]]:
-    """Check what was added or changed, and leave a table of it; each row is one expectation.
+def check_quality(installation: Installation, parameters: Quality) -> list[dict[str, Any]]:
+    """A row for each expectation."""
+    from flows.expectations import check
 
-    Raises RuntimeError with the last line that the check wrote where it breaks, TimeoutExpired after ten minutes."""
     with installation.catalog.reading() as connection:
-        measures = document_measures(connection, kb, uris)
-    checked = subprocess.run(
-        [sys.executable, "-m", "flows.expectations"],
-        input=json.dumps(measures), capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
-    )  # fmt: skip
-    if checked.returncode:
-        last = "".join(checked.stderr.strip().splitlines()[-1:])
-        raise RuntimeError(f"it ended with status {checked.returncode}: {last}")
-    rows: list[dict[str, Any]] = json.loads(checked.stdout)
+        measures = document_measures(connection, parameters.kb, parameters.since)
+    rows = check(measures) if measures else []
     create_table_artifact(
-        rows, key=f"quality-{kb}", description=f"Quality of {len(measures)} new or changed documents of {kb}"
+        rows, key=f"quality-{parameters.kb}", description=f"Quality of {len(measures)} documents of {parameters.kb}"
     )
     return rows

@@ -26,6 +26,8 @@ class Nightly:
         return self._peak
 
     def run(self) -> None:
+        while _engines():  # the check of quality that the night before has asked for
+            time.sleep(0.1)
         with Nights(self._task.prefect_api_url) as nights:
             run = nights.start("nightly/nightly", {"parameters": {"kb": KB}})
             process: psutil.Process | None = None
@@ -39,6 +41,10 @@ class Nightly:
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
         return visible(self._task.postgres_url, uris)
+
+
+def _engines() -> bool:
+    return any("prefect.engine" in (each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
 
 
 def _process_of(run: str) -> psutil.Process | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from mindset.catalog.connection import Connection, Writing, copy_rows, rows
@@ -227,16 +228,17 @@ def document_texts(connection: Connection, kb: str, uris: Sequence[str]) -> Iter
     return (DocumentText(*each) for each in found)
 
 
-def document_measures(connection: Connection, kb: str, uris: Sequence[str]) -> list[dict[str, Any]]:
-    """Sizes and marks of these documents' current revisions, for judging their quality."""
+def document_measures(connection: Connection, kb: str, since: datetime | None) -> list[dict[str, Any]]:
+    """Sizes and marks of current revisions, or of those that were read since a moment, for judging their quality."""
     found = rows(
         connection,
         """SELECT uri, title, length(text), md5(text),
              (length(text) - length(replace(text, chr(65533), '')))::float8 / greatest(length(text), 1)
            FROM document JOIN revision USING (kb, uri, content_hash)
-           WHERE kb = %(kb)s AND uri = ANY(%(uris)s) ORDER BY uri""",
+           WHERE kb = %(kb)s AND vanished_at IS NULL AND (%(since)s::timestamptz IS NULL OR fetched_at >= %(since)s)
+           ORDER BY uri""",
         kb=kb,
-        uris=list(uris),
+        since=since,
     )
     names = ("uri", "title", "characters", "text_hash", "replaced_share")
     return [dict(zip(names, each, strict=True)) for each in found]
