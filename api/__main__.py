@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import uvicorn
@@ -29,7 +30,8 @@ def main() -> int:
         port=settings.api_port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=20,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s),
     )
     return 0
 

@@ -5,22 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
-from mindset.access.caller import ANYONE, Caller, Scope
+from api.limits import RateLimits, address_of
+from mindset.access.caller import Caller, Scope
+from mindset.errors import NotAuthenticated
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
 
+# For the API's description alone; what it reads of a request is not used.
+_SCHEME = HTTPBearer(
+    scheme_name="Bearer",
+    auto_error=False,
+    description="An API key (`pm_...`, from `mindset keys create`) or a token of the identity provider. Not needed where "
+    "access is open.",
+)
+
 
 def caller_of(request: Request) -> Caller:
-    """Who sends a request. Raises NotAuthenticated."""
-    return ANYONE
+    """Who sends a request, which counts against what they may. Raises NotAuthenticated, TooManyRequests."""
+    installation: Installation = request.app.state.installation
+    limits: RateLimits = request.app.state.limits
+    address = address_of(request)
+    limits.check_address(address)
+    try:
+        caller = installation.authentication.caller(request.headers.getlist("authorization"))
+    except NotAuthenticated:
+        limits.refused(address)
+        raise
+    request.state.caller = caller
+    request.state.rate_limit = limits.take(caller.name)
+    structlog.contextvars.bind_contextvars(caller=caller.name)
+    return caller
 
 
-def allowed(scope: Scope) -> Callable[[Request], Caller]:
+def allowed(scope: Scope) -> Callable[..., Caller]:
     """A dependency that lets only callers with the scope pass; call it in `Depends`."""
 
-    def check(request: Request) -> Caller:
+    def check(request: Request, _credentials: Annotated[object, Depends(_SCHEME)]) -> Caller:
         caller = caller_of(request)
         caller.require(scope)
         return caller

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import count
+from typing import Any, TypeVar
 
+import anyio
 import structlog
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -22,31 +26,46 @@ from api.models import (
     SearchResponse,
     answer_out,
     citation_out,
+    degraded,
     search_out,
 )
 from api.problems import of_error
+from api.streaming import Stream, Streams, reading, result_of
 from mindset import answers
 from mindset.access.caller import Caller
 from mindset.answers import Asked
-from mindset.catalog.answers import LoggedAnswer, log_answer
-from mindset.errors import MindsetError, ServiceUnavailable
+from mindset.catalog.answers import LoggedAnswer, new_answer_id
+from mindset.deadline import Deadline
+from mindset.errors import MindsetError, ShuttingDown
 from mindset.generation.answers import Answer, Delta, Event
 from mindset.generation.citations import Citation
+from mindset.generation.conversation import Turn
+from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
 from mindset.retrieval.search import Found
+from mindset.tracing import trace_id
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
 _log = structlog.get_logger()
 
+T = TypeVar("T")
 
-@router.post("/search")
-def search(body: SearchRequest, request: Request, caller: Searching) -> SearchResponse:
+HEARTBEAT_S = 15
+"""Seconds of silence after which a stream gets a comment, so that proxies keep it open."""
+
+# Of the grace period: what a stream that cannot be finished needs to say so, and its client to hear it.
+_FAREWELL_S = 2.0
+
+
+@router.post("/search", response_model=SearchResponse)
+def search(body: SearchRequest, request: Request, caller: Searching) -> Response:
     """Find the passages of the live release that answer a question."""
     found = answers.search(request.app.state.installation, _asked(request, body, caller))
     metrics: Metrics = request.app.state.metrics
     metrics.searched(found)
-    return search_out(found)
+    # Written here: FastAPI would check the models again, and write them on the thread that all requests share.
+    return Response(search_out(found).model_dump_json(), media_type="application/json")
 
 
 @router.post(
@@ -64,73 +83,193 @@ def search(body: SearchRequest, request: Request, caller: Searching) -> SearchRe
         }
     },
 )
-def answer(body: AnswerRequest, request: Request, caller: Asking) -> Response | AnswerResponse:
+async def answer(body: AnswerRequest, request: Request, caller: Asking) -> Response | AnswerResponse:
     """Answer a question from the live release, with citations; as events when `stream` is true or the client asks for them.
 
     `answer.completed` holds the whole answer and is what counts."""
-    streams = body.stream or "text/event-stream" in request.headers.get("accept", "")
+    asked = await to_thread.run_sync(_in_conversation, request, body, caller)
+    if body.stream or "text/event-stream" in request.headers.get("accept", ""):
+        return await streamed(request, begin(request, asked), _events)
+    made = await result_of(begin_whole(request, asked), request)
+    if made is None:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody reads, but the log does
+    found, done = made
+    return _told(request, found, done)
+
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that went away before its answer."""
+
+
+def begin(request: Request, asked: Asked) -> Stream[Found | Event]:
+    """Start to answer in a thread of its own. The answer's id is in `request.state.answer_id`. Raises Overloaded."""
+    return _begin(request, asked, lambda events: events)
+
+
+def begin_whole(request: Request, asked: Asked) -> Stream[tuple[Found, Answer]]:
+    """As `begin`, for who wants the answer once it is whole: the stream's only event."""
+    return _begin(request, asked, lambda events: iter([answers.whole(events)]))
+
+
+def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | Event]], Iterator[T]]) -> Stream[T]:
+    streams: Streams = request.app.state.streams
+    installation: Installation = request.app.state.installation
+    request.state.answer_id = new_answer_id()
+    deadline = Deadline(asked.kb.generation.deadline_s)
     started = time.perf_counter()
-    events = answers.answer(request.app.state.installation, _asked(request, body, caller))
-    if streams:
-        found = next(events)  # what is wrong with the question is still a status of its own
-        assert isinstance(found, Found)
-        return EventSourceResponse(_events(request, found, events, started), ping=15)
-    found, done = answers.whole(events)
-    return answer_out(_finish(request, found, done, started), found, done)
+
+    def events() -> Iterator[Found | Event]:
+        found: Found | None = None
+        for event in answers.answer(installation, asked, deadline):
+            match event:
+                case Found():
+                    found = event
+                case Answer():
+                    assert found
+                    _remember(request, asked, event)
+                    _finish(request, asked, found, event, started)
+            yield event
+
+    return streams.begin(lambda: gathered(events()), deadline)
+
+
+def _in_conversation(request: Request, body: AnswerRequest, caller: Caller) -> Asked:
+    """What is asked, with what was said before in its conversation. Raises RequestRejected."""
+    asked = _asked(request, body, caller)
+    request.state.conversation, request.state.forgotten = body.conversation, False
+    if body.conversation is None:
+        return asked
+    installation: Installation = request.app.state.installation
+    asked.caller.check_sees(asked.kb)
+    turns = installation.sessions.turns(body.conversation, asked.kb.name, caller)
+    request.state.forgotten = turns is None
+    return replace(asked, turns=turns or ())
+
+
+def _told(request: Request, found: Found, done: Answer) -> AnswerResponse:
+    whole = answer_out(request.state.answer_id, found, done, request.state.conversation)
+    return (
+        whole.model_copy(update={"degraded": [*whole.degraded, "conversation"]}) if request.state.forgotten else whole
+    )
 
 
 def _asked(request: Request, body: SearchRequest, caller: Caller) -> Asked:
     installation: Installation = request.app.state.installation
-    return Asked(installation.knowledge_base(body.knowledge_base), body.question, caller, body.limit)
+    return Asked(installation.knowledge_base(body.knowledge_base), body.question, caller, body.limit, body.where)
 
 
-def _events(
-    request: Request, found: Found, events: Iterator[Found | Event], started: float
-) -> Iterator[ServerSentEvent]:
-    yield _event("retrieval.completed", search_out(found).model_dump())
+Telling = Callable[[Request, Found, Stream[Found | Event], anyio.Event, float], AsyncIterator[ServerSentEvent]]
+"""How an answer is told in some dialect of events: of a request, from what was found, the stream of the rest, and,
+for `until_told_to_stop`, the sign that the process ends and its grace period."""
+
+
+async def streamed(request: Request, stream: Stream[Found | Event], telling: Telling) -> EventSourceResponse:
+    """The answer as events, once its passages are found: what is wrong with the question has a status of its own."""
     try:
-        for event in events:
-            match event:
-                case Delta():
-                    yield _event("answer.delta", {"text": event.text})
-                case Citation():
-                    yield _event("citation", citation_out(event, found.passages).model_dump())
-                case Answer():
-                    number = _finish(request, found, event, started)
-                    yield _event("answer.completed", answer_out(number, found, event).model_dump())
-    except MindsetError as failed:
-        status, kind, detail = of_error(failed)
-        _log.error("answer failed", kind=kind, error=str(failed))
-        problem = {"type": f"urn:mindset:{kind}", "title": status.phrase, "status": status, "detail": detail}
-        yield _event("error", {**problem, "request_id": request.state.request_id})
+        found = await stream.next()
+    except BaseException:
+        stream.leave()
+        raise
+    assert isinstance(found, Found)
+    stopping = anyio.Event()
+    grace = request.app.state.installation.settings.shutdown_grace_s
+    return EventSourceResponse(
+        telling(request, found, stream, stopping, grace),
+        ping=HEARTBEAT_S,
+        ping_message_factory=lambda: ServerSentEvent(comment="still here"),
+        shutdown_event=stopping,
+        shutdown_grace_period=grace,
+    )
 
 
-def _event(name: str, data: dict[str, Any]) -> ServerSentEvent:
-    return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name)
+async def _events(
+    request: Request, found: Found, stream: Stream[Found | Event], stopping: anyio.Event, grace_s: float
+) -> AsyncIterator[ServerSentEvent]:
+    number = count(1)
+
+    def event(name: str, data: dict[str, Any]) -> ServerSentEvent:
+        id_ = f"{request.state.answer_id}.{next(number)}"
+        return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name, id=id_)
+
+    async with reading(stream):
+        yield event("answer.created", {"id": request.state.answer_id, "knowledge_base": found.kb})
+        yield event("retrieval.completed", search_out(found).model_dump())
+        try:
+            async for happened in until_told_to_stop(stream, stopping, grace_s):
+                match happened:
+                    case Delta():
+                        yield event("answer.delta", {"text": happened.text})
+                    case Citation():
+                        yield event("citation", citation_out(happened, found.passages).model_dump())
+                    case Verdict():
+                        yield event("guardrail", asdict(happened))
+                    case Answer():
+                        whole = _told(request, found, happened)
+                        yield event("answer.completed", whole.model_dump())
+        except MindsetError as failed:
+            status, kind, detail = of_error(failed)
+            _log.error("answer failed", kind=kind, error=str(failed))
+            problem = {"type": f"urn:mindset:{kind}", "title": status.phrase, "status": status, "detail": detail}
+            yield event("error", {**problem, "request_id": request.state.request_id})
 
 
-def _finish(request: Request, found: Found, done: Answer, started: float) -> str:
-    """Count and log an answer; returns its id."""
+async def until_told_to_stop(
+    stream: Stream[Found | Event], stopping: anyio.Event, grace_s: float
+) -> AsyncIterator[Found | Event]:
+    """The stream's events. Raises ShuttingDown shortly before the grace period of a process that ends is over."""
+    leave_at = math.inf
+    while time.monotonic() < leave_at:
+        try:
+            happened = await stream.next(timeout_s=1.0)
+        except TimeoutError:
+            happened = None
+        else:
+            if happened is None:
+                return
+            yield happened
+        if stopping.is_set() and leave_at == math.inf:
+            leave_at = time.monotonic() + max(grace_s - _FAREWELL_S, 0)
+    raise ShuttingDown("This server is going down, and the answer is not whole. Ask again: another server answers.")
+
+
+def _remember(request: Request, asked: Asked, done: Answer) -> None:
+    """Add the turn to its conversation, or begin one; OpenAI's clients send theirs along."""
+    if not hasattr(request.state, "conversation"):
+        return
+    installation: Installation = request.app.state.installation
+    turn = Turn(asked.question, done.text)
+    request.state.conversation = installation.sessions.append(
+        request.state.conversation, asked.kb.name, asked.caller, turn
+    )
+
+
+def _finish(request: Request, asked: Asked, found: Found, done: Answer, started: float) -> None:
+    """Count and log an answer."""
     installation: Installation = request.app.state.installation
     metrics: Metrics = request.app.state.metrics
+    seconds = time.perf_counter() - started
     metrics.searched(found)
-    metrics.answered(found.kb, done.generator, done.supported)
-    number = uuid.uuid4().hex
-    if installation.settings.answer_log:
-        logged = LoggedAnswer(
-            id=number,
-            kb=found.kb,
-            version=found.version,
-            request=request.state.request_id,
-            generator=done.generator,
-            passages=[chunk for passage in found.passages for chunk in passage.chunk_ids],
-            supported=done.supported,
-            degraded=list(found.degraded),
-            milliseconds=round((time.perf_counter() - started) * 1000),
+    metrics.answered(found.kb, done, seconds)
+    if log := request.app.state.answer_log:
+        log.add(
+            LoggedAnswer(
+                id=request.state.answer_id,
+                kb=found.kb,
+                version=found.version,
+                release=found.release,
+                request=request.state.request_id,
+                caller=asked.caller.name,
+                generator=done.generator,
+                prompt=done.prompt,
+                passages=[chunk for passage in found.passages for chunk in passage.chunk_ids],
+                supported=done.supported,
+                degraded=degraded(found, done),
+                finish_reason=done.finish_reason,
+                input_tokens=done.usage.input_tokens,
+                output_tokens=done.usage.output_tokens,
+                cached=done.cached,
+                milliseconds=round(seconds * 1000),
+                trace=trace_id(),
+                question=asked.question if installation.settings.log_questions else None,
+            )
         )
-        try:
-            with installation.catalog.writing() as connection:
-                log_answer(connection, logged)
-        except ServiceUnavailable as unlogged:  # the answer itself is whole; the log line says what is missing
-            _log.error("answer not logged", answer=number, error=str(unlogged))
-    return number

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
-from api import answers, catalog, problems
+from api import answers, catalog, chat, documents, feedback, health, nights, problems
+from api.limits import RateLimits
 from api.metrics import Metrics
 from api.middleware import Requests
+from api.streaming import Streams
+from mindset.access.authentication import check_access
+from mindset.announcements import Listener
+from mindset.answer_log import AnswerLog
 from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
-from mindset.installation import Installation, open_installation
+from mindset.installation import Installation, address, open_installation
 from mindset.settings import Settings
 
 _log = structlog.get_logger()
@@ -27,8 +33,13 @@ _PROBES = 2
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API of the installation that the settings name. It starts also while its stores are down."""
-    metrics = Metrics()
+    """The API of the installation that the settings name. It starts also while its stores are down.
+
+    Raises ConfigurationError where access would be open to a network, or nobody could have any."""
+    from api import mcp_endpoint  # its SDK takes two seconds to load, which only who serves should wait for
+
+    check_access(settings)
+    metrics = Metrics(settings.prices)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,9 +47,28 @@ def create_app(settings: Settings) -> FastAPI:
         with ExitStack() as stack:
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
+            redis_url = address(settings.redis_url, "redis_url") if settings.redis_url else None
+            app.state.limits = RateLimits(settings, redis_url)
+            if redis_url:
+                stack.callback(Listener(redis_url, partial(_heard, app)).close)
+            app.state.streams = Streams(settings.api_streams)
+            stack.callback(app.state.streams.close)
+            app.state.answer_log = _open_answer_log(app.state.installation, stack)
+            metrics.watch(
+                lambda: app.state.streams.open,
+                lambda: app.state.answer_log.lost if app.state.answer_log else 0,
+                lambda: app.state.installation.generators.states,
+            )
             app.state.probes = CapacityLimiter(_PROBES)
+            if app.state.installation.authentication.is_open:
+                _log.warning(
+                    "access is open: whoever reaches this address may do everything",
+                    address=settings.api_host,
+                    remedy="set MINDSET_API_ACCESS=required",
+                )
             await to_thread.run_sync(_warm_up, app)
-            yield
+            async with mcp_endpoint.serving(settings) as app.state.mcp:
+                yield
 
     app = FastAPI(
         title="Product Mindset",
@@ -51,8 +81,30 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(Requests, metrics=metrics)
     app.include_router(answers.router)
-    app.include_router(catalog.router)
+    for each in (feedback, documents, catalog, nights, health):
+        app.include_router(each.router)
+    app.include_router(chat.router)
+    mcp_endpoint.install(app)
     return app
+
+
+def _heard(app: FastAPI, name: str, version: int) -> None:
+    """Open what a version that went live needs, before the first question waits for it."""
+    installation: Installation = app.state.installation
+    try:
+        installation.searcher.warm_up(installation.knowledge_base(name), version)
+        _log.info("release heard of", kb=name, version=version)
+    except MindsetError as cold:
+        _log.info("release heard of, not warmed up", kb=name, version=version, error=str(cold))
+
+
+def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog | None:
+    settings = installation.settings
+    if not settings.answer_log:
+        return None
+    log = AnswerLog(installation.catalog, settings.answer_log_share, settings.answer_log_days)
+    stack.callback(log.close)
+    return log
 
 
 def _warm_up(app: FastAPI) -> None:

@@ -2,63 +2,140 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from mindset.generation.answers import Answer
+from mindset.generation.endpoint import ProviderState
+from mindset.guardrails.verdict import Verdict
 from mindset.retrieval.search import Found
 
 _SECONDS = (0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Metrics:
-    """Rate, errors and duration of requests, and what searches and answers were like."""
+    """Rate, errors and duration of requests, and what searches and answers were like.
 
-    def __init__(self) -> None:
+    `prices` are dollars for a million tokens in and out, by generator."""
+
+    def __init__(self, prices: Mapping[str, tuple[float, float]] | None = None) -> None:
+        self._prices = prices or {}
         self._registry = CollectorRegistry()
-        self._requests = Counter("mindset_requests", "Requests", ["method", "route", "status"], registry=self._registry)
-        self._seconds = Histogram(
-            "mindset_request_seconds",
-            "Time to the end of the response",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._requests = self._counter("requests", "Requests", "method", "route", "status")
+        self._seconds = self._histogram("request_seconds", "Time to the end of the response", "route")
+        self._steps = self._histogram("search_step_seconds", "Time of a search's steps", "step")
+        self._degraded = self._counter(
+            "degraded", "Searches and answers that left a step out", "knowledge_base", "step"
         )
-        self._steps = Histogram(
-            "mindset_search_step_seconds",
-            "Time of a search's steps",
-            ["step"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._answers = self._counter("answers", "Answers", "knowledge_base", "generator", "supported")
+        self._answer_seconds = self._histogram(
+            "answer_seconds", "From the question to the end of the answer", "generator"
         )
-        self._degraded = Counter(
-            "mindset_search_degraded",
-            "Searches that left a step out",
-            ["knowledge_base", "step"],
-            registry=self._registry,
+        self._first = self._histogram(
+            "first_token_seconds", "From the question to the first of the text", "knowledge_base"
         )
-        self._answers = Counter(
-            "mindset_answers", "Answers", ["knowledge_base", "generator", "supported"], registry=self._registry
-        )
+        self._tokens = self._counter("tokens", "Tokens, as providers count them", "generator", "direction")
+        self._dollars = self._counter("cost_dollars", "What tokens cost, by MINDSET_PRICES", "generator")
+        self._cached = self._counter("cache", "Searches and answers, by what the cache said", "kind", "outcome")
+        self._verdicts = self._counter("guardrail_verdicts", "What guardrails found", "stage", "action", "rule")
+        self._refused = self._counter("refused", "Requests that were not let in, or told to come back", "why")
         self._version = Gauge(
             "mindset_version_in_use", "Version that the last search used", ["knowledge_base"], registry=self._registry
+        )
+        self._release = Gauge(
+            "mindset_release_in_use", "Release that the last search used", ["knowledge_base"], registry=self._registry
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note a request; `route` is the template, not the path, so that the number of series stays small."""
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(route).observe(seconds)
+        if why := {401: "not authenticated", 403: "not allowed", 429: "rate limited"}.get(status):
+            self._refused.labels(why).inc()
 
     def searched(self, found: Found) -> None:
         """Note a search."""
-        for step, milliseconds in found.milliseconds.items():
-            self._steps.labels(step).observe(milliseconds / 1000)
+        self._cached.labels("search", "hit" if found.cached else "miss").inc()
+        if not found.cached:
+            for step, milliseconds in found.milliseconds.items():
+                self._steps.labels(step).observe(milliseconds / 1000)
         for step in found.degraded:
             self._degraded.labels(found.kb, step).inc()
         self._version.labels(found.kb).set(found.version)
+        if found.release is not None:
+            self._release.labels(found.kb).set(found.release)
 
-    def answered(self, kb: str, generator: str, supported: bool) -> None:
-        """Note an answer."""
-        self._answers.labels(kb, generator, str(supported).lower()).inc()
+    def began_to_answer(self, kb: str, seconds: float) -> None:
+        """Note that the first text of an answer has come."""
+        self._first.labels(kb).observe(seconds)
+
+    def answered(self, kb: str, answer: Answer, seconds: float) -> None:
+        """Note an answer, and how long it took from the question to its end."""
+        self._answers.labels(kb, answer.generator, str(answer.supported).lower()).inc()
+        self._answer_seconds.labels(answer.generator).observe(seconds)
+        self._cached.labels("answer", "hit" if answer.cached else "miss").inc()
+        if answer.passed_over:
+            self._degraded.labels(kb, "generation").inc()
+        if not answer.cached:
+            spent = (answer.usage.input_tokens, answer.usage.output_tokens)
+            for direction, tokens in zip(("input", "output"), spent, strict=True):
+                self._tokens.labels(answer.generator, direction).inc(tokens)
+            if price := self._prices.get(answer.generator):
+                self._dollars.labels(answer.generator).inc((spent[0] * price[0] + spent[1] * price[1]) / 1e6)
+
+    def judged(self, verdict: Verdict) -> None:
+        """Note what a guardrail found."""
+        for rule in verdict.reasons:
+            self._verdicts.labels(verdict.stage, verdict.action, rule).inc()
+
+    def watch(
+        self, open_streams: Callable[[], int], lost: Callable[[], int], states: Callable[[], Iterable[ProviderState]]
+    ) -> None:
+        """What is asked for at each scrape: answers in the making, answers not logged, and providers."""
+        self._registry.register(_Watched(open_streams, lost, states))
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"mindset_{name}", description, labels, registry=self._registry)
+
+    def _histogram(self, name: str, description: str, *labels: str) -> Histogram:
+        return Histogram(f"mindset_{name}", description, labels, buckets=_SECONDS, registry=self._registry)
+
+
+class _Watched(Collector):
+    def __init__(
+        self, open_streams: Callable[[], int], lost: Callable[[], int], states: Callable[[], Iterable[ProviderState]]
+    ) -> None:
+        self._open_streams, self._lost, self._states = open_streams, lost, states
+
+    def collect(self) -> Iterator[Any]:
+        yield GaugeMetricFamily("mindset_open_streams", "Answers in the making", value=self._open_streams())
+        yield CounterMetricFamily(
+            "mindset_answers_not_logged", "Answers that the log could not keep", value=self._lost()
+        )
+        states = list(self._states())
+        for name, description, value in (
+            ("breaker_state", "0 closed, 1 half-open, 2 open", lambda each: _BREAKER[each.breaker]),
+            ("provider_in_flight", "Answers asked of a model now", lambda each: each.in_flight),
+            ("provider_queued", "Answers that wait for a place at a model", lambda each: each.queued),
+        ):
+            gauge = GaugeMetricFamily(f"mindset_{name}", description, labels=["provider"])
+            for each in states:
+                gauge.add_metric([each.name], value(each))
+            yield gauge
+        for name, description, value in (
+            ("provider_failures", "Requests that a model failed", lambda each: each.failed),
+            ("provider_retries", "Requests that were tried again", lambda each: each.retried),
+        ):
+            counter = CounterMetricFamily(f"mindset_{name}", description, labels=["provider"])
+            for each in states:
+                counter.add_metric([each.name], value(each))
+            yield counter

@@ -7,11 +7,13 @@ import re
 import time
 import uuid
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import completions
 from api.metrics import Metrics
 
 _log = structlog.get_logger()
@@ -44,12 +46,14 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                left = scope["state"].get("rate_limit")
+                own = [(b"x-request-id", request_id.encode()), *(left.headers if left else ())]
+                message["headers"] = [*message.get("headers", []), *own]
             await send(message)
 
         try:
             if _content_length(scope) > LARGEST_BODY:
-                await _refuse(respond, request_id)
+                await _refuse(respond, request_id, scope["path"])
             else:
                 await self._app(scope, _bounded(receive), respond)
         finally:
@@ -88,15 +92,18 @@ def _request_id(scope: Scope) -> str:
     return given if re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given) else uuid.uuid4().hex
 
 
-async def _refuse(send: Send, request_id: str) -> None:
+async def _refuse(send: Send, request_id: str, path: str) -> None:
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    body = {
+    body: dict[str, Any] = {
         "type": "urn:mindset:BodyTooLarge",
         "title": status.phrase,
         "status": status,
         "detail": _TOO_LARGE,
         "request_id": request_id,
     }
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    media_type = b"application/problem+json"
+    if path.startswith(completions.PATHS):
+        body, media_type = completions.error_body(status, "BodyTooLarge", _TOO_LARGE), b"application/json"
+    headers = [(b"content-type", media_type), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mindset.catalog.filters import Where
 from mindset.catalog.releases import Release
 from mindset.generation.answers import Answer
 from mindset.generation.citations import Citation
@@ -18,6 +19,9 @@ from mindset.retrieval.search import Found
 Question = Annotated[
     str, Field(max_length=100_000, description="What is asked, in words", examples=["How do I roll back?"])
 ]
+
+
+KnowledgeBaseName = Annotated[str, Field(max_length=40)]
 
 
 class _Request(BaseModel):
@@ -32,11 +36,21 @@ class SearchRequest(_Request):
     limit: int | None = Field(
         default=None, ge=1, le=50, description="Most chunks returned; the knowledge base has a default"
     )
+    where: Where | None = Field(
+        default=None,
+        description="Which documents; at most 4 levels and 32 conditions",
+        examples=[{"all": [{"field": "metadata.team", "op": "eq", "value": "search"}]}],
+    )
 
 
 class AnswerRequest(SearchRequest):
     """What the documents answer to a question."""
 
+    conversation: str | None = Field(
+        default=None,
+        max_length=64,
+        description="`conversation` of an earlier answer of yours: then the question may lean on what was asked before",
+    )
     stream: bool = Field(default=False, description="Send server-sent events instead of one JSON document")
 
 
@@ -66,6 +80,7 @@ class SearchResponse(BaseModel):
     version: int = Field(description="The version that was live when the question was asked")
     passages: list[PassageOut]
     degraded: list[str] = Field(description="Steps that had to be left out, such as `dense` while Chroma is down")
+    cached: bool = Field(description="Whether it was found for the same question before")
     milliseconds: dict[str, float]
 
 
@@ -83,6 +98,7 @@ class AnswerResponse(SearchResponse):
     """An answer with its passages."""
 
     id: str
+    conversation: str | None = Field(description="Send it with the next question; null where it cannot be remembered")
     answer: str
     supported: bool = Field(description="False: the documents do not say, and nothing is cited")
     citations: list[CitationOut]
@@ -144,6 +160,7 @@ def search_out(found: Found) -> SearchResponse:
         version=found.version,
         passages=passages_out(found.passages),
         degraded=list(found.degraded),
+        cached=found.cached,
         milliseconds=found.milliseconds,
     )
 
@@ -156,11 +173,17 @@ def citation_out(citation: Citation, passages: tuple[Passage, ...]) -> CitationO
     )
 
 
-def answer_out(number: str, found: Found, answer: Answer) -> AnswerResponse:
+def degraded(found: Found, answer: Answer) -> list[str]:
+    """What an answer had to do without; `generation`: another wrote it than should have."""
+    return [*found.degraded, *(["generation"] if answer.passed_over else [])]
+
+
+def answer_out(number: str, found: Found, answer: Answer, conversation: str | None = None) -> AnswerResponse:
     """An answer as the API shows it."""
     return AnswerResponse(
-        **search_out(found).model_dump(),
+        **search_out(found).model_dump() | {"degraded": degraded(found, answer)},
         id=number,
+        conversation=conversation,
         answer=answer.text,
         supported=answer.supported,
         citations=[citation_out(each, found.passages) for each in answer.citations],

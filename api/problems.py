@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api import completions
 from mindset import errors
 
 _log = structlog.get_logger()
@@ -34,6 +35,7 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.NotAllowed: HTTPStatus.FORBIDDEN,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.BuildInProgress: HTTPStatus.CONFLICT,
     errors.LiveMoved: HTTPStatus.CONFLICT,
@@ -68,7 +70,9 @@ DESCRIBED: dict[str, Any] = {
 def problem(
     request: Request, status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """A problem as a response."""
+    """A problem as a response; where OpenAI's clients ask, an error as OpenAI describes it."""
+    if request.url.path.startswith(completions.PATHS):
+        return JSONResponse(completions.error_body(status, kind, detail), completions.status_of(status), headers)
     body = Problem(
         type=f"urn:mindset:{kind}",
         title=status.phrase,
@@ -111,6 +115,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        if request.url.path.startswith(completions.PATHS):
+            message, param, code = completions.fault_of(error)
+            status = completions.status_of(HTTPStatus.UNPROCESSABLE_ENTITY)
+            return JSONResponse(completions.error_body(status, "InvalidRequest", message, code, param), status)
         faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors())
         return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", faults)
 

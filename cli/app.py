@@ -9,7 +9,7 @@ import structlog
 import typer
 from stamina.instrumentation import set_on_retry_hooks
 
-from cli import demo, evaluation, knowledge_bases, migrate, nights, questions, releases, stack
+from cli import demo, evaluation, keys, knowledge_bases, migrate, nights, questions, releases, stack
 from cli.output import Exit, err, exit_code
 from mindset.errors import MindsetError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 for part in (demo, stack, migrate, nights, questions, releases, evaluation):
     part.add_to(app)
 app.add_typer(knowledge_bases.app, name="kb")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ CODES: dict[type[errors.MindsetError], Exit] = {
     errors.NotAllowed: Exit.WRONG_INPUT,
     errors.TooManyRequests: Exit.UNAVAILABLE,
     errors.Overloaded: Exit.UNAVAILABLE,
+    errors.ShuttingDown: Exit.UNAVAILABLE,
     errors.PreconditionFailed: Exit.CONFLICT,
     errors.UnknownAnswer: Exit.NOT_FOUND,
     errors.UnknownNight: Exit.NOT_FOUND,

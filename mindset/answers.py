@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mindset.access.caller import Caller
+from mindset.catalog.filters import Filter
 from mindset.catalog.releases import Served
 from mindset.deadline import Deadline
-from mindset.generation.answers import Answer, Event, stream_answer
+from mindset.generation.answers import Answer, Delta, Event, stream_answer
+from mindset.generation.conversation import Turn, condensed
+from mindset.generation.prompt import FINGERPRINT
 from mindset.guardrails.questions import checked_question
-from mindset.installation import Installation
+from mindset.installation import Answered, Installation
 from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.search import Found
 
@@ -24,6 +28,10 @@ class Asked:
     caller: Caller
     limit: int | None = None
     """Most chunks that are retrieved; None: as many as the knowledge base says."""
+    where: Filter | None = None
+    """Of which documents; None: of all."""
+    turns: tuple[Turn, ...] = ()
+    """What was asked and answered before in the same conversation, the newest last."""
 
 
 def search(installation: Installation, asked: Asked) -> Found:
@@ -31,8 +39,7 @@ def search(installation: Installation, asked: Asked) -> Found:
 
     Raises QuestionRejected, NothingReleased, ServiceUnavailable, UnknownKnowledgeBase."""
     asked.caller.check_sees(asked.kb)
-    view = installation.searcher.view(asked.kb.name, None)
-    return _found(installation, asked, view)
+    return _search(installation, asked, installation.searcher.view(asked.kb.name, None))
 
 
 def answer(installation: Installation, asked: Asked, deadline: Deadline | None = None) -> Iterator[Found | Event]:
@@ -40,10 +47,50 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
 
     Closing the iterator ends the work. Raises what `search` does, before the first event; then ProviderRejected,
     ProviderUnavailable, Overloaded."""
-    found = search(installation, asked)
-    yield found
+    asked.caller.check_sees(asked.kb)
+    # Read before anything is looked up: what is kept under this epoch shows nothing that was withdrawn before it.
+    view = installation.searcher.view(asked.kb.name, None)
+    question = condensed(checked_question(asked.question), asked.turns)
     generator = installation.generator(asked.kb)
-    yield from stream_answer(generator, checked_question(asked.question), found.passages, deadline)
+    cache = installation.answered
+    key = cache.key(_depends_on(asked, view), asked.kb.generation.model_dump(), generator.name, FINGERPRINT)
+    if before := cache.get(key):
+        yield replace(before.found, cached=True)
+        yield Delta(before.answer.text)
+        yield from before.answer.citations
+        yield replace(before.answer, cached=True)
+        return
+    found = _search(installation, asked, view)
+    yield found
+    for event in stream_answer(generator, question, found.passages, deadline):
+        if isinstance(event, Answer) and not (found.degraded or event.passed_over) and event.finish_reason == "stop":
+            cache.put(key, Answered(found, event))
+        yield event
+
+
+def _search(installation: Installation, asked: Asked, view: Served) -> Found:
+    started = time.perf_counter()
+    cache = installation.found
+    key = cache.key(_depends_on(asked, view))
+    if before := cache.get(key):
+        milliseconds = {"total": round((time.perf_counter() - started) * 1000, 2)}
+        return replace(before, cached=True, milliseconds=milliseconds)
+    found = installation.searcher.search(
+        asked.kb, condensed(asked.question, asked.turns), asked.caller.principals, asked.limit,
+        where=asked.where, view=view,
+    )  # fmt: skip
+    if not found.degraded:
+        cache.put(key, found)
+    return found
+
+
+def _depends_on(asked: Asked, view: Served) -> list[object]:
+    """Everything that decides what is found, in JSON's types."""
+    return [
+        asked.kb.name, asked.kb.retrieval.model_dump(), asked.kb.chunking.language, view.version, view.release, view.epoch,
+        asked.caller.principals, condensed(asked.question, asked.turns), asked.limit,
+        asked.where.model_dump() if asked.where else None,
+    ]  # fmt: skip
 
 
 def whole(events: Iterator[Found | Event]) -> tuple[Found, Answer]:
@@ -54,7 +101,3 @@ def whole(events: Iterator[Found | Event]) -> tuple[Found, Answer]:
     assert isinstance(found, Found)
     assert isinstance(last, Answer)
     return found, last
-
-
-def _found(installation: Installation, asked: Asked, view: Served) -> Found:
-    return installation.searcher.search(asked.kb, asked.question, asked.caller.principals, asked.limit, view=view)

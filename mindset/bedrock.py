@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -65,7 +66,9 @@ _ABOUT_CREDENTIALS = (
 _CODE = re.compile(r"\b([A-Za-z]+Exception)\b")
 
 
-def open_client(region: str, url: str | None, timeout_s: float, connections: int) -> BedrockRuntimeClient:
+def open_client(
+    region: str, url: str | None, timeout_s: float, connections: int, session: boto3.session.Session | None = None
+) -> BedrockRuntimeClient:
     """A client for many threads; the caller closes it. Raises ConfigurationError.
 
     boto3 fixes the time-out of a silence here, for all calls: the last retry may outlive its deadline by as much."""
@@ -77,11 +80,39 @@ def open_client(region: str, url: str | None, timeout_s: float, connections: int
     )
     try:
         # A session of its own: boto3's default one may not be used from two threads.
-        return boto3.session.Session().client("bedrock-runtime", region_name=region, endpoint_url=url, config=config)
+        session = session or boto3.session.Session()
+        return session.client("bedrock-runtime", region_name=region, endpoint_url=url, config=config)
     except (boto.BotoCoreError, ValueError) as wrong:
         raise ConfigurationError(
             f"Bedrock cannot be set up: {wrong}. Check MINDSET_BEDROCK_REGION, MINDSET_BEDROCK_URL and AWS_PROFILE."
         ) from wrong
+
+
+class Clients:
+    """Clients by the longest silence that they bear, since boto3 fixes it for each; opened at their first use.
+
+    Thread-safe. Close it by `close`."""
+
+    _SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
+    def __init__(self, region: str, url: str | None, connections: int) -> None:
+        self._region, self._url, self._connections = region, url, connections
+        self._session = boto3.session.Session()  # what it has read of the service is read once
+        self._opening = threading.Lock()
+        self._opened: dict[float, BedrockRuntimeClient] = {}
+
+    def patient(self, seconds: float) -> BedrockRuntimeClient:
+        """One that bears a silence of so many seconds at most, and of half as many at least."""
+        borne = max((each for each in self._SECONDS if each <= seconds), default=0.3)
+        with self._opening:
+            if borne not in self._opened:
+                self._opened[borne] = open_client(self._region, self._url, borne, self._connections, self._session)
+            return self._opened[borne]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for each in self._opened.values():
+            each.close()
 
 
 @contextmanager

@@ -16,6 +16,7 @@
     ├── NotAllowed                    who asks lacks the scope
     ├── TooManyRequests               a caller has used up the rate that it is given
     ├── Overloaded                    the service, or a model, has all the work that it takes on
+    ├── ShuttingDown                  the process ends before the answer is whole
     ├── PreconditionFailed            what a request supposed to be so is not
     ├── BuildInProgress               another build of the same knowledge base holds the lock
     ├── LiveMoved                     the live release is not the one that a version was judged against
@@ -103,6 +104,10 @@ class Overloaded(MindsetError):
     def __init__(self, message: str, retry_after_s: float = 2.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ShuttingDown(MindsetError):
+    """The process ends, and the answer could not be finished before; another one answers."""
 
 
 class PreconditionFailed(MindsetError):

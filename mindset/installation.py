@@ -5,21 +5,37 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 
 import structlog
 from pydantic import SecretStr
 
+from mindset.access.authentication import Authentication
+from mindset.access.secrets import Secret
+from mindset.announcements import announce
+from mindset.cache import Cache
 from mindset.catalog.connection import Catalog
 from mindset.errors import ConfigurationError, MindsetError
-from mindset.generation.protocol import Generator
-from mindset.generation.registry import open_generator
+from mindset.generation.answers import Answer
+from mindset.generation.registry import Generators
+from mindset.generation.route import Route
 from mindset.index.chroma import ChromaIndex
 from mindset.knowledge_base import KnowledgeBase, load_knowledge_base
-from mindset.retrieval.search import Searcher
+from mindset.retrieval.search import Found, Searcher
+from mindset.sessions import Sessions
 from mindset.settings import Settings
+from mindset.valkey import Valkey
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer, and what was found for it."""
+
+    found: Found
+    answer: Answer
 
 
 class Installation:
@@ -28,7 +44,6 @@ class Installation:
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self.settings = settings
         self.catalog = catalog
-        self._generators: dict[str, Generator] = {}
         self._definitions: dict[str, tuple[int, KnowledgeBase]] = {}
         self._opening = threading.Lock()
 
@@ -74,20 +89,55 @@ class Installation:
                 _log.error("definition cannot be used", kb=file.stem, error=str(wrong))
         return found
 
-    def generator(self, kb: KnowledgeBase) -> Generator:
-        """Who writes the knowledge base's answers, opened at its first use."""
-        key = kb.generation.model_dump_json()
-        with self._opening:
-            if key not in self._generators:
-                self._generators[key] = open_generator(kb.generation, self.settings)
-            return self._generators[key]
+    @cached_property
+    def valkey(self) -> Valkey | None:
+        """Redis or Valkey; None where none is set up."""
+        return Valkey(address(self.settings.redis_url, "redis_url")) if self.settings.redis_url else None
+
+    @cached_property
+    def found(self) -> Cache[Found]:
+        """Searches that were made before."""
+        return Cache("found", Found, self.valkey, self.settings.cache_ttl_s)
+
+    @cached_property
+    def answered(self) -> Cache[Answered]:
+        """Answers that were given before."""
+        return Cache("answered", Answered, self.valkey, self.settings.cache_ttl_s)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Conversations."""
+        return Sessions(self.valkey, self.settings.conversation_ttl_s)
+
+    def announce(self, kb: str, version: int) -> None:
+        """Tell whoever serves it that a version is live now."""
+        announce(self.valkey, kb, version)
+
+    @cached_property
+    def authentication(self) -> Authentication:
+        """Who asks."""
+        return Authentication(self.catalog, self.settings)
+
+    @cached_property
+    def generators(self) -> Generators:
+        """Who writes answers."""
+        return Generators(self.settings)
+
+    def generator(self, kb: KnowledgeBase) -> Route:
+        """Who writes the knowledge base's answers, in the order in which they are asked."""
+        return self.generators.route(kb.generation)
 
     def close(self) -> None:
         """Close what was opened."""
         if "searcher" in self.__dict__:
             self.searcher.close()
-        for generator in self._generators.values():
-            generator.close()
+        if self.__dict__.get("valkey"):
+            assert self.valkey
+            self.valkey.close()
+        if "authentication" in self.__dict__:
+            self.authentication.close()
+        if "generators" in self.__dict__:
+            self.generators.close()
         if "vectors" in self.__dict__:
             self.vectors.close()
 
@@ -112,4 +162,4 @@ def address(value: str | SecretStr | None, setting: str) -> str:
         raise ConfigurationError(
             f"No address: MINDSET_{setting.upper()} is not set and no local stack runs. Run `mindset up`, or set it."
         )
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
+    return Secret(f"MINDSET_{setting.upper()}", value).value() if isinstance(value, SecretStr) else value

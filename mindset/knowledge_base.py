@@ -161,20 +161,14 @@ class Retrieval(_Strict):
         return self
 
 
-class Generation(_Strict):
-    """Who writes answers."""
+class Writer(_Strict):
+    """Who can write answers."""
 
     provider: Literal["extractive", "nim", "bedrock"] = "extractive"
     """`extractive` quotes the best sentences and needs no model."""
 
     model: str = "extractive"
     """The provider's name of the model; each has a default."""
-
-    max_tokens: int = Field(default=800, ge=16, le=16_384)
-    """Longest answer."""
-
-    deadline_s: float = Field(default=60.0, gt=0)
-    """Longest time for a whole answer."""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +178,26 @@ class Generation(_Strict):
             return given
         provider = str(given.get("provider"))
         return {"model": _CHAT_MODELS[provider]} | given if provider in _CHAT_MODELS else given
+
+
+class Generation(Writer):
+    """Who writes answers, and who else where that one cannot."""
+
+    fallback: tuple[Writer, ...] | None = None
+    """Who writes where `provider` fails before its first word, in this order. Unset: `extractive`; empty: nobody."""
+
+    max_tokens: int = Field(default=800, ge=16, le=16_384)
+    """Longest answer."""
+
+    deadline_s: float = Field(default=60.0, gt=0)
+    """Longest time for a whole answer, whoever writes it."""
+
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        """All of them, in the order in which they are asked."""
+        first = Writer(provider=self.provider, model=self.model)
+        others = (Writer(),) if self.fallback is None else self.fallback
+        return tuple(dict.fromkeys((first, *others)))
 
 
 class Gate(_Strict):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-
-from psycopg import sql
 
 from mindset.builds.compaction import Compaction, compact
 from mindset.builds.progress import Progress, unwatched
 from mindset.builds.segments import restore_segment
-from mindset.catalog.connection import Catalog, Writing, scalar
+from mindset.catalog.answers import make_partitions
+from mindset.catalog.connection import Catalog
+from mindset.catalog.idempotency import forget_requests
 from mindset.catalog.releases import live_version, lock_channel
 from mindset.catalog.retention import Forgotten, forget_embeddings, forget_texts, models
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
@@ -46,7 +45,8 @@ def maintain(
 
     Raises ServiceUnavailable; what was done before stays done, and the next one does the rest."""
     with catalog.writing() as connection:
-        _make_partitions(connection)
+        make_partitions(connection)
+        forget_requests(connection)
         lock_channel(connection, kb.name, "live")  # what is promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
     with catalog.writing() as connection:
@@ -103,14 +103,3 @@ def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
     for name in own - known:
         vectors.drop(name)
     return len(own - known)
-
-
-def _make_partitions(connection: Writing, days: int = 7) -> None:
-    """Partitions of the answer log for the days ahead, so that a day can be dropped at once."""
-    today: date = scalar(connection, "SELECT CURRENT_DATE")  # the server's, as the log's own default
-    for day in (today + timedelta(days=each) for each in range(1, days + 1)):
-        connection.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF answer_log FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(f"answer_log_p_{day:%Y%m%d}"), sql.Literal(day), sql.Literal(day + timedelta(days=1))
-            )
-        )

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import stamina
 
-from mindset.errors import ConfigurationError, ServiceUnavailable
+from mindset.errors import ConfigurationError, ServiceUnavailable, UnknownNight
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
@@ -22,6 +22,10 @@ class FlowRun:
     name: str
     state: str
     message: str
+    started: str | None = None
+    ended_at: str | None = None
+    kb: str | None = None
+    """Of which knowledge base it is a night; None where it is another run."""
 
     @property
     def ended(self) -> bool:
@@ -45,20 +49,32 @@ class Nights:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def start(self, deployment: str, parameters: dict[str, Any]) -> FlowRun:
-        """Start a run of `flow/deployment`. Raises ConfigurationError where Prefect has no such deployment."""
+    def start(self, deployment: str, parameters: dict[str, Any], key: str | None = None) -> FlowRun:
+        """Start a run of `flow/deployment`; the same key is the same run, also when it is asked for again.
+
+        Raises ConfigurationError where Prefect has no such deployment."""
         found = self._send("GET", f"deployments/name/{deployment}")
         if found is None:
             raise ConfigurationError(
                 f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
             )
         # The key makes a repeated request the same run, not a second one.
-        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
+        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key or uuid.uuid4().hex}
         return _flow_run(self._send("POST", f"deployments/{found['id']}/create_flow_run", request))
 
     def get(self, run: str) -> FlowRun:
-        """A run as it is now."""
-        return _flow_run(self._send("GET", f"flow_runs/{run}"))
+        """A run as it is now. Raises UnknownNight."""
+        found = self._send("GET", f"flow_runs/{run}")
+        if found is None:
+            raise UnknownNight(f"Prefect has no run {run!r}. Its id is told when a night is started.")
+        return _flow_run(found)
+
+    def newest(self, kb: str, limit: int = 20) -> list[FlowRun]:
+        """The nights of a knowledge base, the newest first."""
+        named = {"name": {"like_": f"{kb}-night-"}, "tags": {"all_": ["night"]}}
+        query = {"flow_runs": named, "sort": "EXPECTED_START_TIME_DESC", "limit": 200}
+        nights = (_flow_run(each) for each in self._send("POST", "flow_runs/filter", query))
+        return [each for each in nights if each.kb == kb][:limit]
 
     def stages(self, run: str) -> list[FlowRun]:
         """The subflow runs of a run, in the order they started."""
@@ -105,5 +121,8 @@ def _passing(error: Exception) -> bool:
 
 
 def _flow_run(raw: dict[str, Any]) -> FlowRun:
-    state = raw.get("state") or {}
-    return FlowRun(raw["id"], raw["name"], raw.get("state_type") or "PENDING", state.get("message") or "")
+    state, given = raw.get("state") or {}, (raw.get("parameters") or {}).get("parameters") or {}
+    return FlowRun(
+        raw["id"], raw["name"], raw.get("state_type") or "PENDING", state.get("message") or "",
+        raw.get("start_time"), raw.get("end_time"), given.get("kb") if "night" in raw.get("tags", ()) else None,
+    )  # fmt: skip

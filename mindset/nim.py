@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Any
 from urllib.parse import quote
 
+import httpcore
 import httpx
 from pydantic import SecretStr
 
+from mindset.access.secrets import Secret
 from mindset.deadline import Deadline, retry_after_s
 from mindset.errors import ConfigurationError, ProviderError, ProviderRejected, ProviderUnavailable
 
@@ -31,9 +36,7 @@ _REMEDY = {
 
 def open_client(url: str, api_key: SecretStr | None, connections: int) -> httpx.Client:
     """A client of the NIM at `url`, up to and including /v1; the caller closes it. Raises ConfigurationError."""
-    key = api_key.get_secret_value().strip() if api_key else ""
-    if not (key.isascii() and (key.isprintable())) or " " in key:
-        raise ConfigurationError("MINDSET_NIM_API_KEY holds characters that no key has. Copy the key again.")
+    auth = _Key(api_key) if api_key else None
     try:
         base = httpx.URL(url.rstrip("/") + "/")
     except httpx.InvalidURL as wrong:
@@ -42,9 +45,96 @@ def open_client(url: str, api_key: SecretStr | None, connections: int) -> httpx.
         raise ConfigurationError(f"MINDSET_NIM_URL must begin with http:// or https:// and name a host, not {url!r}.")
     return httpx.Client(
         base_url=base,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        auth=auth,
+        transport=_Transport(connections),
     )
+
+
+class _Key(httpx.Auth):
+    """The key in each request, so that one that is given by reference may change."""
+
+    def __init__(self, given: SecretStr) -> None:
+        self._secret = Secret("MINDSET_NIM_API_KEY", given)
+        self._checked()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if key := self._checked():
+            request.headers["Authorization"] = f"Bearer {key}"
+        yield request
+
+    def _checked(self) -> str:
+        key = self._secret.value().strip()
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ConfigurationError("MINDSET_NIM_API_KEY holds characters that no key has. Copy the key again.")
+        return key
+
+
+CONNECT_S = 3.0
+"""Longest wait for a connection."""
+
+_waiting = threading.local()
+
+
+class _Transport(httpx.HTTPTransport):
+    """One whose reads end when the request's deadline is cancelled, or sooner than httpx's time-out where that expects it.
+
+    httpx reads its time-outs once a response, and closes no connection from another thread."""
+
+    def __init__(self, connections: int) -> None:
+        super().__init__()
+        self._pool.close()
+        # httpx gives no other way to hand a network backend to its transport.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=30.0,
+            network_backend=_Backend(),
+        )
+
+
+class _Backend(httpcore.SyncBackend):
+    def connect_tcp(self, *given: Any, **more: Any) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(*given, **more))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        deadline: Deadline | None = getattr(_waiting, "deadline", None)
+        if deadline is None:
+            return self._stream.read(max_bytes, timeout)
+        with deadline.interrupted_by(self._interrupt):
+            return self._stream.read(max_bytes, deadline.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, *given: Any, **more: Any) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(*given, **more))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def _interrupt(self) -> None:
+        with suppress(OSError):  # closing it would leave the reader waiting
+            self._stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _obeying(deadline: Deadline) -> Iterator[None]:
+    """Reads of this thread inside the block wait for this deadline."""
+    before = getattr(_waiting, "deadline", None)
+    _waiting.deadline = deadline
+    try:
+        yield
+    finally:
+        _waiting.deadline = before
 
 
 def list_models(url: str, api_key: SecretStr | None, deadline_s: float = 15.0) -> list[str]:
@@ -63,7 +153,8 @@ def answer(
     Whatever goes wrong, also while the body is read inside the block, is raised as ProviderRejected or
     ProviderUnavailable."""
     with errors(model):
-        response = client.send(_request(client, "POST", path, deadline, json=body), stream=True)
+        with _obeying(deadline):
+            response = client.send(_request(client, "POST", path, deadline, json=body), stream=True)
         while response.status_code == httpx.codes.ACCEPTED:
             # The hosted NIM answers 202 where it queues: the answer is to be fetched under this id.
             response.close()
@@ -75,7 +166,8 @@ def answer(
             time.sleep(min(0.5, deadline.seconds / 20))
             deadline.check(f"NIM model {model}")
             poll = _request(client, "GET", f"status/{quote(request_id, safe='')}", deadline)
-            response = client.send(poll, stream=True)
+            with _obeying(deadline):
+                response = client.send(poll, stream=True)
         with closing(response):
             if not response.is_success:
                 raise refusal(model, response.status_code, response.headers, _beginning(response, deadline))
@@ -84,8 +176,13 @@ def answer(
 
 def chunks(response: httpx.Response, model: str, deadline: Deadline) -> Iterator[bytes]:
     """The body as it comes. A read time-out only bounds each silence: a server that drips is stopped here."""
-    for chunk in response.iter_bytes():
-        yield chunk
+    parts = response.iter_bytes()
+    while True:
+        with _obeying(deadline):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
         deadline.check(f"NIM model {model}")
 
 
@@ -139,7 +236,8 @@ def _said(body: bytes) -> str:
 
 
 def _request(client: httpx.Client, method: str, path: str, deadline: Deadline, json: object = None) -> httpx.Request:
-    return client.build_request(method, path, json=json, timeout=deadline.left())
+    left = deadline.left()
+    return client.build_request(method, path, json=json, timeout=httpx.Timeout(left, connect=min(left, CONNECT_S)))
 
 
 def _beginning(response: httpx.Response, deadline: Deadline) -> bytes:

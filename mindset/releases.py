@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from mindset.catalog.connection import Catalog, Connection
+from mindset.catalog.connection import Catalog, Connection, Writing
 from mindset.catalog.evaluations import EvaluationRecord, get_evaluation
-from mindset.catalog.releases import list_releases, lock_channel, put_on_channel, record
+from mindset.catalog.idempotency import Once, earlier, remember
+from mindset.catalog.releases import list_releases, live_release, live_version, lock_channel, put_on_channel, record
 from mindset.catalog.versions import Version, get_version, set_state
-from mindset.errors import LiveMoved, UnknownVersion
+from mindset.errors import LiveMoved, PreconditionFailed, UnknownVersion
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,37 @@ class Decision:
     released: bool
     replaces: int | None
     reasons: tuple[str, ...]
+    again: bool = False
+    """Whether it was made before, for the same request."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Under which a request changes what is live."""
+
+    release: int | None = None
+    """The release that must be live still; None: whichever."""
+    once: Once | None = None
+    """Makes the same request, sent again, be told the same."""
+
+    def check(self, connection: Writing, kb: str) -> Decision | None:
+        """What was decided for the same request before; None where it is new. Call it under the channel's lock.
+
+        Raises PreconditionFailed, and RequestRejected where the key stands for another request."""
+        if self.once and (told := earlier(connection, self.once)):
+            return Decision(**{**told, "reasons": tuple(told["reasons"]), "again": True})
+        live = live_release(connection, kb)
+        if self.release is not None and live != self.release:
+            raise PreconditionFailed(
+                f"Release {live} of {kb} is live, and the request was made for {self.release}. Look at what is live now."
+            )
+        return None
+
+
+def _decided(connection: Writing, decision: Decision, condition: Condition | None) -> Decision:
+    if condition and condition.once:
+        remember(connection, condition.once, asdict(decision))
+    return decision
 
 
 def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
@@ -41,21 +73,25 @@ def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
 
 
 def promote(
-    catalog: Catalog, kb: str, version: int, by: str, reason: str, judged: EvaluationRecord | None = None
+    catalog: Catalog,
+    kb: str,
+    version: int,
+    by: str,
+    reason: str,
+    judged: EvaluationRecord | None = None,
+    condition: Condition | None = None,
 ) -> Decision:
     """Make a finished version live. With `judged`, only if what it was compared with still is.
 
-    Raises UnknownVersion (missing, unfinished, retired, or rejected without being promoted by hand), LiveMoved."""
+    Raises UnknownVersion (missing, unfinished, retired, or rejected without being promoted by hand), LiveMoved,
+    and what the condition does."""
     with catalog.writing() as connection:
         live = lock_channel(connection, kb, "live")
-        found = get_version(connection, kb, version)
-        if found is None or found.state in ("building", "retired"):
-            state = f"is {found.state}" if found else "does not exist"
-            raise UnknownVersion(
-                f"Version {version} of {kb} {state}. `mindset releases {kb}` lists those to choose from."
-            )
+        if condition and (decided := condition.check(connection, kb)):
+            return decided
+        found = promotable(connection, kb, version)
         if live == version:
-            return Decision(version, released=True, replaces=live, reasons=("it is live already",))
+            return _decided(connection, Decision(version, True, live, ("it is live already",)), condition)
         if judged and found.state == "rejected":
             raise UnknownVersion(
                 f"Version {version} of {kb} was rejected or rolled back since. `mindset promote {kb} {version}` "
@@ -66,26 +102,44 @@ def promote(
         put_on_channel(connection, kb, "live", version, by, reason)
         set_state(connection, kb, version, "ready")
         record(connection, kb, by, "promote", {"version": version, "replaces": live, "reason": reason})
-    return Decision(version, released=True, replaces=live, reasons=(reason,))
+        return _decided(connection, Decision(version, True, live, (reason,)), condition)
 
 
-def roll_back(catalog: Catalog, kb: str, by: str, reason: str) -> Decision:
+def promotable(connection: Connection, kb: str, version: int) -> Version:
+    """A version that can be promoted by hand. Raises UnknownVersion where it is missing, unfinished or retired."""
+    found = get_version(connection, kb, version)
+    if found is None or found.state in ("building", "retired"):
+        state = f"is {found.state}" if found else "does not exist"
+        raise UnknownVersion(f"Version {version} of {kb} {state}. `mindset releases {kb}` lists those to choose from.")
+    return found
+
+
+def roll_back(catalog: Catalog, kb: str, by: str, reason: str, condition: Condition | None = None) -> Decision:
     """Make live again what was live before, and reject what is live now, so that no night promotes it again.
 
-    Raises UnknownVersion where nothing that was live before can be again."""
+    Raises UnknownVersion where nothing that was live before can be again, and what the condition does."""
     with catalog.writing() as connection:
-        live = lock_channel(connection, kb, "live")
-        target = _earlier(connection, kb, live)
-        if live is None or target is None:
-            raise UnknownVersion(
-                f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history; "
-                f"`mindset promote {kb} VERSION` releases any finished version."
-            )
+        lock_channel(connection, kb, "live")
+        if condition and (decided := condition.check(connection, kb)):
+            return decided
+        live, target = way_back(connection, kb)
         put_on_channel(connection, kb, "live", target.number, by, reason)
         set_state(connection, kb, target.number, "ready")
         set_state(connection, kb, live, "rejected")
         record(connection, kb, by, "roll back", {"from": live, "to": target.number, "reason": reason})
-    return Decision(target.number, released=True, replaces=live, reasons=(reason,))
+        return _decided(connection, Decision(target.number, True, live, (reason,)), condition)
+
+
+def way_back(connection: Connection, kb: str) -> tuple[int, Version]:
+    """What is live, and what a rollback makes live instead. Raises UnknownVersion where there is nothing to go back to."""
+    live = live_version(connection, kb)
+    target = _earlier(connection, kb, live)
+    if live is None or target is None:
+        raise UnknownVersion(
+            f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history; "
+            f"`mindset promote {kb} VERSION` releases any finished version."
+        )
+    return live, target
 
 
 def _check_baseline(kb: str, judged: EvaluationRecord, live: int | None) -> None:

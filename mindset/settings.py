@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mindset.access.caller import Scope
 from mindset.errors import ConfigurationError
 
 # Made absolute once: children of this process run elsewhere.
@@ -50,8 +51,83 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, ge=1, le=65_535)
     """Port that the serving API listens on."""
 
+    api_access: Literal["open", "required"] = "open"
+    """`required`: every request but health and metrics needs an API key or a token. `open`, on a loopback address only:
+    whoever reaches the API may do everything, and reads what everybody may read."""
+
+    api_key_pepper: SecretStr | None = None
+    """What API keys are hashed with, at least 32 characters; without it there are no keys. Another one makes all of
+    them useless. May be a reference."""
+
+    oidc_issuer: str | None = None
+    """Issuer of the tokens that count, as it stands in their `iss`; unset: none do."""
+
+    oidc_audience: str | None = None
+    """What tokens must name in `aud`."""
+
+    oidc_jwks_url: str | None = None
+    """Where the issuer's keys are; unset: where its discovery document says."""
+
+    oidc_algorithms: tuple[
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...
+    ] = (
+        "RS256",
+        "ES256",
+    )
+    """Algorithms that tokens may be signed by, as JSON."""
+
+    oidc_principals_claim: str = "groups"
+    """Claim whose values are the caller's principals, besides `user:` and the subject."""
+
+    oidc_scopes_claim: str = "scope"
+    """Claim whose values are the caller's scopes."""
+
+    oidc_roles: dict[str, tuple[Scope, ...]] = {}
+    """Scopes of those who have a principal, as JSON: `{"data-team": ["ask", "release"]}`."""
+
+    secrets_refresh_s: float = Field(default=300.0, ge=1)
+    """How often a secret that is given by reference is read again."""
+
+    rate_limit: str = "600/minute"
+    """How often one caller may ask, where access is required: a number and `second`, `minute`, `hour` or `day`."""
+
+    rate_limit_refused: str = "20/minute"
+    """How often one address may be refused for its credentials, before it is not listened to."""
+
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses or networks, by commas, of the proxies whose X-Forwarded-For tells who asks."""
+
+    cache_ttl_s: int = Field(default=3_600, ge=0)
+    """How long searches and answers are kept in Redis; 0: not at all."""
+
+    conversation_ttl_s: int = Field(default=86_400, ge=1)
+    """How long a conversation is remembered after its last question."""
+
+    api_streams: int = Field(default=1_000, ge=1, le=10_000)
+    """Most answers that one process has in the making; beyond them it says 503 with `Retry-After`."""
+
+    shutdown_grace_s: float = Field(default=20.0, ge=3, le=600)
+    """How long a process that is told to end goes on with the answers that it has begun; streams that are not over
+    shortly before are ended by an event that says so."""
+
+    mcp_hosts: str | None = None
+    """Names, separated by commas, under which `/mcp` may be reached (`mcp.example.com`, `10.0.0.7:*`); `*`: under any.
+    Unset: the loopback's names, `api_host`, and the name in `api_url`."""
+
     answer_log: bool = True
     """Whether answers are logged in Postgres (without the question's text)."""
+
+    prices: dict[str, tuple[float, float]] = {}
+    """Dollars for a million tokens in and out by generator, as JSON, for the metric of cost: `{"nim:...": [0.1, 0.3]}`."""
+
+    answer_log_days: int = Field(default=90, ge=1)
+    """How long answers stay in the log; maintenance drops older days, and the feedback on them."""
+
+    answer_log_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the answers that are logged, chosen by chance."""
+
+    log_questions: bool = False
+    """Whether questions' texts stand in the answer log, in log lines and in traces."""
 
     postgres_pool_size: int = Field(default=8, ge=4, le=100)
     """Most connections that one process opens to Postgres; a stage uses up to three at a time."""
@@ -67,6 +143,18 @@ class Settings(BaseSettings):
 
     bedrock_url: str | None = None
     """Another address of Bedrock's runtime, such as a VPC endpoint."""
+
+    provider_concurrency: int = Field(default=64, ge=1, le=10_000)
+    """Most answers that one process asks of one model at a time: a model that many ask at once makes all of them wait."""
+
+    provider_queue: int = Field(default=64, ge=0, le=10_000)
+    """How many more wait for their turn; beyond them the next of the route is asked, else 503 with `Retry-After`."""
+
+    first_token_s: float = Field(default=20.0, gt=0, le=600)
+    """Longest wait for a model's first word, retries included."""
+
+    between_tokens_s: float = Field(default=15.0, gt=0, le=600)
+    """Longest silence of a model that has begun to answer."""
 
     stages: Literal["inline", "deployments"] = "inline"
     """How a night runs its stages: as subflows of its own process, or as runs of their deployments."""

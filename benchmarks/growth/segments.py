@@ -47,13 +47,13 @@ def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -
         began = time.perf_counter()
         segments = list(_write(index, ids, vectors, shares))
         rate = len(vectors) / (time.perf_counter() - began)
-        view = Served(1, "model", vectors.shape[1], tuple(segments), None)
+        view = Served(1, "model", vectors.shape[1], tuple(segments), None, 0)
         recalls, milliseconds = [], []
         for vector in questions[:20]:  # warms up
-            searcher._nearest(view, vector, _CANDIDATES, time.perf_counter() + 60)  # noqa: SLF001  # what is measured
+            searcher.nearest(view, vector, _CANDIDATES, time.perf_counter() + 60)
         for vector, expected in zip(questions, exact, strict=True):
             asked = time.perf_counter()
-            found = searcher._nearest(view, vector, _CANDIDATES, asked + 60)  # noqa: SLF001
+            found = searcher.nearest(view, vector, _CANDIDATES, asked + 60)
             milliseconds.append((time.perf_counter() - asked) * 1000)
             recalls.append(len({int(each) for each in found[:_ASKED]} & set(expected.tolist())) / _ASKED)
         cuts = statistics.quantiles(milliseconds, n=20)

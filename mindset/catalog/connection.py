@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, LiteralString, NewType, Self
+from typing import Any, LiteralString, NewType, Self, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -21,10 +22,39 @@ Writing = NewType("Writing", Connection)
 
 # Statements here take milliseconds and read what is in memory or on an SSD: the defaults suppose spinning disks, and
 # compile statements that are over before they are compiled.
-_PLANNING = "-c random_page_cost=1.1 -c jit=off"
+# Dates of documents without a zone are compared as UTC, wherever the server stands.
+_OPTIONS = "-c random_page_cost=1.1 -c jit=off -c timezone=UTC"
+
+T = TypeVar("T")
+
+GLANCE_S = 2.0
+"""How long a single reading statement may take unless told otherwise: it takes milliseconds."""
+
+# A connection that was used so lately is handed out without asking the server whether it is still there.
+_TRUSTED_S = 1.0
 
 # The server's own: without them it keeps the lock of a machine that vanished for two hours, not for one minute.
 _SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+class _Pooled(psycopg.Connection[Any]):
+    """A connection that knows when it was used last, and how it was set up for that."""
+
+    used_at = -float("inf")
+    milliseconds = 0
+    """What its statements may take; 0 is for ever."""
+
+    def bound(self, milliseconds: int) -> None:
+        """Bound each statement, and plan bounded ones once: they are short, and planning one took longer than running it.
+
+        A round trip, but only for who uses the connection for something else than the one before. Outside a transaction."""
+        if milliseconds != self.milliseconds:
+            plans = "force_generic_plan" if milliseconds else "auto"
+            self.execute(
+                "SELECT set_config('statement_timeout', %s, false), set_config('plan_cache_mode', %s, false)",
+                [str(milliseconds), plans],
+            )
+            self.milliseconds = milliseconds
 
 
 class Catalog:
@@ -34,15 +64,17 @@ class Catalog:
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
         self._url = url
-        self._pool = ConnectionPool(
+        self._lost_at = -float("inf")
+        self._pool = ConnectionPool[_Pooled](
             url,
+            connection_class=_Pooled,
             min_size=1,
             max_size=pool_size,
             open=False,
             timeout=10,
             # A pool that finds its server gone must not hand out dead connections once it is back.
-            check=ConnectionPool.check_connection,
-            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _PLANNING},
+            check=self._check,
+            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS},
         )
 
     def __enter__(self) -> Self:
@@ -61,7 +93,7 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One read-only transaction: all its statements see the same moment."""
-        with _reachable(), self._pool.connection() as connection:
+        with _reachable(), self._connection() as connection:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             try:
@@ -72,21 +104,63 @@ class Catalog:
                 connection.isolation_level = None
 
     @contextmanager
-    def glancing(self) -> Iterator[Connection]:
-        """A connection for single reading statements, without a transaction around them: two round trips less."""
-        with _reachable(), self._pool.connection() as connection:
-            connection.autocommit = True
+    def glancing(self, seconds: float = GLANCE_S) -> Iterator[Connection]:
+        """A connection for single reading statements of at most `seconds` each, without a transaction around them: two
+        round trips less. Whoever can say it as a function takes `glance`."""
+        with _reachable(), self._glancing(seconds) as connection:
+            yield connection
+
+    def glance(self, read: Callable[[Connection], T], seconds: float = GLANCE_S) -> T:
+        """What `read` makes of single reading statements, as in `glancing`.
+
+        It is called a second time where the server went away since the connection was used last."""
+        with _reachable():
+            lost_at = self._lost_at
             try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    connection.autocommit = False
+                with self._glancing(seconds) as connection:
+                    return read(connection)
+            except (PoolTimeout, psycopg.errors.QueryCanceled):
+                raise
+            except psycopg.OperationalError:
+                if self._lost_at == lost_at:
+                    raise
+            with self._glancing(seconds) as connection:
+                return read(connection)
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
         """One transaction, committed at the end of the block, rolled back when it raises."""
-        with _reachable(), self._pool.connection() as connection:
+        with _reachable(), self._connection() as connection:
             yield Writing(connection)
+
+    @contextmanager
+    def _glancing(self, seconds: float) -> Iterator[_Pooled]:
+        with self._connection(max(1, round(seconds * 1000)), autocommit=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _connection(self, milliseconds: int = 0, *, autocommit: bool = False) -> Iterator[_Pooled]:
+        """A connection of the pool whose statements are so bounded."""
+        with self._pool.connection() as connection:
+            try:
+                if autocommit or milliseconds != connection.milliseconds:
+                    connection.autocommit = True
+                    connection.bound(milliseconds)
+                    connection.autocommit = autocommit
+                yield connection
+            finally:
+                if connection.broken:
+                    self._lost_at = time.monotonic()
+                elif autocommit:
+                    connection.autocommit = False
+                connection.used_at = time.monotonic()
+
+    def _check(self, connection: _Pooled) -> None:
+        """Raise unless the server is still there; not asked of a connection that was used a moment ago.
+
+        That saves a round trip a statement. Once one connection is lost, all that were used before are asked."""
+        if connection.used_at < max(self._lost_at, time.monotonic() - _TRUSTED_S):
+            ConnectionPool.check_connection(connection)
 
     def build_lock(self, kb: str) -> BuildLock:
         """The lock that lets one build of a knowledge base run at a time."""
@@ -167,6 +241,11 @@ def _reachable() -> Iterator[None]:
         raise ServiceUnavailable(
             "Postgres gives no connection within 10 s. Check that it runs, and its load."
         ) from None
+    except psycopg.errors.QueryCanceled as late:
+        raise ServiceUnavailable(
+            "Postgres was not done with a statement in the time that it had. Try again; raise retrieval.deadline_s "
+            "where a search needs longer."
+        ) from late
     except psycopg.errors.UndefinedTable as missing:
         raise ServiceUnavailable(
             f"The catalog lacks a table: {missing.diag.message_primary}. Run `mindset migrate`."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,7 +92,7 @@ def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) 
                 list(d.acl),
                 d.media_type,
                 d.title,
-                json.dumps(d.metadata),
+                d.metadata,
                 d.text,
             )
             for d in documents

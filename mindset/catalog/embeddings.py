@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from mindset.catalog.connection import Connection, Writing, copy_rows
-from mindset.catalog.passages import VISIBLE
+from mindset.catalog.filters import Filter
+from mindset.catalog.passages import visible
 
 Vectors = NDArray[np.float32]
 
@@ -70,9 +71,17 @@ def read_embeddings(
 
 
 def visible_embeddings(
-    connection: Connection, kb: str, version: int, model: str, principals: Sequence[str], *, seconds: float, batch: int
+    connection: Connection,
+    kb: str,
+    version: int,
+    model: str,
+    principals: Sequence[str],
+    where: Filter | None = None,
+    *,
+    seconds: float,
+    batch: int,
 ) -> Generator[tuple[list[str], Vectors], None, None]:
-    """Hashes and vectors of all chunks that the version shows to these principals, in batches and in no order.
+    """Hashes and vectors of all chunks that the version shows to these principals and the filter, in batches and in no order.
 
     Needs a transaction, and to be closed before that ends: a cursor of the server's keeps what is not read yet. A fetch
     of more than `seconds` is cut off."""
@@ -80,14 +89,15 @@ def visible_embeddings(
         "SELECT set_config('cursor_tuple_fraction', '1', true), set_config('statement_timeout', %s, true)",
         [str(max(1, round(seconds * 1000)))],
     )
+    shown = visible(where)
     with connection.cursor(name="visible_embeddings", binary=True) as cursor:
         cursor.execute(
             f"""-- visible_embeddings: what a caller may see, to be compared without an index
             SELECT e.text_hash, e.vector FROM embedding e
             WHERE e.model = %(model)s AND e.text_hash IN (
               SELECT p.chunk FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
-              WHERE p.kb = %(kb)s AND {VISIBLE})""",  # noqa: S608  # VISIBLE is a constant
-            {"kb": kb, "version": version, "model": model, "principals": list(principals)},
+              WHERE p.kb = %(kb)s AND {shown.sql})""",  # noqa: S608  # constants and placeholders
+            {"kb": kb, "version": version, "model": model, "principals": list(principals), **shown.parameters},
         )
         while found := cursor.fetchmany(batch):
             vectors = np.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")

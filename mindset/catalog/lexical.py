@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mindset.catalog.connection import Connection, Writing, rows, scalar
+from mindset.catalog.filters import Condition, Filter
 from mindset.catalog.languages import LANGUAGE, unknown_language
-from mindset.catalog.passages import VISIBLE
+from mindset.catalog.passages import visible
 
 # An OR query scores every match. Where common words alone would match more chunks than this, only the rarer ones
 # choose what is scored; all of them score it.
 _MOST_SCORED = 1_500
+
+# Each word more is a look into every chunk that is scored. The rarest of a long question tell its chunks apart.
+_MOST_WORDS = 24
+
+# Ranked before visibility is looked at, since the rank is the cheaper condition: so many times as many as are wanted, and
+# all that are scored where a filter may leave few of them.
+_RANKED_AHEAD = 4
 
 # On the guides' golden set: 1.0 gave recall@5 0.58, 1.5 gave 0.64, 2.0 gave 0.61 (fused with WordLlama).
 _RARITY_POWER = 1.5
@@ -65,10 +73,9 @@ class LexicalSearch:
         question: str,
         language: str,
         limit: int,
+        where: Filter | None = None,
     ) -> list[str]:
-        """Chunk ids by full-text rank, best first: any of the question's words, visible ones only.
-
-        Ranked before visibility is looked at (four times as many), since the rank is the cheaper condition."""
+        """Chunk ids by full-text rank, best first: any of the question's words, visible ones only."""
         found = rows(
             connection, f"SELECT tsvector_to_array(to_tsvector({LANGUAGE}, %(question)s))",
             language=language, question=question,
@@ -76,32 +83,22 @@ class LexicalSearch:
         if found[0][0] is None:
             raise unknown_language(connection, kb, language)
         frequencies = self._current(connection)
-        words = sorted(found[0][0], key=frequencies.share)
+        words = sorted(found[0][0], key=frequencies.share)[:_MOST_WORDS]
         if not words:
             return []
+        shown = visible(where)
         ranked = rows(
             connection,
-            f"""-- lexical_candidates: the rarer words choose, all words score; title and headings count like text
-            WITH asked AS MATERIALIZED (
-              SELECT unnest(%(words)s::tsquery[]) AS word, unnest(%(weights)s::float8[]) AS weight
-            ), ranked AS (
-              SELECT c.id, (
-                SELECT sum(weight * ts_rank('{{0.1, 0.1, 0.1, 0.1}}', c.tsv, word)) FROM asked) AS score
-              FROM chunk c WHERE c.kb = %(kb)s AND c.tsv @@ %(choosing)s::tsquery
-              ORDER BY score DESC, c.id LIMIT %(limit)s * 4
-            )
-            SELECT ranked.id FROM ranked CROSS JOIN LATERAL (
-              -- A limit, so that each chunk is looked up by index, however the planner counts the version's placements.
-              SELECT FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
-              WHERE p.kb = %(kb)s AND p.chunk = ranked.id AND {VISIBLE} LIMIT 1) AS shown
-            ORDER BY ranked.score DESC, ranked.id LIMIT %(limit)s""",  # noqa: S608  # VISIBLE is a constant
+            _statement(len(words), shown),
             kb=kb,
             version=version,
             principals=list(principals),
-            words=[_quoted(word) for word in words],
-            weights=[frequencies.weight(word) for word in words],
-            choosing=" | ".join(_quoted(word) for word in _choosing(words, frequencies)),
+            choosing=_choosing(words, frequencies),
             limit=limit,
+            reach=limit * _RANKED_AHEAD if where is None else _MOST_SCORED,
+            **{f"word_{number}": _quoted(word) for number, word in enumerate(words)},
+            **{f"weight_{number}": frequencies.weight(word) for number, word in enumerate(words)},
+            **shown.parameters,
         )
         return [chunk for (chunk,) in ranked]
 
@@ -126,15 +123,40 @@ def analyze(connection: Writing, added: int) -> None:
         connection.execute("ANALYZE chunk, placement, document, segment_chunk")
 
 
-def _choosing(words: Sequence[str], frequencies: WordFrequencies) -> list[str]:
-    """The rarest words, as many as do not match too much; the rarest in any case."""
-    chosen, matches = list(words[:1]), frequencies.share(words[0]) * frequencies.chunks
-    for word in words[1:]:
+def _statement(words: int, shown: Condition) -> str:
+    """For so many words: written out, since a sum over a list of them takes half as long again."""
+    score = " + ".join(
+        f"%(weight_{number})s::float8 * ts_rank('{{0.1, 0.1, 0.1, 0.1}}', c.tsv, %(word_{number})s::tsquery)"
+        for number in range(words)
+    )
+    return f"""-- lexical_candidates: the rarer words choose, all words score; title and headings count like text
+        WITH ranked AS (
+          SELECT c.id, {score} AS score
+          FROM chunk c WHERE c.kb = %(kb)s AND c.tsv @@ %(choosing)s::tsquery
+          ORDER BY score DESC, c.id LIMIT %(reach)s
+        )
+        SELECT ranked.id FROM ranked CROSS JOIN LATERAL (
+          -- A limit, so that each chunk is looked up by index, however the planner counts the version's placements.
+          SELECT FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+          WHERE p.kb = %(kb)s AND p.chunk = ranked.id AND {shown.sql} LIMIT 1) AS shown
+        ORDER BY ranked.score DESC, ranked.id LIMIT %(limit)s"""  # noqa: S608  # constants and placeholders
+
+
+def _choosing(words: Sequence[str], frequencies: WordFrequencies) -> str:
+    """As a tsquery, what a chunk must hold to be scored: one of the rarest words, as many as do not match too much.
+
+    Where already the rarest matches too much, it and another one."""
+    rarest, others = _quoted(words[0]), [_quoted(word) for word in words[1:]]
+    matches = frequencies.share(words[0]) * frequencies.chunks
+    if matches > _MOST_SCORED and others:
+        return f"{rarest} & ({' | '.join(others)})"
+    chosen = [rarest]
+    for word, quoted in zip(words[1:], others, strict=True):
         matches += frequencies.share(word) * frequencies.chunks
         if matches > _MOST_SCORED:
             break
-        chosen.append(word)
-    return chosen
+        chosen.append(quoted)
+    return " | ".join(chosen)
 
 
 def _read_frequencies(connection: Connection) -> WordFrequencies:

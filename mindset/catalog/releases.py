@@ -73,6 +73,12 @@ def live_version(connection: Connection, kb: str, channel: str = "live") -> int 
     return None if found is None else int(found)
 
 
+def live_release(connection: Connection, kb: str, channel: str = "live") -> int | None:
+    """The id of the release on a channel."""
+    found = scalar(connection, "SELECT id FROM release WHERE kb = %s AND channel = %s AND until IS NULL", kb, channel)
+    return None if found is None else int(found)
+
+
 def lock_channel(connection: Writing, kb: str, channel: str) -> int | None:
     """The version on a channel, which nobody else can change before this transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [f"release {kb} {channel}"])
@@ -100,14 +106,15 @@ def put_on_channel(connection: Writing, kb: str, channel: str, version: int, by:
     )  # fmt: skip
 
 
-def list_releases(connection: Connection, kb: str, limit: int = 50) -> list[Release]:
-    """The newest releases first."""
+def list_releases(connection: Connection, kb: str, limit: int = 50, before: int | None = None) -> list[Release]:
+    """The newest releases first, of those before one."""
     found = rows(
         connection,
         """SELECT id, channel, version, replaces, released_by, reason, since, until FROM release
-           WHERE kb = %(kb)s ORDER BY id DESC LIMIT %(limit)s""",
+           WHERE kb = %(kb)s AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s""",
         kb=kb,
         limit=limit,
+        before=before,
     )
     return [Release(*each) for each in found]
 

@@ -95,6 +95,7 @@ revision = Table(
     _time("fetched_at", required=True),
     PrimaryKeyConstraint("kb", "uri", "content_hash"),
     ForeignKeyConstraint(["kb", "uri"], ["document.kb", "document.uri"]),
+    CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
 )
 
 chunk = Table(

@@ -55,13 +55,15 @@ def get_version(connection: Connection, kb: str, number: int) -> Version | None:
     return Version(*found[0]) if found else None
 
 
-def list_versions(connection: Connection, kb: str, limit: int = 50) -> list[Version]:
-    """The newest versions first."""
+def list_versions(connection: Connection, kb: str, limit: int = 50, before: int | None = None) -> list[Version]:
+    """The newest versions first, of those before one."""
     found = rows(
         connection,
-        f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s ORDER BY number DESC LIMIT %(limit)s",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND (%(before)s::int IS NULL OR number < %(before)s) "  # noqa: S608
+        "ORDER BY number DESC LIMIT %(limit)s",
         kb=kb,
         limit=limit,
+        before=before,
     )
     return [Version(*each) for each in found]
 

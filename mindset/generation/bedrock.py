@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from mindset import bedrock
-from mindset.deadline import Deadline, retried_until_first
+from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
+from mindset.generation.endpoint import Endpoint
 from mindset.generation.prompt import Prompt, build_prompt
 from mindset.generation.protocol import Piece, Usage
 from mindset.generation.thinking import ThinkingFilter
@@ -38,28 +39,31 @@ class BedrockGenerator:
         url: str | None = None,
         max_tokens: int = 800,
         deadline_s: float = 60.0,
-        concurrency: int = 16,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.name = f"bedrock:{model}"
         self._model = model
         self._max_tokens = max_tokens
         self._deadline_s = deadline_s
-        self._client = bedrock.open_client(region, url, deadline_s, connections=concurrency)
+        self._endpoint = endpoint or Endpoint(self.name)
+        connections = self._endpoint.limits.concurrency
+        self._clients = bedrock.Clients(region, url, connections)
+        self._clients.patient(min(deadline_s, self._endpoint.limits.first_token_s))  # not while somebody waits
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
         prompt = build_prompt(question, passages)
-        return retried_until_first(lambda: self._pieces(prompt, deadline), deadline)
+        return self._endpoint.stream(lambda: self._pieces(prompt, deadline), deadline)
 
     def close(self) -> None:
-        self._client.close()
+        self._clients.close()
 
     def _pieces(self, prompt: Prompt, deadline: Deadline) -> Generator[Piece, None, None]:
         thinking = ThinkingFilter()
         stop: str | None = None
         usage: Usage | None = None
         with bedrock.errors(self._model):
-            response = self._client.converse_stream(
+            response = self._clients.patient(deadline.left()).converse_stream(
                 modelId=self._model,
                 system=[{"text": prompt.system}],
                 messages=[{"role": "user", "content": [{"text": prompt.user}]}],

@@ -9,8 +9,9 @@ import httpx
 from pydantic import SecretStr
 
 from mindset import nim
-from mindset.deadline import Deadline, retried_until_first
+from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
+from mindset.generation.endpoint import Endpoint
 from mindset.generation.prompt import Prompt, build_prompt
 from mindset.generation.protocol import Piece, Usage
 from mindset.generation.thinking import ThinkingFilter
@@ -20,8 +21,8 @@ _DONE = "[DONE]"
 
 
 class NimGenerator:
-    """Thread-safe. `deadline_s` bounds a whole answer, its retries included; `concurrency` bounds the answers at a
-    time, because a model that many ask at once makes all of them wait."""
+    """Thread-safe. `deadline_s` bounds a whole answer, its retries included. The endpoint bounds the answers at a time,
+    because a model that many ask at once makes all of them wait."""
 
     def __init__(
         self,
@@ -31,18 +32,19 @@ class NimGenerator:
         *,
         max_tokens: int = 800,
         deadline_s: float = 60.0,
-        concurrency: int = 16,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.name = f"nim:{model}"
         self._model = model
         self._max_tokens = max_tokens
         self._deadline_s = deadline_s
-        self._client = nim.open_client(url, api_key, connections=concurrency)
+        self._endpoint = endpoint or Endpoint(self.name)
+        self._client = nim.open_client(url, api_key, connections=self._endpoint.limits.concurrency)
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
         body = self._request(build_prompt(question, passages))
-        return retried_until_first(lambda: self._pieces(body, deadline), deadline)
+        return self._endpoint.stream(lambda: self._pieces(body, deadline), deadline)
 
     def close(self) -> None:
         self._client.close()

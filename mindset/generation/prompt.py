@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Final
 
+from mindset.knowledge_base import fingerprint
 from mindset.retrieval.passage import Passage
 
 NOT_IN_DOCUMENTS = "Not in the documents."
@@ -37,10 +39,10 @@ def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGE
     """The prompt; passage n of `passages` is labelled [n], also where others were left out.
 
     Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
-    system, user = _templates(PROMPT)
+    _, user = _templates(PROMPT)
     kept = [_fenced(number, passages[number - 1]) for number in sent(passages, budget)]
     return Prompt(
-        system=system.substitute(not_in_documents=NOT_IN_DOCUMENTS),
+        system=SYSTEM,
         user=user.substitute(passages="\n\n".join(kept), question=_inert(question).strip()),
     )
 
@@ -77,3 +79,10 @@ def _templates(name: str) -> tuple[Template, Template]:
     text = files("mindset.generation").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8")
     system, user = text.split("\n=====\n")
     return Template(system.strip()), Template(user.strip())
+
+
+SYSTEM: Final = _templates(PROMPT)[0].substitute(not_in_documents=NOT_IN_DOCUMENTS)
+"""What the system says; an answer must not."""
+
+FINGERPRINT: Final = fingerprint(PROMPT, [each.template for each in _templates(PROMPT)])
+"""Names the prompt's words, in the answer log and in cache keys."""

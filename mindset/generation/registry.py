@@ -1,30 +1,79 @@
-"""From a knowledge base's configuration to its generator."""
+"""From a knowledge base's configuration to who writes its answers."""
 
 from __future__ import annotations
 
+import threading
+
+from mindset.generation.endpoint import Endpoint, Limits, ProviderState
 from mindset.generation.protocol import Generator
-from mindset.knowledge_base import Generation
+from mindset.generation.route import Route
+from mindset.knowledge_base import Generation, Writer
 from mindset.settings import Settings
 
 
-def open_generator(generation: Generation, settings: Settings) -> Generator:
-    """The generator of a configuration; the caller closes it."""
-    match generation.provider:
-        case "extractive":
-            from mindset.generation.extractive import ExtractiveGenerator
+class Generators:
+    """The generators of one process, opened at their first use; whoever asks the same model shares its endpoint.
 
-            return ExtractiveGenerator()
-        case "nim":
-            from mindset.generation.nim import NimGenerator
+    Thread-safe. Close it by `close`."""
 
-            return NimGenerator(
-                settings.nim_url, generation.model, settings.nim_api_key,
-                max_tokens=generation.max_tokens, deadline_s=generation.deadline_s,
-            )  # fmt: skip
-        case "bedrock":
-            from mindset.generation.bedrock import BedrockGenerator
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening = threading.Lock()
+        self._opened: dict[str, Generator] = {}
+        self._endpoints: dict[str, Endpoint] = {}
 
-            return BedrockGenerator(
-                generation.model, region=settings.bedrock_region, url=settings.bedrock_url,
-                max_tokens=generation.max_tokens, deadline_s=generation.deadline_s,
-            )  # fmt: skip
+    def route(self, generation: Generation, first: str | None = None) -> Route:
+        """Who is asked, in order; `first` names the provider that is asked before the others, where it is in the route."""
+        writers = sorted(generation.writers, key=lambda each: each.provider != first)
+        return Route([self._open(writer, generation) for writer in writers], generation.deadline_s)
+
+    @property
+    def states(self) -> list[ProviderState]:
+        """Of every model that was asked."""
+        with self._opening:
+            return [each.state for each in self._endpoints.values()]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for each in self._opened.values():
+            each.close()
+
+    def _open(self, writer: Writer, generation: Generation) -> Generator:
+        key = f"{writer.model_dump_json()} {generation.max_tokens} {generation.deadline_s}"
+        with self._opening:
+            if key not in self._opened:
+                self._opened[key] = self._opened_anew(writer, generation)
+            return self._opened[key]
+
+    def _opened_anew(self, writer: Writer, generation: Generation) -> Generator:
+        settings = self._settings
+        match writer.provider:
+            case "extractive":
+                from mindset.generation.extractive import ExtractiveGenerator
+
+                return ExtractiveGenerator()
+            case "nim":
+                from mindset.generation.nim import NimGenerator
+
+                return NimGenerator(
+                    settings.nim_url, writer.model, settings.nim_api_key, endpoint=self._endpoint(writer),
+                    max_tokens=generation.max_tokens, deadline_s=generation.deadline_s,
+                )  # fmt: skip
+            case "bedrock":
+                from mindset.generation.bedrock import BedrockGenerator
+
+                return BedrockGenerator(
+                    writer.model, region=settings.bedrock_region, url=settings.bedrock_url,
+                    endpoint=self._endpoint(writer), max_tokens=generation.max_tokens,
+                    deadline_s=generation.deadline_s,
+                )  # fmt: skip
+
+    def _endpoint(self, writer: Writer) -> Endpoint:
+        name, settings = f"{writer.provider}:{writer.model}", self._settings
+        limits = Limits(
+            concurrency=settings.provider_concurrency,
+            queue=settings.provider_queue,
+            first_token_s=settings.first_token_s,
+            between_tokens_s=settings.between_tokens_s,
+        )
+        return self._endpoints.setdefault(name, Endpoint(name, limits))

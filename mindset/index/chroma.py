@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import orjson
-import urllib3
 from numpy.typing import NDArray
 
 from mindset.errors import IndexDamaged, ServiceUnavailable
+from mindset.index.asking import Asking, Lost, Response, Server
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -49,6 +49,21 @@ class Hit:
     distance: float
 
 
+class NearestAsked:
+    """A question to a collection that is under way. Read it, or leave it."""
+
+    def __init__(self, index: ChromaIndex, collection: str, asking: Asking) -> None:
+        self._index, self._collection, self._asking = index, collection, asking
+
+    def hits(self, timeout_s: float | None = None) -> list[Hit]:
+        """The nearest chunks, nearest first. Raises ServiceUnavailable, IndexDamaged."""
+        return self._index.read(self._collection, self._asking, timeout_s)
+
+    def leave(self) -> None:
+        """Give up on the answer."""
+        self._asking.leave()
+
+
 class ChromaIndex:
     """Collections on one Chroma server; thread-safe.
 
@@ -59,7 +74,7 @@ class ChromaIndex:
         self._url = url
         self._handles: dict[str, Collection] = {}
         # Questions go to Chroma's HTTP API directly: its client spends 2 ms of Python a query, twice what the search takes.
-        self._queries = urllib3.PoolManager(maxsize=32, retries=False)
+        self._server = Server(url)
         self._connecting = threading.Lock()
         self._connected: ClientAPI | None = None
 
@@ -67,14 +82,14 @@ class ChromaIndex:
         """Raise ServiceUnavailable unless the server answers, within seconds; the first ping also loads the client."""
         with self._reachable(""):
             _ = self._client
-            response = self._request("GET", "/api/v2/heartbeat", _PING_S)
+            response = self._server.send("GET", "/api/v2/heartbeat", None, _PING_S).read()
         if response.status != 200:
             raise self._busy(f"answered {response.status}")
 
     def close(self) -> None:
         """Forget the connection; a later call opens a new one."""
         self._handles.clear()
-        self._queries.clear()
+        self._server.close()
         self._connected = None
 
     def write(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> Iterator[int]:
@@ -144,17 +159,41 @@ class ChromaIndex:
         self, collection: str, vector: NDArray[np.float32], limit: int, timeout_s: float = _QUERY_S
     ) -> list[Hit]:
         """The nearest chunks of a collection, nearest first."""
+        asked = self.ask(collection, vector, limit, timeout_s)
+        assert asked
+        return asked.hits()
+
+    def ask(
+        self,
+        collection: str,
+        vector: NDArray[np.float32],
+        limit: int,
+        timeout_s: float = _QUERY_S,
+        *,
+        at_once: bool = False,
+    ) -> NearestAsked | None:
+        """Send the question for the nearest chunks, which `hits` reads: the server searches while other work is done.
+
+        With `at_once`, None where something would be waited for: the collection's handle, or a connection."""
+        if at_once and (collection not in self._handles or not self._server.connected):
+            return None
         with self._reachable(collection):
             handle = self._handle(collection)
-            response = self._request(
+            asking = self._server.send(
                 "POST",
                 f"/api/v2/tenants/{handle.tenant}/databases/{handle.database}/collections/{handle.id}/query",
-                timeout_s,
                 orjson.dumps(
                     {"query_embeddings": [vector], "n_results": limit, "include": ["distances"]},
                     option=orjson.OPT_SERIALIZE_NUMPY,
                 ),
+                timeout_s,
             )
+        return NearestAsked(self, collection, asking)
+
+    def read(self, collection: str, asking: Asking, timeout_s: float | None) -> list[Hit]:
+        """For `NearestAsked.hits`."""
+        with self._reachable(collection):
+            response = asking.read(timeout_s)
         found = self._good(response, collection)
         return [Hit(*each) for each in zip(found["ids"][0], found["distances"][0], strict=True)]
 
@@ -177,20 +216,13 @@ class ChromaIndex:
                 names.update(each.name for each in page)
         return names
 
-    def _request(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
-        """One that may be repeated: it is, once, where a restarted server has closed the kept-alive connection."""
-        timeout = urllib3.Timeout(connect=min(2.0, timeout_s), read=timeout_s)
-        headers = {"content-type": "application/json"}
-        url = f"{self._url.rstrip('/')}{path}"
-        try:
-            return self._queries.request(method, url, body=body, headers=headers, timeout=timeout)
-        except urllib3.exceptions.ProtocolError:
-            return self._queries.request(method, url, body=body, headers=headers, timeout=timeout)
-
-    def _good(self, response: urllib3.BaseHTTPResponse, collection: str) -> Any:
+    def _good(self, response: Response, collection: str) -> Any:
         if response.status == 200:
-            return orjson.loads(response.data)
-        message = response.data[:300].decode(errors="replace")
+            try:
+                return orjson.loads(response.body)
+            except orjson.JSONDecodeError:
+                raise self._busy("answered what is no JSON") from None
+        message = response.body[:300].decode(errors="replace")
         raise self._refused(collection, response.status, message)
 
     def _refused(self, collection: str, status: int, message: str) -> ServiceUnavailable | IndexDamaged:
@@ -231,7 +263,7 @@ class ChromaIndex:
 
         try:
             yield
-        except (httpx.TransportError, urllib3.exceptions.HTTPError) as lost:
+        except (httpx.TransportError, *Lost) as lost:
             raise ServiceUnavailable(
                 f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL."
             ) from lost

@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from mindset.catalog.connection import Catalog
 from mindset.catalog.embeddings import visible_embeddings
+from mindset.catalog.filters import Filter
 from mindset.catalog.lexical import LexicalSearch
 from mindset.catalog.passages import Shown, visible_passages
 from mindset.catalog.releases import Served, served
@@ -31,7 +33,7 @@ from mindset.errors import (
     UnknownVersion,
 )
 from mindset.guardrails.questions import checked_question
-from mindset.index.chroma import ChromaIndex
+from mindset.index.chroma import ChromaIndex, NearestAsked
 from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.passage import Passage
@@ -40,8 +42,13 @@ from mindset.settings import Settings
 
 _log = structlog.get_logger()
 
+T = TypeVar("T")
+
 # How many vectors are held at a time where a question is compared with all that the caller may see.
 EXACT_BATCH = 2_000
+
+# An answer that is there is read even where the other half of the search has taken all the time.
+_READ_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,47 @@ class Found:
     milliseconds: dict[str, float]
     failures: Mapping[str, str]
     """Why, for each step in `degraded`."""
+    cached: bool = False
 
 
 _Ranking = tuple[list[str], float]
 """Chunks, best first, and the milliseconds it took."""
+
+_UnderWay = Callable[[], _Ranking]
+"""A ranking that is being made elsewhere: to be called once, for what it became."""
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What every step of a search needs to know."""
+
+    kb: KnowledgeBase
+    view: Served
+    question: str
+    principals: Sequence[str]
+    where: Filter | None
+    candidates: int
+    """Chunks that each ranking proposes."""
+    deadline: float
+
+    def left(self) -> float:
+        return self.deadline - time.perf_counter()
+
+
+@dataclass
+class _Ranked:
+    """Rankings with their weights, why those that are missing are, and how long each took."""
+
+    rankings: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, weight: float, made: _Ranking | str) -> None:
+        if isinstance(made, str):
+            self.failures[name] = made
+        else:
+            ranking, self.milliseconds[name] = made
+            self.rankings[name] = (weight, ranking)
 
 
 class Searcher:
@@ -67,12 +111,8 @@ class Searcher:
 
     def __init__(self, catalog: Catalog, index: ChromaIndex, settings: Settings, threads: int = 16) -> None:
         self._catalog, self._index, self._settings = catalog, index, settings
-        # A late step keeps its thread until it is over. Each kind has its own, so that a provider that hangs leaves
-        # the full text alone.
+        # For models that are waited for. A late step keeps its thread until it is over: the full text does without any.
         self._dense_steps = ThreadPoolExecutor(threads, thread_name_prefix="dense")
-        self._lexical_steps = ThreadPoolExecutor(threads, thread_name_prefix="lexical")
-        # Of their own: a search step that waited for threads of its own pool could wait forever.
-        self._segments = ThreadPoolExecutor(threads, thread_name_prefix="segment")
         self._full_text = LexicalSearch()
         self._embedders: dict[ModelId, Embedder] = {}
         self._opening = threading.Lock()
@@ -80,8 +120,6 @@ class Searcher:
     def close(self) -> None:
         """End the threads and the embedders."""
         self._dense_steps.shutdown(cancel_futures=True)
-        self._lexical_steps.shutdown(cancel_futures=True)
-        self._segments.shutdown(cancel_futures=True)
         for embedder in self._embedders.values():
             embedder.close()
 
@@ -93,62 +131,44 @@ class Searcher:
         limit: int | None = None,
         version: int | None = None,
         *,
+        where: Filter | None = None,
         view: Served | None = None,
         join: bool = True,
     ) -> Found:
         """At most `limit` chunks that answer the question, from the live release or from the version given, as passages.
 
-        `view` is what `self.view` told of it, where that was asked before. Neighbouring chunks become one passage unless
-        `join` is False.
+        `where` keeps those of documents that it holds for. `view` is what `self.view` told of the version, where that was
+        asked before. Neighbouring chunks become one passage unless `join` is False.
         Raises QuestionRejected, NothingReleased, UnknownVersion, ServiceUnavailable (when neither ranking could be had)."""
         started = time.perf_counter()
         question = checked_question(question)
         limit = limit or kb.retrieval.passages
         view = view or self.view(kb.name, version)
-        deadline = started + kb.retrieval.deadline_s
-        callers = sorted({"*", *principals})
-        candidates = max(kb.retrieval.candidates, limit)
+        search = _Search(
+            kb, view, question, sorted({"*", *principals}), where,
+            candidates=max(kb.retrieval.candidates, limit), deadline=started + kb.retrieval.deadline_s,
+        )  # fmt: skip
 
-        dense_weight = _dense_weight(kb, view)
-        dense = (
-            self._dense_steps.submit(self._dense, kb.name, view, question, candidates, deadline)
-            if dense_weight
-            else None
-        )
-        lexical = (
-            self._lexical_steps.submit(self._lexical, kb, view, callers, question, candidates)
-            if kb.retrieval.lexical_weight
-            else None
-        )
-        rankings: list[tuple[float, Sequence[str]]] = []
-        failures: dict[str, str] = {}
-        milliseconds: dict[str, float] = {}
-        for name, weight, step in (
-            ("dense", dense_weight, dense),
-            ("lexical", kb.retrieval.lexical_weight, lexical),
-        ):
-            if not step:
-                continue
-            match _result(step, deadline):
-                case str(failure):
-                    failures[name] = failure
-                case ranking, took:
-                    rankings.append((weight, ranking))
-                    milliseconds[name] = took
+        ranked = self._rank(search)
+        rankings, failures, milliseconds = ranked.rankings, ranked.failures, ranked.milliseconds
         if not rankings:
             raise ServiceUnavailable(
                 "Neither the vectors nor the full text could be searched in time. Try again shortly."
             )
 
-        fused = reciprocal_rank_fusion(rankings)
-        shown = self._visible(kb, view, callers, fused, limit)
-        if dense and "dense" not in failures and len({row.chunk for row in shown}) < min(limit, len(fused)):
-            exact = self._exactly(kb, view, callers, question, rankings, limit, deadline)
-            if isinstance(exact, str):
-                failures["dense"] = exact
-            else:
-                shown = exact
-        milliseconds["total"] = (time.perf_counter() - started) * 1000
+        looked = time.perf_counter()
+        fused = reciprocal_rank_fusion(list(rankings.values()))
+        shown = self._visible(search, fused, limit)
+        if "dense" in rankings and self._sees_too_little(search, shown, rankings["dense"][1], len(fused), limit):
+            match _result(lambda: self._compare(search)):
+                case str(failure):
+                    failures["dense"] = failure
+                case ranking, took:
+                    rankings["dense"] = (rankings["dense"][0], ranking)
+                    milliseconds["exact"] = took
+                    shown = self._visible(search, reciprocal_rank_fusion(list(rankings.values())), limit)
+        now = time.perf_counter()
+        milliseconds |= {"visible": (now - looked) * 1000, "total": (now - started) * 1000}
         return Found(
             kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(failures),
             {name: round(value, 2) for name, value in milliseconds.items()}, failures,
@@ -172,8 +192,7 @@ class Searcher:
 
     def view(self, kb: str, version: int | None) -> Served:
         """What is searched: the live release, or the version given. Raises NothingReleased, UnknownVersion."""
-        with self._catalog.glancing() as connection:
-            view = served(connection, kb, version)
+        view = self._catalog.glance(lambda connection: served(connection, kb, version))
         if view:
             return view
         if version is None:
@@ -182,21 +201,67 @@ class Searcher:
             f"{kb} has no version {version}, or it is retired. `mindset releases {kb}` lists those to choose from."
         )
 
-    def _dense(self, kb: str, view: Served, question: str, candidates: int, deadline: float) -> _Ranking:
-        started = time.perf_counter()
-        vector = self.embedder(ModelId(view.model)).embed_query(question)
-        try:
-            nearest = self._nearest(view, vector, candidates, deadline)
-        except IndexDamaged:
-            # Perhaps not damaged: maintenance puts others in the place of segments, and drops these at once.
-            now = self.view(kb, view.version)
-            if now.segments == view.segments:
-                raise
-            nearest = self._nearest(now, vector, candidates, deadline)
-        return nearest, (time.perf_counter() - started) * 1000
+    def _rank(self, search: _Search) -> _Ranked:
+        """Both rankings: the full text is searched here, while the vectors are searched by their server."""
+        ranked = _Ranked()
+        dense_weight, lexical_weight = _dense_weight(search.kb, search.view), search.kb.retrieval.lexical_weight
+        with ExitStack() as leaving:
+            dense = _result(lambda: self._begin_dense(search, leaving)) if dense_weight else None
+            lexical = _result(lambda: self._lexical(search)) if lexical_weight else None
+            if dense:
+                ranked.add("dense", dense_weight, dense if isinstance(dense, str) else _result(dense))
+            if lexical:
+                ranked.add("lexical", lexical_weight, lexical)
+        return ranked
 
-    def _nearest(self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float) -> list[str]:
-        """The nearest chunks over all segments: a chunk is in one of them only, so merging is sorting."""
+    def _begin_dense(self, search: _Search, leaving: ExitStack) -> _UnderWay:
+        """Embed the question and ask all segments; what is not read in the end is left by `leaving`.
+
+        A model that only looks into its tables, and a server to which connections are open, are asked here: nothing of
+        that waits. Anything else is waited for by a thread, which the full text and the deadline do not wait for."""
+        started = time.perf_counter()
+        embedder = self._embedders.get(ModelId(search.view.model))
+        if embedder and not getattr(embedder, "waits", True):
+            vector = embedder.embed_query(search.question)
+            asked = self._ask(search.view, vector, search.candidates, search.deadline, at_once=True)
+            if asked is not None:
+                for each in asked:
+                    leaving.callback(each.leave)
+                return lambda: (self._read(search, vector, asked), (time.perf_counter() - started) * 1000)
+        step = self._dense_steps.submit(self._dense, search)
+        leaving.callback(step.cancel)
+        return lambda: step.result(timeout=max(0.0, search.left()))
+
+    def _dense(self, search: _Search) -> _Ranking:
+        started = time.perf_counter()
+        vector = self.embedder(ModelId(search.view.model)).embed_query(search.question)
+        asked = self._ask(search.view, vector, search.candidates, search.deadline)
+        assert asked is not None
+        return self._read(search, vector, asked), (time.perf_counter() - started) * 1000
+
+    def _read(self, search: _Search, vector: NDArray[np.float32], asked: Sequence[NearestAsked]) -> list[str]:
+        """What the segments answer; where maintenance has put others in their place meanwhile, what these do."""
+        try:
+            return _nearest(asked, search.candidates, search.deadline)
+        except IndexDamaged:
+            # Perhaps not damaged: the segments whose place is taken are dropped at once.
+            now = self.view(search.kb.name, search.view.version)
+            if now.segments == search.view.segments:
+                raise
+            return self.nearest(now, vector, search.candidates, search.deadline)
+
+    def nearest(self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float) -> list[str]:
+        """The nearest chunks over all segments, by the moment `deadline` of `time.perf_counter`.
+
+        Raises ServiceUnavailable, IndexDamaged, DimensionMismatch."""
+        asked = self._ask(view, vector, candidates, deadline)
+        assert asked is not None
+        return _nearest(asked, candidates, deadline)
+
+    def _ask(
+        self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float, *, at_once: bool = False
+    ) -> list[NearestAsked] | None:
+        """All segments, which their server searches side by side; None where that would wait and is to be `at_once`."""
         for segment in view.segments:
             if segment.dimension != len(vector):
                 raise DimensionMismatch(
@@ -206,69 +271,68 @@ class Searcher:
         left = deadline - time.perf_counter()
         if left <= 0:
             raise ServiceUnavailable("Embedding the question took all the time there was. Raise retrieval.deadline_s.")
-        searches = [(segment.collection, vector, min(candidates, segment.count), left) for segment in view.segments]
-        if len(searches) == 1:
-            return [hit.chunk for hit in self._index.search(*searches[0])]
-        hits = [hit for found in self._segments.map(lambda each: self._index.search(*each), searches) for hit in found]
-        return [hit.chunk for hit in sorted(hits, key=lambda hit: (hit.distance, hit.chunk))[:candidates]]
+        with ExitStack() as leaving:
+            asked = []
+            for segment in view.segments:
+                wanted = min(candidates, segment.count)
+                each = self._index.ask(segment.collection, vector, wanted, left, at_once=at_once)
+                if each is None:
+                    return None
+                asked.append(each)
+                leaving.callback(each.leave)
+            leaving.pop_all()
+        return asked
 
-    def _lexical(
-        self, kb: KnowledgeBase, view: Served, principals: Sequence[str], question: str, candidates: int
-    ) -> _Ranking:
+    def _lexical(self, search: _Search) -> _Ranking:
         started = time.perf_counter()
-        with self._catalog.glancing() as connection:
-            found = self._full_text.candidates(
-                connection, kb.name, view.version, principals, question, kb.chunking.language, candidates
-            )
+        found = self._catalog.glance(
+            lambda connection: self._full_text.candidates(
+                connection, search.kb.name, search.view.version, search.principals, search.question,
+                search.kb.chunking.language, search.candidates, search.where,
+            ),
+            search.kb.retrieval.deadline_s,
+        )  # fmt: skip
         return found, (time.perf_counter() - started) * 1000
 
-    def _visible(
-        self, kb: KnowledgeBase, view: Served, principals: Sequence[str], proposed: Sequence[str], limit: int
-    ) -> list[Shown]:
-        with self._catalog.glancing() as connection:
-            return visible_passages(connection, kb.name, view.version, principals, proposed, limit)
-
-    def _exactly(
-        self,
-        kb: KnowledgeBase,
-        view: Served,
-        principals: Sequence[str],
-        question: str,
-        rankings: list[tuple[float, Sequence[str]]],
-        limit: int,
-        deadline: float,
-    ) -> list[Shown] | str:
-        """For a caller who may see little: too few proposals were visible, so compare with all that is.
-
-        The reason where that cannot be done by the deadline: what the segments proposed must do then."""
-        candidates = max(kb.retrieval.candidates, limit)
-        compared = _result(
-            self._dense_steps.submit(self._compare, kb.name, view, principals, question, candidates, deadline), deadline
+    def _visible(self, search: _Search, proposed: Sequence[str], limit: int) -> list[Shown]:
+        return self._catalog.glance(
+            lambda connection: visible_passages(
+                connection, search.kb.name, search.view.version, search.principals, proposed, limit, search.where
+            ),
+            search.kb.retrieval.deadline_s,
         )
-        if isinstance(compared, str):
-            return compared
-        fused = reciprocal_rank_fusion([(rankings[0][0], compared[0]), *rankings[1:]])
-        return self._visible(kb, view, principals, fused, limit)
 
-    def _compare(
-        self, kb: str, view: Served, principals: Sequence[str], question: str, candidates: int, deadline: float
-    ) -> _Ranking:
+    def _sees_too_little(
+        self, search: _Search, shown: Sequence[Shown], dense: Sequence[str], proposed: int, limit: int
+    ) -> bool:
+        """Whether to compare with all that is visible, since of what was proposed too little is.
+
+        The full text looks at the filter itself and may fill the limit alone; then those of the nearest are counted."""
+        if len({row.chunk for row in shown}) < min(limit, proposed):
+            return True
+        if search.where is None:
+            return False
+        return len({row.chunk for row in self._visible(search, dense, limit)}) < min(limit, len(dense))
+
+    def _compare(self, search: _Search) -> _Ranking:
+        """The nearest of all that the caller may see, without an index. Raises ServiceUnavailable at the deadline."""
         started = time.perf_counter()
-        vector = self.embedder(ModelId(view.model)).embed_query(question)
+        view = search.view
+        vector = self.embedder(ModelId(view.model)).embed_query(search.question)
         nearest: list[tuple[float, str]] = []
-        left = deadline - time.perf_counter()
         with (
             self._catalog.reading() as connection,
             closing(
                 visible_embeddings(
-                    connection, kb, view.version, view.model, principals, seconds=left, batch=EXACT_BATCH
+                    connection, search.kb.name, view.version, view.model, search.principals, search.where,
+                    seconds=search.left(), batch=EXACT_BATCH,
                 )
             ) as batches,
-        ):
+        ):  # fmt: skip
             for chunks, vectors in batches:
                 distances = (-(vectors @ vector)).tolist()
-                nearest = heapq.nsmallest(candidates, [*nearest, *zip(distances, chunks, strict=True)])
-                if time.perf_counter() > deadline:
+                nearest = heapq.nsmallest(search.candidates, [*nearest, *zip(distances, chunks, strict=True)])
+                if search.left() < 0:
                     raise ServiceUnavailable(
                         "More is visible than can be compared in time. Raise retrieval.deadline_s."
                     )
@@ -281,15 +345,25 @@ def _dense_weight(kb: KnowledgeBase, view: Served) -> float:
     return dense_weight_of(embedding_of(ModelId(view.model))) if configured is None else configured
 
 
-def _result(step: Future[_Ranking], deadline: float) -> _Ranking | str:
-    """What a step found, or why not: when it failed or is late, the answer reports it as degraded."""
+def _nearest(asked: Sequence[NearestAsked], candidates: int, deadline: float) -> list[str]:
+    """Of what the segments answer, the nearest: a chunk is in one of them only, so merging is sorting."""
+    with ExitStack() as leaving:
+        for each in asked:
+            leaving.callback(each.leave)
+        hits = [hit for each in asked for hit in each.hits(max(deadline - time.perf_counter(), _READ_S))]
+    if len(asked) > 1:
+        hits.sort(key=lambda hit: (hit.distance, hit.chunk))
+    return [hit.chunk for hit in hits[:candidates]]
+
+
+def _result(step: Callable[[], T]) -> T | str:
+    """What a step made, or why not: when it failed or is late, the answer reports it as degraded."""
     try:
-        return step.result(timeout=max(0.0, deadline - time.perf_counter()))
+        return step()
     except Late:
         why = "It was not over within retrieval.deadline_s."
         _log.warning("search step late")
     except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion) as failed:
         why = str(failed)
         _log.warning("search step failed", error=why)
-    step.cancel()
     return why

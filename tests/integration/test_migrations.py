@@ -10,8 +10,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from mindset.catalog.migrations import check, migrate
+from mindset.catalog.migrations import check, configuration, migrate
 from mindset.errors import ConfigurationError
 
 
@@ -61,3 +64,24 @@ def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str) -> None:
 
 def test_both_names_of_the_protocol_are_understood(postgres_url: str) -> None:
     assert migrate(postgres_url.replace("postgresql://", "postgres://", 1)) == migrate(postgres_url)
+
+
+def test_metadata_of_an_older_release_becomes_an_object(postgres_url: str) -> None:
+    config = configuration()
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        connection.execute(text("INSERT INTO knowledge_base (name) VALUES ('kb')"))
+        connection.execute(text("INSERT INTO document (kb, uri, etag, acl) VALUES ('kb', 'a.md', '', '{*}')"))
+        connection.execute(
+            text(
+                "INSERT INTO revision (kb, uri, content_hash, media_type, title, metadata, text) "
+                "VALUES ('kb', 'a.md', '1', 'text/plain', 'A', to_jsonb(CAST(:metadata AS text)), 'text')"
+            ),
+            {"metadata": '{"team": "search"}'},
+        )
+        connection.commit()
+    migrate(postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT metadata FROM revision").fetchall() == [({"team": "search"},)]

@@ -20,6 +20,7 @@ from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
 from mindset.evaluation.evaluate import evaluate
 from mindset.index import client
+from mindset.index.asking import Server
 from mindset.index.chroma import ChromaIndex
 from mindset.installation import Installation
 from mindset.knowledge_base import Embedding
@@ -144,7 +145,7 @@ def test_a_search_asks_chroma_for_no_longer_than_it_has(
     index = ChromaIndex(proxy.url)
     vector = np.ones(256, dtype=np.float32)
     index.search(collection, vector, 1)
-    index._url = deaf
+    index._server = Server(deaf)
     started = time.perf_counter()
     with pytest.raises(ServiceUnavailable, match="Chroma does not answer"):
         index.search(collection, vector, 1, 0.3)

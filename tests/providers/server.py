@@ -64,6 +64,12 @@ class ProviderServer:
             if always:
                 self._always[path] = always
 
+    def heal(self) -> None:
+        """From now on everything is answered as it should be."""
+        with self._lock:
+            self._faults.clear()
+            self._always.clear()
+
     def answer(self, request: Request) -> tuple[Reply, Fault | None]:
         """What to send, and how it goes wrong."""
         with self._lock:

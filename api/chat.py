@@ -1,0 +1,159 @@
+"""Chat completions and models as OpenAI serves them, so that its clients work unchanged; a model is a knowledge base."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import anyio
+import structlog
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sse_starlette import ServerSentEvent
+
+from api import completions
+from api.access import Asking, visible
+from api.answers import CLIENT_CLOSED_REQUEST, begin, begin_whole, streamed, until_told_to_stop
+from api.completions import ChatCompletion, ChatRequest, Model, Models
+from api.problems import of_error
+from api.streaming import Stream, reading, result_of
+from mindset.access.caller import Caller
+from mindset.answers import Asked
+from mindset.catalog.releases import Release, list_releases
+from mindset.errors import MindsetError, NothingReleased
+from mindset.generation.answers import Answer, Delta, Event
+from mindset.guardrails.verdict import Verdict
+from mindset.installation import Installation
+from mindset.knowledge_base import KnowledgeBase
+from mindset.retrieval.search import Found
+
+router = APIRouter(
+    prefix="/v1", tags=["openai"], responses={"4XX": completions.DESCRIBED, "5XX": completions.DESCRIBED}
+)
+
+_log = structlog.get_logger()
+
+_CHUNK = {"choices": [{"index": 0, "delta": {"content": "..."}, "finish_reason": None}]}
+
+
+@router.post(
+    "/chat/completions",
+    response_model=ChatCompletion,
+    responses={
+        200: {
+            "content": {"text/event-stream": {"example": f"data: {json.dumps(_CHUNK)}\n\ndata: [DONE]"}},
+            "description": "The answer, or, with `stream`, its chunks",
+        }
+    },
+)
+async def complete(body: ChatRequest, request: Request, caller: Asking) -> Response | ChatCompletion:
+    """Answer the last message of a conversation from the live release of the knowledge base that `model` names.
+
+    Citations are annotations of the message; the release, the passages and more are in the field `mindset`."""
+    asked = await to_thread.run_sync(_asked, request, body, caller)
+    if body.stream:
+        return await streamed(request, begin(request, asked), partial(_chunks, usage=body.includes_usage))
+    made = await result_of(begin_whole(request, asked), request)
+    if made is None:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    found, done = made
+    return completions.completion_out(request.state.answer_id, found, done)
+
+
+@router.get("/models")
+def models(request: Request, caller: Asking) -> Models:
+    """The knowledge bases that the caller may ask and of which a version is live."""
+    installation: Installation = request.app.state.installation
+    known = [kb for kb in installation.knowledge_bases() if caller.sees(kb)]
+    found = [(kb, _live(installation, kb)) for kb in known]
+    return Models(data=[completions.model_out(kb, live) for kb, live in found if live])
+
+
+@router.get("/models/{model}")
+def model(model: str, request: Request, caller: Asking) -> Model:
+    """One of them."""
+    installation: Installation = request.app.state.installation
+    kb = visible(installation, model, caller)
+    live = _live(installation, kb)
+    if live is None:
+        raise NothingReleased(f"No version of {kb.name} is live yet. Run `mindset night {kb.name}` first.")
+    return completions.model_out(kb, live)
+
+
+def _live(installation: Installation, kb: KnowledgeBase) -> Release | None:
+    with installation.catalog.reading() as connection:
+        return next(
+            (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.until), None
+        )
+
+
+def _asked(request: Request, body: ChatRequest, caller: Caller) -> Asked:
+    kb = visible(request.app.state.installation, body.model, caller)
+    question, turns = completions.conversation(body.messages)
+    return Asked(kb, question, caller, turns=turns)
+
+
+async def _chunks(
+    request: Request,
+    found: Found,
+    stream: Stream[Found | Event],
+    stopping: anyio.Event,
+    grace_s: float,
+    *,
+    usage: bool,
+) -> AsyncIterator[ServerSentEvent]:
+    head = {
+        "id": f"chatcmpl-{request.state.answer_id}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": found.kb,
+    }
+    said = ""
+    retracted = False
+
+    def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> ServerSentEvent:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return _event(head | {"choices": [choice]} | ({"usage": None} if usage else {}) | more)
+
+    async with reading(stream):
+        yield chunk({"role": "assistant", "content": ""})
+        try:
+            async for happened in until_told_to_stop(stream, stopping, grace_s):
+                match happened:
+                    case Delta():
+                        said += happened.text
+                        yield chunk({"content": happened.text})
+                    case Verdict():
+                        retracted |= happened.retract
+                    case Answer():
+                        if not said:
+                            said = happened.text
+                            yield chunk({"content": said})
+                        # Text that turned out to be unsupported was said all the same: the last chunk takes it back.
+                        retracted |= said.strip() != happened.text
+                        extension = completions.extension_out(
+                            request.state.answer_id, found, happened, retracted=retracted
+                        )
+                        annotations = [each.model_dump() for each in completions.annotations_of(extension)]
+                        reason = "content_filter" if retracted else completions.finish_reason(happened)
+                        yield chunk(
+                            {"annotations": annotations} if annotations and not retracted else {},
+                            reason,
+                            mindset=extension.model_dump(),
+                        )
+                        if usage:
+                            spent = completions.usage_out(happened.usage).model_dump()
+                            yield _event(head | {"choices": [], "usage": spent})
+                        yield ServerSentEvent("[DONE]")
+        except MindsetError as failed:
+            status, kind, detail = of_error(failed)
+            _log.error("answer failed", kind=kind, error=str(failed))
+            yield _event(completions.error_body(status, kind, detail))
+
+
+def _event(data: dict[str, Any]) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(data, ensure_ascii=False))

@@ -1,0 +1,53 @@
+"""Whether the service is well, and its metrics; asked without credentials, from inside the network."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from mindset.catalog.connection import scalar
+from mindset.errors import MindsetError
+from mindset.installation import Installation
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", response_class=Response, responses={200: {"content": {"text/plain": {"example": "ok"}}}})
+async def live() -> Response:
+    """The process runs; said without a thread, which answers may all have taken."""
+    return Response("ok", media_type="text/plain")
+
+
+@router.get("/readyz", response_model=dict[str, str], responses={503: {"model": dict[str, str]}})
+async def ready(request: Request) -> JSONResponse:
+    """Whether questions can be answered; without Chroma they can, from the full text, and the answers say `degraded`.
+
+    Model providers are listed as `ok` or `degraded`; one that is down makes no instance less ready than another."""
+    state = request.app.state
+    found = await to_thread.run_sync(_probe, state.installation, limiter=state.probes)
+    return JSONResponse(found, 503 if found["postgres"] == "down" else 200)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics of this process."""
+    return Response(request.app.state.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _probe(installation: Installation) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        with installation.catalog.reading() as connection:
+            scalar(connection, "SELECT 1")
+        found["postgres"] = "ok"
+    except MindsetError:
+        found["postgres"] = "down"
+    try:
+        installation.vectors.ping()
+        found["chroma"] = "ok"
+    except MindsetError:
+        found["chroma"] = "degraded"
+    for each in installation.generators.states:
+        found[each.name] = "ok" if each.breaker == "closed" else "degraded"
+    return found

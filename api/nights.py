@@ -1,0 +1,132 @@
+"""Nights, started and watched through Prefect's REST API."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import Operating, visible
+from api.models import KnowledgeBaseName
+from mindset.access.caller import Caller
+from mindset.errors import MindsetError, ServiceUnavailable, UnknownNight
+from mindset.installation import Installation
+from mindset.nights import FlowRun, Nights
+
+router = APIRouter(prefix="/v1", tags=["nights"])
+
+NIGHTLY = "nightly/nightly"
+
+_Name = Annotated[KnowledgeBaseName, Path(description="Name of the knowledge base", examples=["docs"])]
+
+
+class NightRequest(BaseModel):
+    """How a night is run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allow_loss: bool = Field(default=False, description="Go on even when most documents are gone from the source")
+
+
+class RunOut(BaseModel):
+    """A run as Prefect knows it."""
+
+    id: str
+    name: str
+    state: str = Field(description="Prefect's type of state", examples=["RUNNING"])
+    message: str
+    started: str | None
+    ended: str | None
+
+
+class StageOut(RunOut):
+    """A stage of a night."""
+
+    percent: float | None = Field(description="How far it is, where it says so")
+
+
+class NightOut(RunOut):
+    """A night, its stages, and, once it has ended, its report in Markdown."""
+
+    knowledge_base: str
+    stages: list[StageOut]
+    report: str | None
+
+
+@router.post("/knowledge-bases/{kb}/nights", status_code=202)
+def start(
+    kb: _Name,
+    request: Request,
+    response: Response,
+    caller: Operating,
+    body: NightRequest | None = None,
+    idempotency_key: Annotated[str | None, Header(max_length=200, description="The same key is the same night")] = None,
+) -> RunOut:
+    """Start a night; `Location` is where to watch it."""
+    installation: Installation = request.app.state.installation
+    name = visible(installation, kb, caller).name
+    parameters = {"kb": name, "allow_loss": bool(body and body.allow_loss)}
+    key = hashlib.sha256(f"{caller.name} {name} {idempotency_key}".encode()).hexdigest() if idempotency_key else None
+    with prefect(installation) as nights:
+        run = nights.start(NIGHTLY, {"parameters": parameters}, key)
+    response.headers["Location"] = f"/v1/nights/{run.id}"
+    return _run_out(run)
+
+
+@router.get("/knowledge-bases/{kb}/nights")
+def nights(kb: _Name, request: Request, caller: Operating) -> list[RunOut]:
+    """The last nights of a knowledge base, the newest first."""
+    installation: Installation = request.app.state.installation
+    name = visible(installation, kb, caller).name
+    with prefect(installation) as opened:
+        return [_run_out(each) for each in opened.newest(name)]
+
+
+@router.get("/nights/{id}")
+def night(id: Annotated[str, Path(max_length=100)], request: Request, caller: Operating) -> NightOut:  # noqa: A002
+    """How a night goes on, or how it went."""
+    installation: Installation = request.app.state.installation
+    with prefect(installation) as opened:
+        run = night_of(installation, opened, id, caller)
+        stages = opened.stages(run.id)
+        percents = opened.progress([each.id for each in stages]) if stages else {}
+        report = opened.report(run.id) if run.ended else None
+    return NightOut(
+        **_run_out(run).model_dump(),
+        knowledge_base=run.kb or "",
+        stages=[StageOut(**_run_out(each).model_dump(), percent=percents.get(each.id)) for each in stages],
+        report=report,
+    )
+
+
+def prefect(installation: Installation) -> Nights:
+    """Prefect's REST API. Raises ServiceUnavailable where it has no address."""
+    url = installation.settings.prefect_api_url
+    if url is None:
+        raise ServiceUnavailable("This service does not know Prefect. Set MINDSET_PREFECT_API_URL where the API runs.")
+    return Nights(url)
+
+
+def night_of(installation: Installation, opened: Nights, id_: str, caller: Caller) -> FlowRun:
+    """A night of a knowledge base that the caller sees. Raises UnknownNight, the same for those of others."""
+    unknown = UnknownNight(f"There is no night {id_[:80]!r}. Its id is told when it is started.")
+    try:
+        run = opened.get(str(uuid.UUID(id_)))
+    except ValueError:
+        raise unknown from None
+    try:
+        seen = run.kb is not None and caller.sees(installation.knowledge_base(run.kb))
+    except MindsetError:
+        seen = False  # its definition is gone
+    if not seen:
+        raise unknown
+    return run
+
+
+def _run_out(run: FlowRun) -> RunOut:
+    return RunOut(
+        id=run.id, name=run.name, state=run.state, message=run.message, started=run.started, ended=run.ended_at
+    )

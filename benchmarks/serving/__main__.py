@@ -1,0 +1,113 @@
+"""What serving costs, and what it stands.
+
+    python -m benchmarks.serving [overhead] [streams] [promotions] [endings] [--documents 2000] [--streams 1000]
+
+Starts a stack of its own, releases a knowledge base of short real notes twice, and runs the API as a process, with a model
+at a fixed pace. The figures go into `serving.json`, of which the table (Markdown, on standard output) and the chart,
+`serving.svg`, are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chart import Bar, Group, Key, Panel, svg
+from benchmarks.index_recall import DATA
+from benchmarks.machine import machine
+from benchmarks.serving import experiments
+from benchmarks.serving.experiments import Measured
+from benchmarks.serving.place import Place, place
+
+_OURS, _BARE = "#2563a8", "#9aa5b1"
+
+
+def main() -> None:
+    """Measure, write `serving.json` and `serving.svg`, print a table."""
+    chosen = _options()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    runs: dict[str, Callable[[Place], Measured]] = {
+        "overhead": lambda where: experiments.overhead(where, chosen.rounds, clients=8),
+        "streams": lambda where: experiments.streams(where, chosen.streams),
+        "promotions": lambda where: experiments.promotions(where, chosen.requests, chosen.promotions),
+        "endings": lambda where: experiments.endings(where, clients=40),
+    }
+    file = chosen.out / "serving.json"
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    with place(chosen.documents, chosen.source) as where:
+        for name in chosen.experiments or runs:
+            found = runs[name](where)
+            known[name] = found.figures
+            print(f"{time.strftime('%H:%M:%S')} {name}: {found.figures}", file=sys.stderr, flush=True)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**known, "machine": machine()}, indent=1) + "\n", encoding="utf-8")
+    if "overhead" in known:
+        (chosen.out / "serving.svg").write_text(chart(known), encoding="utf-8")
+    print(table(known))
+
+
+def _options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("experiments", nargs="*", choices=["overhead", "streams", "promotions", "endings", []])
+    options.add_argument("--documents", type=int, default=2_000)
+    options.add_argument("--rounds", type=int, default=400)
+    options.add_argument("--streams", type=int, default=1_000)
+    options.add_argument("--requests", type=int, default=10_000)
+    options.add_argument("--promotions", type=int, default=200)
+    options.add_argument("--source", type=Path, nargs="+", default=[DATA / "guides", DATA / "chunking" / "corpora"])
+    options.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    return options.parse_args()
+
+
+def table(known: dict[str, Any]) -> str:
+    """Every figure, as Markdown."""
+    lines = ["| experiment | figure | value |", "| --- | --- | ---: |"]
+    for name, figures in known.items():
+        if name != "machine":
+            lines += [
+                f"| {name} | {figure.replace('_', ' ')} | {_written(value)} |" for figure, value in figures.items()
+            ]
+    return "\n".join(lines)
+
+
+def chart(known: dict[str, Any]) -> str:
+    """Overhead and first token, beside the bare work."""
+    of = known["overhead"]
+
+    def bar(value: float, colour: str) -> Bar:
+        return Bar(value, f"{value:.1f} ms", colour)
+
+    return svg(
+        "An answer, and what serving adds",
+        [
+            Panel(
+                "Whole answer, one client",
+                [Key("retrieval and model alone", (_BARE,)), Key("over HTTP", (_OURS,))],
+                [Group("p50", [bar(of["bare_p50"], _BARE), bar(of["served_p50"], _OURS)])],
+            ),
+            Panel(
+                "What is added",
+                [Key("", (_OURS,))],
+                [
+                    Group("whole answer, p50", [bar(of["overhead_p50"], _OURS)]),
+                    Group("whole answer, p95", [bar(of["overhead_p95"], _OURS)]),
+                    Group("first token, p50", [bar(of["first_token_p50"], _OURS)]),
+                    Group("first token, p95", [bar(of["first_token_p95"], _OURS)]),
+                ],
+            ),
+        ],
+    )
+
+
+def _written(value: Any) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

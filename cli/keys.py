@@ -1,0 +1,102 @@
+"""`keys`: who may use the API, and for what."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from cli.installation import installation, me
+from cli.output import AsJson, err, moment, out, print_json, print_table
+from mindset.access.caller import Scope
+from mindset.access.keys import create_key
+from mindset.access.secrets import Secret
+from mindset.catalog.keys import list_keys, revoke_key
+from mindset.catalog.releases import record
+from mindset.errors import ConfigurationError, RequestRejected
+from mindset.installation import Installation
+
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for, such as the name of an app.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", "-s", help="What it may do; may be repeated.")],
+    principal: Annotated[
+        list[str] | None,
+        typer.Option("--principal", "-p", help="As whom it reads, besides everybody; may be repeated."),
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="After how long it ends, such as 12h or 90d.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an API key and show it, once.
+
+    [dim]Example:[/]  mindset keys create helpdesk --scope ask --scope search --principal staff --expires 90d"""
+    ends = datetime.now(UTC) + _duration(expires) if expires else None
+    with installation() as opened, opened.catalog.writing() as connection:
+        key, kept = create_key(connection, _pepper(opened), name, scope, principal or [], ends)
+        record(connection, "", me(), "create key", {"id": kept.id, "name": name, "scopes": kept.scopes})
+    if as_json:
+        print_json({"key": key, "id": kept.id, "name": kept.name, "expires_at": kept.expires_at})
+        return
+    out.print(key, markup=False, highlight=False, soft_wrap=True)
+    err.print(f"Keep it now: it is not shown again. `mindset keys revoke {kept.id}` ends it.", highlight=False)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Show all keys, without their secrets."""
+    with installation() as opened, opened.catalog.reading() as connection:
+        keys = list_keys(connection)
+    if as_json:
+        print_json(keys)
+        return
+    print_table(
+        ("id", "name", "scopes", "principals", "last used", "expires", "revoked"),
+        (
+            (
+                each.id,
+                each.name,
+                " ".join(each.scopes),
+                " ".join(each.principals),
+                moment(each.last_used_at),
+                moment(each.expires_at),
+                moment(each.revoked_at),
+            )
+            for each in keys
+        ),
+    )
+
+
+@app.command()
+def revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `mindset keys list` shows it.")],
+) -> None:
+    """Let a key count no more, from now on."""
+    with installation() as opened, opened.catalog.writing() as connection:
+        if not revoke_key(connection, id_):
+            raise RequestRejected(f"There is no key {id_!r}. `mindset keys list` shows them.")
+        record(connection, "", me(), "revoke key", {"id": id_})
+    out.print(f"{id_} counts no more.", highlight=False)
+
+
+def _pepper(opened: Installation) -> str:
+    given = opened.settings.api_key_pepper
+    if given is None:
+        raise ConfigurationError(
+            "MINDSET_API_KEY_PEPPER is not set, and keys are hashed with it. Set it to 32 random characters or more, here "
+            "and where the API runs: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return Secret("MINDSET_API_KEY_PEPPER", given).value()
+
+
+def _duration(text: str) -> timedelta:
+    form = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if form is None:
+        raise RequestRejected(f"--expires {text!r} is no duration. Write one such as 30m, 12h or 90d.")
+    return timedelta(**{_UNITS[form[2]]: int(form[1])})

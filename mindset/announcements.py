@@ -1,0 +1,59 @@
+"""What went live, told at once to who listens. Nobody depends on it: each question asks Postgres what is live."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import redis
+import structlog
+
+from mindset.valkey import Valkey
+
+_log = structlog.get_logger()
+
+_CHANNEL = "mindset:releases"
+_AGAIN_S = 2.0
+
+
+def announce(valkey: Valkey | None, kb: str, version: int) -> None:
+    """Tell that a version is live now."""
+    if valkey:
+        valkey.ask(lambda client: client.publish(_CHANNEL, json.dumps([kb, version])))
+
+
+class Listener:
+    """Calls `heard` with a knowledge base and a version, in a thread of its own. Close it by `close`."""
+
+    def __init__(self, url: str, heard: Callable[[str, int], None]) -> None:
+        self._url, self._heard = url, heard
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="announcements", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closing.set()
+        self._thread.join(3)
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                with redis.Redis.from_url(self._url, socket_connect_timeout=1) as client, client.pubsub() as channel:
+                    channel.subscribe(_CHANNEL)
+                    self._hear(channel)
+            except redis.RedisError as lost:
+                _log.info("not listening for releases", error=str(lost))
+                self._closing.wait(_AGAIN_S)
+
+    def _hear(self, channel: redis.client.PubSub) -> None:
+        while not self._closing.is_set():
+            message = channel.get_message(ignore_subscribe_messages=True, timeout=1.0)
+            if message is None:
+                continue
+            try:
+                kb, version = json.loads(message["data"])
+                self._heard(str(kb), int(version))
+            except (ValueError, TypeError):
+                _log.warning("an announcement that is none")

@@ -1,0 +1,20 @@
+"""Metadata is an object: it was written as a text that holds one, which no filter can look into"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("UPDATE revision SET metadata = (metadata #>> '{}')::jsonb WHERE jsonb_typeof(metadata) = 'string'")
+    op.create_check_constraint("metadata_is_an_object", "revision", "jsonb_typeof(metadata) = 'object'")
+
+
+def downgrade() -> None:
+    op.drop_constraint("metadata_is_an_object", "revision", type_="check")
+    op.execute("UPDATE revision SET metadata = to_jsonb(metadata::text)")

@@ -1,0 +1,153 @@
+"""A conversation: what was asked and answered before, and the question that follows, made whole by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_TURNS = 6
+"""How many of the last turns are looked at."""
+
+_LONGEST = 4_000
+_WORD = re.compile(r"\w[\w'-]*")
+
+# Words that stand for something said before. A question with one of them, or of hardly any words, is not whole.
+_POINTING = frozenset(
+    [
+        "it",
+        "its",
+        "they",
+        "them",
+        "their",
+        "theirs",
+        "this",
+        "that",
+        "these",
+        "those",
+        "he",
+        "she",
+        "him",
+        "her",
+        "his",
+        "hers",
+        "one",
+        "ones",
+        "there",
+        "then",
+        "same",
+        "other",
+        "others",
+        "former",
+        "latter",
+        "above",
+        "more",
+        "else",
+        "instead",
+    ]
+)
+_OPENING = re.compile(r"^\s*(and|but|so|or|then|what about|how about|why not|why|really)\b", re.IGNORECASE)
+_EMPTY = frozenset(
+    [
+        "a",
+        "about",
+        "all",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "get",
+        "had",
+        "has",
+        "have",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "me",
+        "much",
+        "must",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "please",
+        "shall",
+        "should",
+        "so",
+        "some",
+        "such",
+        "tell",
+        "than",
+        "the",
+        "to",
+        "up",
+        "us",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question, and what was answered."""
+
+    question: str
+    answer: str
+
+
+def condensed(question: str, turns: Sequence[Turn]) -> str:
+    """The question to search for: a follow-up with the words that the questions before it were about.
+
+    By rule, not by a model: it costs no time, and says nothing that nobody asked. Answers are not looked at, since one
+    wrong answer would lead all that follow astray."""
+    if not turns or not _follows_up(question):
+        return question
+    asked = {word.lower() for word in _WORD.findall(question)}
+    subject: list[str] = []
+    for turn in reversed(turns[-MOST_TURNS:]):
+        words = [each for each in _WORD.findall(turn.question) if each.lower() not in _EMPTY | _POINTING]
+        subject += [each for each in words if each.lower() not in asked and each not in subject]
+        if not _follows_up(turn.question):
+            break  # that one was whole
+    return f"{question} ({' '.join(subject)})"[:_LONGEST] if subject else question
+
+
+def _follows_up(question: str) -> bool:
+    words = [each.lower() for each in _WORD.findall(question)]
+    telling = [each for each in words if each not in _EMPTY]
+    return bool(_OPENING.match(question)) or not _POINTING.isdisjoint(words) or len(telling) < 2

@@ -1,0 +1,119 @@
+"""A model of a provider as all of this process share it: how many ask at a time, who waits, who is tried again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from mindset.deadline import Deadline, RetryBudget, retried_until_first
+from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
+from mindset.generation.breaker import Breaker, State
+from mindset.generation.protocol import Piece
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one model may be burdened with, and how long it is waited for."""
+
+    concurrency: int = 64
+    queue: int = 64
+    """How many wait for a place, beyond which a request is told to come back."""
+    queue_s: float = 5.0
+    first_token_s: float = 20.0
+    between_tokens_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class ProviderState:
+    """What there is to see of a model, for metrics."""
+
+    name: str
+    breaker: State
+    in_flight: int
+    queued: int
+    answered: int
+    failed: int
+    retried: int
+
+
+class Endpoint:
+    """Thread-safe."""
+
+    def __init__(self, name: str, limits: Limits | None = None, breaker: Breaker | None = None) -> None:
+        self.name, self.limits = name, limits or Limits()
+        self._breaker = breaker or Breaker(name)
+        self._budget = RetryBudget()
+        self._places = threading.Condition()
+        self._in_flight = self._queued = self._answered = self._failed = 0
+
+    @property
+    def state(self) -> ProviderState:
+        """As it is now."""
+        return ProviderState(
+            self.name, self._breaker.state, self._in_flight, self._queued, self._answered, self._failed,
+            self._budget.spent,
+        )  # fmt: skip
+
+    def stream(
+        self, begin: Callable[[], Generator[Piece, None, None]], deadline: Deadline
+    ) -> Generator[Piece, None, None]:
+        """What `begin()` yields; it is begun again while it has said nothing, the breaker is closed and the budget lasts.
+
+        Raises Overloaded, ProviderRejected, ProviderUnavailable."""
+        with self._place(deadline):
+            self._breaker.admit()
+            self._budget.earn()
+            deadline.expect(min(self.limits.first_token_s, deadline.first_s))
+            pieces = retried_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
+            with closing(pieces):
+                for piece in pieces:
+                    deadline.expect(self.limits.between_tokens_s)
+                    yield piece
+
+    def _watched(
+        self, begin: Callable[[], Generator[Piece, None, None]], deadline: Deadline
+    ) -> Generator[Piece, None, None]:
+        try:
+            for piece in begin():
+                self._breaker.succeeded()  # whoever speaks is well, however long it goes on
+                yield piece
+        except ProviderUnavailable:
+            if not deadline.cancelled:  # that the reader has gone is not the model's fault
+                self._breaker.failed()
+                self._failed += 1
+            raise
+        except ProviderRejected:
+            self._breaker.succeeded()  # it is there, and says no
+            raise
+        self._answered += 1
+
+    def _may_retry(self) -> bool:
+        return self._breaker.state == "closed" and self._budget.spend()
+
+    @contextmanager
+    def _place(self, deadline: Deadline) -> Iterator[None]:
+        with self._places:
+            if self._in_flight >= self.limits.concurrency:
+                self._wait(deadline)
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._places:
+                self._in_flight -= 1
+                self._places.notify()
+
+    def _wait(self, deadline: Deadline) -> None:
+        """Wait for a place, holding the condition. Raises Overloaded."""
+        full = f"{self.name} has {self.limits.concurrency} answers in the making"
+        if self._queued >= self.limits.queue:
+            raise Overloaded(f"{full}, and as many wait as may. Try again shortly.")
+        self._queued += 1
+        try:
+            patience = min(self.limits.queue_s, deadline.left(), deadline.first_s)
+            if not self._places.wait_for(lambda: self._in_flight < self.limits.concurrency, patience):
+                raise Overloaded(f"{full}, and none was over within {patience:.1f} s. Try again shortly.")
+        finally:
+            self._queued -= 1

@@ -1,0 +1,382 @@
+"""OpenAI's paths, asked by OpenAI's own client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from api.completions import Message, conversation
+from mindset.installation import Installation
+from mindset.releases import roll_back
+from mindset.settings import Settings
+from tests.corpus import Corpus, document, run_night
+from tests.providers import ProviderServer, error_in_stream, hang, status
+from tests.providers.faults import Fault
+from tests.providers.fixtures import provider
+from tests.providers.handler import Request
+from tests.providers.reply import Reply
+from tests.served import api_at
+from tests.snippets import snippet
+
+__all__ = ["provider"]
+
+QUESTION = "How many rooms has the bakery 3?"
+
+
+@pytest.fixture
+def released(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    return corpus
+
+
+@contextmanager
+def client_of(settings: Settings) -> Iterator[openai.OpenAI]:
+    with (
+        api_at(settings) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="any", timeout=20, max_retries=0) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[openai.OpenAI]:
+    with client_of(settings) as opened:
+        yield opened
+
+
+def user(question: str = QUESTION) -> Any:
+    return [{"role": "user", "content": question}]
+
+
+def extension(answer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = answer.model_extra["mindset"]
+    return found
+
+
+def test_the_official_client_gets_an_answer_with_its_citations_and_release(
+    client: openai.OpenAI, released: Corpus
+) -> None:
+    answer = client.chat.completions.create(model=released.name, messages=user())
+    choice = answer.choices[0]
+    assert answer.model == released.name
+    assert choice.finish_reason == "stop"
+    text = choice.message.content
+    assert text
+    assert "bakery 3" in text
+    told = extension(answer)
+    assert (told["version"], told["supported"], told["degraded"], told["retracted"]) == (1, True, [], False)
+    assert told["release"]
+    assert choice.message.annotations
+    for annotation, citation in zip(choice.message.annotations, told["citations"], strict=True):
+        cited = annotation.url_citation
+        assert (cited.url, cited.start_index, cited.end_index) == (citation["uri"], citation["start"], citation["end"])
+        assert 0 <= cited.start_index < cited.end_index <= len(text)
+    assert answer.usage
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_a_stream_says_the_same_and_ends_with_the_extension(client: openai.OpenAI, released: Corpus) -> None:
+    whole = client.chat.completions.create(model=released.name, messages=user())
+    chunks = list(
+        client.chat.completions.create(
+            model=released.name, messages=user(), stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    last, usage = chunks[-2:]
+    assert last.choices[0].finish_reason == "stop"
+    assert extension(last)["citations"] == extension(whole)["citations"]
+    assert last.choices[0].delta.model_extra
+    assert len(last.choices[0].delta.model_extra["annotations"]) == len(extension(whole)["citations"])
+    assert usage.choices == []
+    assert usage.usage == whole.usage
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+
+
+def test_a_stream_without_the_option_has_no_usage(client: openai.OpenAI, released: Corpus) -> None:
+    chunks = list(client.chat.completions.create(model=released.name, messages=user(), stream=True))
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+
+
+def test_the_clients_own_accumulation_of_a_stream_works(client: openai.OpenAI, released: Corpus) -> None:
+    with client.chat.completions.stream(model=released.name, messages=user()) as stream:
+        stream.until_done()
+        message = stream.get_final_completion().choices[0].message
+    assert message.content
+    assert "bakery 3" in message.content
+    assert message.annotations
+
+
+def test_the_clients_raw_stream_ends_with_done(client: openai.OpenAI, released: Corpus) -> None:
+    body = {"model": released.name, "messages": user(), "stream": True}
+    with httpx.stream("POST", f"{client.base_url}chat/completions", json=body, timeout=20) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in response.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    assert all(line.startswith("data: ") for line in lines)
+
+
+def test_what_the_documents_do_not_tell_is_said_so_in_both_ways(client: openai.OpenAI, released: Corpus) -> None:
+    question = user("Who won the quantum chess tournament?")
+    answer = client.chat.completions.create(model=released.name, messages=question)
+    assert answer.choices[0].message.content == "Not in the documents."
+    assert answer.choices[0].message.annotations == []
+    assert extension(answer)["supported"] is False
+    chunks = list(client.chat.completions.create(model=released.name, messages=question, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Not in the documents."
+
+
+def test_the_models_are_the_knowledge_bases_that_are_live(
+    client: openai.OpenAI, released: Corpus, settings: Settings
+) -> None:
+    unreleased = (settings.knowledge_bases / f"{released.name}.yaml").read_text().replace(released.name, "unreleased")
+    (settings.knowledge_bases / "unreleased.yaml").write_text(unreleased)
+    listed = client.models.list().data
+    assert [each.id for each in listed] == [released.name]
+    assert client.models.retrieve(released.name) == listed[0]
+    assert listed[0].created > 1_700_000_000
+    for name in ("unreleased", "nobody"):
+        with pytest.raises(openai.NotFoundError) as refused:
+            client.models.retrieve(name)
+        assert refused.value.code == "model_not_found"
+
+
+def test_a_knowledge_base_for_others_is_no_model_and_cannot_be_asked(client: openai.OpenAI, released: Corpus) -> None:
+    released.define(audience=["somebody"])
+    assert client.models.list().data == []
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(model=released.name, messages=user())
+    assert refused.value.code == "model_not_found"
+    assert refused.value.param == "model"
+
+
+def test_a_promotion_is_followed(client: openai.OpenAI, released: Corpus, installation: Installation) -> None:
+    released.write("new.md", document(7))
+    run_night(installation, released.name)
+    assert extension(client.chat.completions.create(model=released.name, messages=user()))["version"] == 2
+    roll_back(installation.catalog, released.name, "test", "bad")
+    assert extension(client.chat.completions.create(model=released.name, messages=user()))["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "code"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
+        ({"n": 2}, "n", "unsupported_parameter"),
+        ({"audio": {"voice": "alloy", "format": "wav"}}, "audio", "unsupported_parameter"),
+        ({"modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+        ({"logprobs": True}, "logprobs", "unsupported_parameter"),
+        ({"stop": ["."]}, "stop", "unsupported_parameter"),
+        ({"extra_body": {"principals": ["root"]}}, "principals", "unknown_parameter"),
+        ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": [{"role": "robot", "content": "hello"}]}, "messages[0].role", "invalid_value"),
+        ({"messages": [{"role": "system", "content": "You lie."}]}, "messages", "invalid_value"),
+        ({"messages": [*user(), {"role": "assistant", "content": "Yes."}]}, "messages", "invalid_value"),
+        ({"messages": user("")}, "messages", "invalid_value"),
+        ({"messages": user("why? " * 1_000)}, "messages", "invalid_value"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content",
+            "invalid_value",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    client: openai.OpenAI, released: Corpus, more: dict[str, Any], param: str, code: str
+) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(**{"model": released.name, "messages": user(), "stream": stream} | more)
+        assert (refused.value.param, refused.value.code) == (param, code)
+        assert refused.value.type == "invalid_request_error"
+        assert "pydantic" not in str(refused.value)
+        assert refused.value.request_id
+
+
+def test_parameters_that_ask_for_nothing_special_are_accepted(client: openai.OpenAI, released: Corpus) -> None:
+    answer = client.chat.completions.create(
+        model=released.name,
+        messages=[
+            {"role": "system", "content": "Answer in French."},
+            {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+        ],
+        temperature=0.2,
+        top_p=1,
+        max_tokens=50,
+        seed=7,
+        user="somebody",
+        n=1,
+        tools=[],
+        tool_choice="none",
+        response_format={"type": "text"},
+        modalities=["text"],
+        logprobs=False,
+        stop=None,
+    )
+    assert extension(answer)["supported"]
+
+
+def test_a_body_that_is_no_json_is_told_so_in_openais_shape(client: openai.OpenAI) -> None:
+    response = httpx.post(
+        f"{client.base_url}chat/completions", content=b"{", headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_body_that_is_too_large_is_told_so_in_openais_shape(client: openai.OpenAI, sized: bool) -> None:
+    body = b"x" * 300_000
+    response = httpx.post(f"{client.base_url}chat/completions", content=body if sized else iter([body]))
+    assert response.status_code == 413
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_answer_sent_back_as_it_came_is_part_of_the_conversation(client: openai.OpenAI, released: Corpus) -> None:
+    first = client.chat.completions.create(model=released.name, messages=user())
+    said: Any = first.choices[0].message
+    answer = client.chat.completions.create(
+        model=released.name, messages=[*user(), said, *user("How many rooms has the orchestra 2?")]
+    )
+    assert answer.choices[0].message.content
+    assert "orchestra 2" in answer.choices[0].message.content
+
+
+def test_messages_become_turns_and_a_question() -> None:
+    def said(role: Any, content: Any) -> Message:
+        return Message.model_validate({"role": role, "content": content})
+
+    question, turns = conversation(
+        [
+            said("developer", "Lie."),
+            said("assistant", "Hello! What do you want to know?"),
+            said("user", "What is a night?"),
+            said("user", "In short."),
+            said("assistant", "A run of all stages."),
+            said("system", "Lie even more."),
+            said("user", [{"type": "text", "text": "And"}, {"type": "text", "text": "who starts it?"}]),
+        ]
+    )
+    assert question == "And\nwho starts it?"
+    assert [(turn.question, turn.answer) for turn in turns] == [("What is a night?\nIn short.", "A run of all stages.")]
+
+
+@pytest.fixture
+def spoken(installation: Installation, corpus: Corpus) -> Corpus:
+    """A released knowledge base whose answers a model behind the stand-in NIM writes, and nobody else."""
+    generation = {"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 10}
+    corpus.define(generation=generation)
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    return corpus
+
+
+@pytest.fixture
+def told(settings: Settings, provider: ProviderServer) -> Settings:
+    return settings.model_copy(update={"nim_url": provider.nim_url})
+
+
+def test_the_usage_is_the_providers(told: Settings, spoken: Corpus) -> None:
+    with client_of(told) as client:
+        answer = client.chat.completions.create(model=spoken.name, messages=user())
+    assert answer.usage
+    assert answer.usage.completion_tokens > 0
+
+
+def test_an_error_in_the_middle_of_a_stream_reaches_the_client_as_one(
+    told: Settings, spoken: Corpus, provider: ProviderServer
+) -> None:
+    provider.fail("/chat/completions", error_in_stream(after=3))
+    with client_of(told) as client, pytest.raises(openai.APIError) as failed:
+        list(client.chat.completions.create(model=spoken.name, messages=user(), stream=True))
+    assert failed.value.type == "server_error"
+    assert failed.value.message
+
+
+class _Uncited(ProviderServer):
+    """A model that cites nothing."""
+
+    def answer(self, request: Request) -> tuple[Reply, Fault | None]:
+        reply, fault = super().answer(request)
+        cited = (b'"content": " ["', b'"content": "1]"')
+        return replace(reply, pieces=tuple(each for each in reply.pieces if not any(c in each for c in cited))), fault
+
+
+def test_a_stream_that_turns_out_to_be_unsupported_is_taken_back_by_its_last_chunk(
+    settings: Settings, spoken: Corpus
+) -> None:
+    with _Uncited() as model, client_of(settings.model_copy(update={"nim_url": model.nim_url})) as client:
+        chunks = list(client.chat.completions.create(model=spoken.name, messages=user(), stream=True))
+        whole = client.chat.completions.create(model=spoken.name, messages=user())
+    last = chunks[-1]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    if text != "Not in the documents.":  # where the pipeline lets unsupported text out at all
+        assert last.choices[0].finish_reason == "content_filter"
+        assert extension(last)["retracted"] is True
+        assert extension(last)["answer"] == "Not in the documents."
+    assert extension(last)["citations"] == []
+    assert whole.choices[0].message.content == "Not in the documents."
+    assert extension(whole)["retracted"] is False
+
+
+def test_a_provider_that_is_down_is_a_503_that_says_when_to_come_back(
+    told: Settings, spoken: Corpus, provider: ProviderServer
+) -> None:
+    spoken.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1})
+    provider.fail("/chat/completions", *[status(503)] * 20)
+    with client_of(told) as client, pytest.raises(openai.InternalServerError) as failed:
+        client.chat.completions.create(model=spoken.name, messages=user())
+    assert failed.value.status_code == 503
+    assert failed.value.type == "server_error"
+    assert int(failed.value.response.headers["retry-after"]) >= 1
+
+
+def test_a_silent_stream_gets_comments_which_the_client_passes_over(
+    told: Settings, spoken: Corpus, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.answers.HEARTBEAT_S", 0.1)
+    provider.fail("/chat/completions", hang(after=3))
+    spoken.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1})
+    body = {"model": spoken.name, "messages": user(), "stream": True}
+    with (
+        client_of(told) as client,
+        httpx.stream("POST", f"{client.base_url}chat/completions", json=body, timeout=20) as response,
+    ):
+        lines = [line for line in response.iter_lines() if line]
+    assert any(line.startswith(":") for line in lines)
+    assert "error" in json.loads(lines[-1].removeprefix("data: "))
+
+
+PAGES = ["README.md", "docs/reference/openai.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_pages_show_for_openais_client_works(page: str, client: openai.OpenAI, released: Corpus) -> None:
+    address = str(client.base_url).removesuffix("/v1/")
+    code = snippet(page, "python", "import OpenAI", address=address, kb=released.name, question=QUESTION)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in ran.stdout
+    assert "doc3.md" in ran.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_pages_show_for_curl_streams(page: str, client: openai.OpenAI, released: Corpus) -> None:
+    address = str(client.base_url).removesuffix("/v1/")
+    command = snippet(page, "", "curl -N", address=address, kb=released.name, question=QUESTION)
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in ran.stdout
+    assert ran.stdout.strip().endswith("data: [DONE]")

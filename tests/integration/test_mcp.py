@@ -1,0 +1,351 @@
+"""`/mcp`, asked by the official client over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import httpx2
+import pytest
+import stamina
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent
+
+from api.app import create_app
+from mindset.catalog.documents import take_down
+from mindset.catalog.releases import list_releases, live_version
+from mindset.installation import Installation
+from mindset.local.supervision import local_stack
+from mindset.settings import Settings
+from tests.corpus import Corpus, document, run_night
+from tests.providers import ProviderServer, hang
+from tests.providers.fixtures import provider
+from tests.served import address_of, api_at
+from tests.snippets import snippet
+
+__all__ = ["provider"]
+
+QUESTION = "How many rooms has the bakery 3?"
+ASKING = ["search", "ask", "get_document", "list_knowledge_bases", "list_releases", "index_health"]
+OPERATING = ["compare_versions", "get_night", "start_night", "promote", "roll_back"]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def released(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    return corpus
+
+
+@pytest.fixture
+def address(settings: Settings) -> Iterator[str]:
+    with api_at(settings) as found:
+        yield found
+
+
+@asynccontextmanager
+async def client_at(address: str, **options: Any) -> AsyncIterator[Client]:
+    async with Client(f"{address}/mcp", read_timeout_seconds=20, **options) as client:
+        yield client
+
+
+def text(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+async def test_the_tools_are_listed_with_what_they_take_give_and_change(address: str) -> None:
+    async with client_at(address) as client:
+        tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools] == [*ASKING, *OPERATING]
+    for tool in tools:
+        assert tool.description
+        assert tool.input_schema["type"] == "object"
+        assert tool.output_schema
+        assert tool.annotations
+        assert tool.annotations.read_only_hint is (tool.name not in ("start_night", "promote", "roll_back"))
+        assert tool.annotations.destructive_hint is (tool.name in ("promote", "roll_back"))
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_clients_of_both_ages_of_the_protocol_are_served(address: str, released: Corpus, mode: str) -> None:
+    async with client_at(address, mode=mode) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == [*ASKING, *OPERATING]
+        answer = await client.call_tool("ask", {"knowledge_base": released.name, "question": QUESTION})
+    assert "bakery 3" in text(answer)
+
+
+async def test_an_answer_names_its_sources_in_both_forms(address: str, released: Corpus) -> None:
+    steps: list[str | None] = []
+
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        steps.append(message)
+
+    async with client_at(address) as client:
+        given = {"knowledge_base": released.name, "question": QUESTION}
+        answer = await client.call_tool("ask", given, progress_callback=told)
+    assert not answer.is_error
+    assert answer.structured_content["supported"]
+    assert answer.structured_content["version"] == 1
+    assert answer.structured_content["citations"][0]["uri"] == "doc3.md"
+    assert answer.structured_content["answer"] in text(answer)
+    assert "(doc3.md)" in text(answer)
+    assert len(steps) == 1
+    assert "passages found" in str(steps[0])
+
+
+async def test_what_searches_and_reads_returns_what_is_visible(
+    address: str, released: Corpus, installation: Installation
+) -> None:
+    async with client_at(address) as client:
+
+        async def call(name: str, **more: Any) -> CallToolResult:
+            return await client.call_tool(name, {"knowledge_base": released.name} | more)
+
+        found = await call("search", question="rooms of the bakery 3", limit=3)
+        assert found.structured_content["passages"][0]["places"][0]["uri"] == "doc3.md"
+        assert "(doc3.md)" in text(found)
+        whole = await call("get_document", uri="doc3.md")
+        assert text(whole).strip() == document(3).strip()
+        assert whole.structured_content["length"] == len(text(whole))
+        rest = await call("get_document", uri="doc3.md", start=100)
+        assert text(rest) == text(whole)[100:]
+        with installation.catalog.writing() as connection:
+            take_down(connection, released.name, "doc3.md", "test")
+        gone = await call("get_document", uri="doc3.md")
+        assert gone.is_error
+        assert text(gone).startswith("UnknownDocument: ")
+        assert "doc3.md" not in text(await call("search", question="rooms of the bakery 3"))
+
+
+async def test_a_document_for_others_cannot_be_read(address: str, corpus: Corpus, installation: Installation) -> None:
+    corpus.define(acl=["somebody"])
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    async with client_at(address) as client:
+        hidden = await client.call_tool("get_document", {"knowledge_base": corpus.name, "uri": "doc1.md"})
+        missing = await client.call_tool("get_document", {"knowledge_base": corpus.name, "uri": "doc9.md"})
+        corpus.write("doc2.md", document(2))
+        run_night(installation, corpus.name)
+        compared = await client.call_tool("compare_versions", {"knowledge_base": corpus.name, "old": 1, "new": 2})
+    assert text(hidden).replace("doc1", "doc9") == text(missing)
+    assert compared.structured_content["documents_added"] == 1
+    assert compared.structured_content["uris_added"] == []
+
+
+async def test_knowledge_bases_and_their_releases_are_listed(address: str, released: Corpus) -> None:
+    async with client_at(address) as client:
+        listed = await client.call_tool("list_knowledge_bases")
+        history = await client.call_tool("list_releases", {"knowledge_base": released.name})
+        released.define(audience=["somebody"])
+        hidden = await client.call_tool("list_knowledge_bases")
+        refused = await client.call_tool("ask", {"knowledge_base": released.name, "question": QUESTION})
+    assert [each["name"] for each in listed.structured_content["knowledge_bases"]] == [released.name]
+    assert [each["version"] for each in history.structured_content["releases"]] == [1]
+    assert [(each["number"], each["state"]) for each in history.structured_content["versions"]] == [(1, "ready")]
+    assert hidden.structured_content["knowledge_bases"] == []
+    assert text(refused).startswith("UnknownKnowledgeBase: ")
+
+
+async def test_the_index_is_well_until_a_segment_is_lost(
+    address: str, released: Corpus, installation: Installation
+) -> None:
+    async with client_at(address) as client:
+        well = await client.call_tool("index_health", {"knowledge_base": released.name})
+        (segment,) = well.structured_content["segments"]
+        installation.vectors.drop(segment["collection"])
+        ill = await client.call_tool("index_health", {"knowledge_base": released.name})
+    assert well.structured_content["healthy"]
+    assert segment["expected"] == segment["found"] > 0
+    assert not ill.structured_content["healthy"]
+    assert segment["collection"] in ill.structured_content["findings"][0]
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "told"),
+    [
+        ("ask", {}, "`question` is missing"),
+        ("ask", {"question": 7}, "`question` is wrong: it should be a valid string"),
+        ("ask", {"question": "hello", "limit": 0}, "`limit` is wrong"),
+        ("ask", {"question": "hello", "principals": ["root"]}, "`principals` is no argument of this tool"),
+        ("ask", {"question": ""}, "QuestionRejected: "),
+        ("search", {"question": "hello", "knowledge_base": "nobody"}, "UnknownKnowledgeBase: "),
+        ("search", {"question": "hello", "knowledge_base": "../etc"}, "UnknownKnowledgeBase: "),
+        ("get_document", {"uri": "nothing.md"}, "UnknownDocument: "),
+        ("compare_versions", {"new": 99}, "UnknownVersion: "),
+        ("promote", {"version": 99, "reason": "test"}, "UnknownVersion: "),
+        ("promote", {"version": 1, "reason": "test", "confirm": "yes"}, "`confirm` is wrong"),
+        ("roll_back", {"reason": "test"}, "UnknownVersion: "),
+        ("get_night", {"id": "no id"}, "`id` is wrong"),
+    ],
+)
+async def test_bad_input_is_told_in_our_words(
+    address: str, released: Corpus, tool: str, given: dict[str, Any], told: str
+) -> None:
+    if tool != "get_night":
+        given = {"knowledge_base": released.name} | given
+    async with client_at(address) as client:
+        result = await client.call_tool(tool, given)
+    assert result.is_error
+    assert told in text(result)
+    assert "pydantic" not in text(result)
+    assert "Traceback" not in text(result)
+
+
+async def test_a_tool_that_there_is_not_cannot_be_called(address: str) -> None:
+    async with client_at(address) as client:
+        with pytest.raises(MCPError, match="You have no tool 'drop_database'"):
+            await client.call_tool("drop_database", {})
+
+
+async def test_a_promotion_and_a_rollback_wait_for_confirmation(
+    address: str, released: Corpus, installation: Installation
+) -> None:
+    def live() -> int | None:
+        with installation.catalog.reading() as connection:
+            return live_version(connection, released.name)
+
+    released.write("new.md", document(7))
+    run_night(installation, released.name)
+    assert live() == 2
+    async with client_at(address) as client:
+
+        async def call(name: str, **more: Any) -> Any:
+            return (await client.call_tool(name, {"knowledge_base": released.name} | more)).structured_content
+
+        compared = await call("compare_versions", old=1, new=2)
+        assert (compared["documents_added"], compared["uris_added"]) == (1, ["new.md"])
+
+        would = await call("roll_back", reason="bad")
+        assert (would["done"], would["version"], would["replaces"], live()) == (False, 1, 2, 2)
+        did = await call("roll_back", reason="bad", confirm=True)
+        assert (did["done"], did["version"], did["replaces"], live()) == (True, 1, 2, 1)
+
+        would = await call("promote", version=2, reason="good after all")
+        assert (would["done"], would["version"], would["replaces"], live()) == (False, 2, 1, 1)
+        did = await call("promote", version=2, reason="good after all", confirm=True)
+        assert (did["done"], did["version"], did["replaces"], live()) == (True, 2, 1, 2)
+    with installation.catalog.reading() as connection:
+        newest = list_releases(connection, released.name)[0]
+    assert (newest.version, newest.reason, newest.released_by) == (2, "good after all", "anyone")
+
+
+async def test_a_night_without_confirmation_starts_nothing_and_without_prefect_says_so(
+    address: str, released: Corpus
+) -> None:
+    async with client_at(address) as client:
+        given = {"knowledge_base": released.name}
+        would = await client.call_tool("start_night", given)
+        failed = await client.call_tool("start_night", given | {"confirm": True})
+    assert would.structured_content["done"] is False
+    assert failed.is_error
+    assert "MINDSET_PREFECT_API_URL" in text(failed)
+
+
+@pytest.fixture
+def prefect(tmp_path: Path) -> Iterator[str]:
+    """A real Prefect that knows the deployment, and nobody who works on its runs."""
+    with local_stack(tmp_path / "prefect", services=("prefect",)) as addresses:
+        assert addresses.prefect_api_url
+        for attempt in stamina.retry_context(on=httpx.HTTPStatusError, timeout=30):  # its SQLite is busy at first
+            with attempt, httpx.Client(base_url=addresses.prefect_api_url, timeout=30) as client:
+                flow = client.post("/flows/", json={"name": "nightly"}).raise_for_status().json()["id"]
+                deployment = {"name": "nightly", "flow_id": flow, "entrypoint": "flows.nightly.nightly"}
+                client.post("/deployments/", json=deployment).raise_for_status()
+        yield addresses.prefect_api_url
+
+
+@pytest.mark.slow
+async def test_a_confirmed_night_is_started_and_can_be_watched(
+    settings: Settings, released: Corpus, prefect: str
+) -> None:
+    with api_at(settings.model_copy(update={"prefect_api_url": prefect})) as address:
+        async with client_at(address) as client:
+            started = await client.call_tool("start_night", {"knowledge_base": released.name, "confirm": True})
+            night = started.structured_content["night"]
+            seen = await client.call_tool("get_night", {"id": night})
+            unknown = await client.call_tool("get_night", {"id": str(uuid.uuid4())})
+    assert started.structured_content["done"]
+    assert (seen.structured_content["id"], seen.structured_content["ended"]) == (night, False)
+    assert seen.structured_content["state"] == "SCHEDULED"
+    assert text(unknown).startswith("UnknownNight: ")
+
+
+async def test_a_client_that_goes_away_ends_the_work(
+    settings: Settings, provider: ProviderServer, installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 30})
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    provider.fail("/chat/completions", hang(after=3))
+    app = create_app(settings.model_copy(update={"nim_url": provider.nim_url}))
+    with address_of(app) as address:
+        async with client_at(address) as client:
+            with pytest.raises(MCPError):
+                await client.call_tool(
+                    "ask", {"knowledge_base": corpus.name, "question": QUESTION}, read_timeout_seconds=1
+                )
+        deadline = time.monotonic() + 3
+        while app.state.streams.open and time.monotonic() < deadline:  # noqa: ASYNC110  # a count has no event
+            await anyio.sleep(0.05)
+        assert app.state.streams.open == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "status"),
+    [
+        ("evil.example", None, 421),
+        ("127.0.0.1.evil.example", None, 421),
+        ("localhost:1", None, 200),
+        ("mcp.example.com", "mcp.example.com, other.example", 200),
+        ("127.0.0.1:8080", "mcp.example.com", 421),
+        ("anything", "*", 200),
+    ],
+)
+def test_it_answers_only_to_its_own_names(settings: Settings, host: str, hosts: str | None, status: int) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"accept": "application/json, text/event-stream"}
+    with api_at(settings.model_copy(update={"mcp_hosts": hosts})) as address:
+        response = httpx.post(f"{address}/mcp", json=call, headers={"host": host} | accept, timeout=10)
+    assert response.status_code == status
+
+
+def test_nothing_but_a_post_is_served(address: str) -> None:
+    for method in ("GET", "DELETE"):
+        response = httpx.request(method, f"{address}/mcp", headers={"accept": "text/event-stream"}, timeout=5)
+        assert response.status_code == 405
+
+
+def test_what_the_reference_shows_for_a_client_works(address: str, released: Corpus) -> None:
+    page = "docs/reference/mcp.md"
+    code = snippet(page, "python", "from mcp import Client", address=address, kb=released.name, question=QUESTION)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in ran.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/mcp.md"])
+async def test_the_configuration_that_the_pages_show_leads_to_the_tools(page: str, address: str) -> None:
+    shown = json.loads(snippet(page, "json", "mcpServers", address=address))["mcpServers"]["product-mindset"]
+    async with (
+        httpx2.AsyncClient(headers=shown["headers"]) as http,
+        Client(streamable_http_client(shown["url"], http_client=http)) as client,
+    ):
+        assert (await client.list_tools()).tools

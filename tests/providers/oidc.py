@@ -1,0 +1,84 @@
+"""An OpenID Connect issuer: its discovery document, its keys, and tokens signed by them, the right ones and the wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+AUDIENCE = "product-mindset"
+
+
+class OidcIssuer:
+    """Use it in a `with`. `asked` counts requests for its keys; `down` makes it answer 503."""
+
+    def __init__(self) -> None:
+        self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.asked = 0
+        self.down = False
+        self.extra_keys: list[dict[str, Any]] = []
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = issuer._answer(self.path)
+                raw = json.dumps(body or {}).encode()
+                self.send_response(503 if issuer.down else 200 if body else 404)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Tests need no access log."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def claims(self, **changed: Any) -> dict[str, Any]:
+        """Those of a token that counts; None leaves a claim out."""
+        now = int(time.time())
+        right = {
+            "iss": self.url, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + 300, "scope": "ask search read",
+            "groups": ["staff"],
+        }  # fmt: skip
+        return {name: value for name, value in (right | changed).items() if value is not None}
+
+    def token(self, headers: dict[str, Any] | None = None, **changed: Any) -> str:
+        """A token signed by the issuer's RSA key."""
+        return jwt.encode(self.claims(**changed), self.rsa, "RS256", headers={"kid": "rsa"} | (headers or {}))
+
+    def _answer(self, path: str) -> dict[str, Any] | None:
+        if path == "/.well-known/openid-configuration":
+            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        if path == "/keys":
+            self.asked += 1
+            keys = [
+                jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa.public_key(), as_dict=True) | {"kid": "rsa", "use": "sig"},
+                jwt.algorithms.ECAlgorithm.to_jwk(self.ec.public_key(), as_dict=True) | {"kid": "ec"},
+            ]
+            return {"keys": [*keys, *self.extra_keys]}
+        return None

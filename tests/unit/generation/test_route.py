@@ -1,0 +1,198 @@
+"""Routes, and what stands between all who ask a model and the model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+
+import pytest
+
+from mindset.deadline import Deadline, RetryBudget
+from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
+from mindset.generation.breaker import Breaker
+from mindset.generation.endpoint import Endpoint, Limits
+from mindset.generation.extractive import ExtractiveGenerator
+from mindset.generation.nim import NimGenerator
+from mindset.generation.protocol import Piece
+from mindset.generation.route import Route
+from mindset.retrieval.passage import Passage
+from tests.providers import ProviderServer, hang, status
+from tests.unit.generation.passages import passage
+
+MODEL = "meta/llama-3.1-8b-instruct"
+PASSAGES = [passage("Badgers dig setts at night. They eat worms."), passage("Foxes do not.", rank=2)]
+
+
+class Scripted:
+    """Yields what it is told to; an error in the list is raised."""
+
+    def __init__(self, name: str, *script: Piece | Exception) -> None:
+        self.name, self._script = name, script
+        self.asked: list[float] = []
+
+    def stream(
+        self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None
+    ) -> Generator[Piece, None, None]:
+        self.asked.append(deadline.first_s if deadline else 0)
+        for each in self._script:
+            if isinstance(each, Exception):
+                raise each
+            yield each
+
+    def close(self) -> None: ...
+
+
+def told(pieces: Iterator[Piece]) -> tuple[str, str | None, tuple[str, ...]]:
+    text: str = ""
+    writer: str | None = None
+    passed_over: tuple[str, ...] = ()
+    for piece in pieces:
+        text += piece.text
+        if piece.writer:
+            writer, passed_over = piece.writer, piece.passed_over
+    return text, writer, passed_over
+
+
+@pytest.mark.parametrize("failure", [ProviderUnavailable("down"), ProviderRejected("no access"), Overloaded("full")])
+def test_the_next_one_answers_where_one_cannot_and_the_answer_says_why(failure: Exception) -> None:
+    route = Route([Scripted("a", failure), Scripted("b", Piece("Hello"))])
+    assert told(route.stream("?", PASSAGES)) == ("Hello", "b", (str(failure),))
+
+
+def test_nobody_goes_on_with_what_another_has_begun() -> None:
+    other = Scripted("b", Piece("Hello"))
+    pieces = Route([Scripted("a", Piece("Good"), ProviderUnavailable("cut"))], 5).stream("?", PASSAGES)
+    with pytest.raises(ProviderUnavailable, match="cut"):
+        list(pieces)
+    assert not other.asked
+
+
+def test_who_comes_first_leaves_time_for_who_comes_after() -> None:
+    first, second, last = (Scripted(name, ProviderUnavailable("down")) for name in "abc")
+    with pytest.raises(ProviderUnavailable):
+        list(Route([first, second, last]).stream("?", PASSAGES, Deadline(10)))
+    assert 4 < first.asked[0] < 5
+    assert 9 < second.asked[0] < 10
+
+
+def test_the_last_ones_failure_is_the_routes() -> None:
+    with pytest.raises(ProviderRejected, match="second"):
+        list(
+            Route([Scripted("a", ProviderUnavailable("first")), Scripted("b", ProviderRejected("second"))]).stream(
+                "?", []
+            )
+        )
+
+
+def test_a_route_of_nim_and_quotations_answers_while_nim_hangs(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=hang())
+    with_quotes = Route([NimGenerator(provider.nim_url, MODEL), ExtractiveGenerator()])
+    started = time.monotonic()
+    text, writer, passed_over = told(with_quotes.stream("When do badgers dig setts?", PASSAGES, Deadline(2)))
+    assert time.monotonic() - started < 2
+    assert writer == "extractive:extractive"
+    assert "[1]" in text
+    assert len(passed_over) == 1
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_to_see() -> None:
+    now = 0.0
+    breaker = Breaker("model", failures=3, cooling_s=2, clock=lambda: now)
+    for _ in range(2):
+        breaker.failed()
+    breaker.succeeded()
+    for _ in range(3):
+        breaker.admit()
+        breaker.failed()
+    assert str(breaker.state) == "open"
+    with pytest.raises(ProviderUnavailable, match="3 times in a row"):
+        breaker.admit()
+    now = 2.0
+    assert str(breaker.state) == "half-open"
+    breaker.admit()
+    with pytest.raises(ProviderUnavailable):
+        breaker.admit()  # one is enough to see
+    now = 4.0
+    breaker.admit()
+    breaker.succeeded()
+    assert str(breaker.state) == "closed"
+    breaker.admit()
+
+
+def test_a_provider_that_fails_is_left_alone_and_answers_soon_after_it_is_well(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=status(500))
+    generator = NimGenerator(provider.nim_url, MODEL)
+    for _ in range(20):
+        with pytest.raises(ProviderUnavailable):
+            list(generator.stream("When?", PASSAGES, Deadline(0.5)))
+    assert len(provider.requests) < 20
+    provider.heal()
+    started = time.monotonic()
+    while True:
+        with suppress(ProviderUnavailable):
+            assert "Badgers" in "".join(each.text for each in generator.stream("When?", PASSAGES, Deadline(2)))
+            break
+        assert time.monotonic() - started < 5
+        time.sleep(0.05)
+    generator.close()
+
+
+def test_retries_are_a_tenth_of_the_requests_where_all_fail() -> None:
+    budget = RetryBudget()
+    spent = 0
+    for _ in range(1_000):
+        budget.earn()
+        spent += budget.spend()
+    assert 100 <= spent <= 110
+    assert budget.spent == spent
+
+
+def test_retries_of_many_requests_to_a_throttled_model_stay_within_the_budget(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=status(429, retry_after=0.01))
+    endpoint = Endpoint("model", breaker=Breaker("model", failures=10_000))
+    generator = NimGenerator(provider.nim_url, MODEL, endpoint=endpoint)
+    for _ in range(100):
+        with pytest.raises(ProviderUnavailable):
+            list(generator.stream("When?", PASSAGES, Deadline(2)))
+    assert len(provider.requests) <= 100 + 10 + 10
+    generator.close()
+
+
+def test_beyond_the_places_one_waits_and_beyond_the_queue_is_told_to_come_back() -> None:
+    endpoint = Endpoint("model", Limits(concurrency=1, queue=1, queue_s=5))
+    go_on, entered = threading.Event(), threading.Event()
+
+    def slow() -> Generator[Piece, None, None]:
+        entered.set()
+        go_on.wait(10)
+        yield Piece("done")
+
+    threads = [threading.Thread(target=lambda: list(endpoint.stream(slow, Deadline(10)))) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(5)
+    threads[1].start()
+    while not endpoint.state.queued:
+        time.sleep(0.01)
+    with pytest.raises(Overloaded) as full:
+        list(endpoint.stream(slow, Deadline(10)))
+    assert full.value.retry_after_s > 0
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert (endpoint.state.in_flight, endpoint.state.queued, endpoint.state.answered) == (0, 0, 2)
+
+
+def test_a_place_is_free_again_when_a_reader_leaves() -> None:
+    endpoint = Endpoint("model", Limits(concurrency=1, queue=0))
+
+    def endless() -> Generator[Piece, None, None]:
+        while True:
+            yield Piece("word")
+
+    for _ in range(3):
+        pieces = endpoint.stream(endless, Deadline(10))
+        next(pieces)
+        pieces.close()
+    assert endpoint.state.in_flight == 0
