@@ -70,8 +70,8 @@ $(PEERS_STAMP): $(STAMP) $(PEERS)/pyproject.toml $(PEERS)/uv.lock
 	@touch $@
 
 .PHONY: bench-search bench-index bench-night bench-ingest bench-growth
-bench-search: setup ## Measure /v1/search at 8 clients
-	$(RUN)/python -m benchmarks.search
+bench-search: setup ## Measure /v1/search at 100,000 chunks, beside bare Chroma (OPTIONS="--help")
+	$(RUN)/python -m benchmarks.search $(OPTIONS)
 bench-index: setup ## Measure recall and cost of HNSW settings
 	$(RUN)/python -m benchmarks.index_recall
 bench-night: setup ## Measure nights over the guides

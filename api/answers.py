@@ -115,15 +115,22 @@ def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | 
     streams: Streams = request.app.state.streams
     installation: Installation = request.app.state.installation
     request.state.answer_id = new_answer_id()
+    metrics: Metrics = request.app.state.metrics
     deadline = Deadline(asked.kb.generation.deadline_s)
     started = time.perf_counter()
 
     def events() -> Iterator[Found | Event]:
         found: Found | None = None
+        spoken = False
         for event in answers.answer(installation, asked, deadline):
             match event:
                 case Found():
                     found = event
+                case Delta() if not spoken:
+                    spoken = True
+                    metrics.began_to_answer(asked.kb.name, time.perf_counter() - started)
+                case Verdict():
+                    metrics.judged(event)
                 case Answer():
                     assert found
                     _remember(request, asked, event)

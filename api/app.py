@@ -15,11 +15,13 @@ from api.limits import RateLimits
 from api.metrics import Metrics
 from api.middleware import Requests
 from api.streaming import Streams
+from api.telemetry import start_tracing
 from mindset.access.authentication import check_access
 from mindset.announcements import Listener
 from mindset.answer_log import AnswerLog
 from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
+from mindset.flags import use_settings
 from mindset.installation import Installation, address, open_installation
 from mindset.settings import Settings
 
@@ -39,12 +41,14 @@ def create_app(settings: Settings) -> FastAPI:
     from api import mcp_endpoint  # its SDK takes two seconds to load, which only who serves should wait for
 
     check_access(settings)
+    use_settings(settings.flags)
     metrics = Metrics(settings.prices)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         with ExitStack() as stack:
+            stack.callback(lambda: stop_tracing())  # noqa: PLW0108  # it is there by then
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
             redis_url = address(settings.redis_url, "redis_url") if settings.redis_url else None
@@ -85,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(each.router)
     app.include_router(chat.router)
     mcp_endpoint.install(app)
+    stop_tracing = start_tracing(app, settings)
     return app
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import completions
 from api.metrics import Metrics
+from mindset.tracing import trace_id
 
 _log = structlog.get_logger()
 
@@ -39,6 +40,8 @@ class Requests:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
+        if trace := trace_id():
+            structlog.contextvars.bind_contextvars(trace=trace)
         started = time.perf_counter()
         status = 500
 

@@ -10,6 +10,7 @@ from mindset.access.caller import Caller
 from mindset.catalog.filters import Filter
 from mindset.catalog.releases import Served
 from mindset.deadline import Deadline
+from mindset.flags import provider_route
 from mindset.generation.answers import Answer, Delta, Event, stream_answer
 from mindset.generation.conversation import Turn, condensed
 from mindset.generation.prompt import FINGERPRINT
@@ -17,6 +18,7 @@ from mindset.guardrails.questions import checked_question
 from mindset.installation import Answered, Installation
 from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.search import Found
+from mindset.tracing import span
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     # Read before anything is looked up: what is kept under this epoch shows nothing that was withdrawn before it.
     view = installation.searcher.view(asked.kb.name, None)
     question = condensed(checked_question(asked.question), asked.turns)
-    generator = installation.generator(asked.kb)
+    generator = installation.generator(asked.kb, provider_route(asked.kb.name, asked.caller))
     cache = installation.answered
     key = cache.key(_depends_on(asked, view), asked.kb.generation.model_dump(), generator.name, FINGERPRINT)
     if before := cache.get(key):
@@ -75,10 +77,11 @@ def _search(installation: Installation, asked: Asked, view: Served) -> Found:
     if before := cache.get(key):
         milliseconds = {"total": round((time.perf_counter() - started) * 1000, 2)}
         return replace(before, cached=True, milliseconds=milliseconds)
-    found = installation.searcher.search(
-        asked.kb, condensed(asked.question, asked.turns), asked.caller.principals, asked.limit,
-        where=asked.where, view=view,
-    )  # fmt: skip
+    with span("retrieval.search", knowledge_base=asked.kb.name, version=view.version):
+        found = installation.searcher.search(
+            asked.kb, condensed(asked.question, asked.turns), asked.caller.principals, asked.limit,
+            where=asked.where, view=view,
+        )  # fmt: skip
     if not found.degraded:
         cache.put(key, found)
     return found

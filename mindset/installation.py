@@ -123,9 +123,9 @@ class Installation:
         """Who writes answers."""
         return Generators(self.settings)
 
-    def generator(self, kb: KnowledgeBase) -> Route:
-        """Who writes the knowledge base's answers, in the order in which they are asked."""
-        return self.generators.route(kb.generation)
+    def generator(self, kb: KnowledgeBase, first: str | None = None) -> Route:
+        """Who writes the knowledge base's answers, in the order in which they are asked; `first` before the others."""
+        return self.generators.route(kb.generation, first)
 
     def close(self) -> None:
         """Close what was opened."""

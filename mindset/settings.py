@@ -114,6 +114,15 @@ class Settings(BaseSettings):
     """Names, separated by commas, under which `/mcp` may be reached (`mcp.example.com`, `10.0.0.7:*`); `*`: under any.
     Unset: the loopback's names, `api_host`, and the name in `api_url`."""
 
+    flags: dict[str, str] = {}
+    """Feature flags, as JSON: `{"provider-route": "extractive"}` asks that provider of a route first."""
+
+    otlp_endpoint: str | None = None
+    """`http://host:4318` of an OpenTelemetry collector, which traces are sent to. Unset: nothing is traced."""
+
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the requests that are traced, where whoever asks has not decided."""
+
     answer_log: bool = True
     """Whether answers are logged in Postgres (without the question's text)."""
 

@@ -11,6 +11,7 @@ from mindset.deadline import Deadline, RetryBudget, retried_until_first
 from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
 from mindset.generation.breaker import Breaker, State
 from mindset.generation.protocol import Piece
+from mindset.tracing import span
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,18 @@ class Endpoint:
         """What `begin()` yields; it is begun again while it has said nothing, the breaker is closed and the budget lasts.
 
         Raises Overloaded, ProviderRejected, ProviderUnavailable."""
-        with self._place(deadline):
+        provider, _, model = self.name.partition(":")
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
+        with span(f"generation.{provider}", **attributes) as traced, self._place(deadline):
             self._breaker.admit()
             self._budget.earn()
             deadline.expect(min(self.limits.first_token_s, deadline.first_s))
             pieces = retried_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
             with closing(pieces):
                 for piece in pieces:
+                    if piece.usage:
+                        traced.set_attribute("gen_ai.usage.input_tokens", piece.usage.input_tokens)
+                        traced.set_attribute("gen_ai.usage.output_tokens", piece.usage.output_tokens)
                     deadline.expect(self.limits.between_tokens_s)
                     yield piece
 

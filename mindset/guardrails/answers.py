@@ -11,7 +11,7 @@ LONGEST = 40_000
 LEAK_WORDS = 12
 """So many words of the system's text in a row are no accident."""
 
-REMOVED = "(link removed)"
+REMOVED = "‹link removed›"
 
 _URL = re.compile(r"(?:(?:https?|ftp|file)://|\bwww\.|(?<![\w:/])//(?=[\w-]+\.))[^\s<>\[\]()\"'`|]+", re.IGNORECASE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]\n]|\[[^\[\]\n]*\]){0,400})\]\(([^()\n]{0,2000}(?:\([^()\n]*\)[^()\n]*)*)\)")
@@ -131,32 +131,47 @@ def _runs(words: list[str]) -> set[tuple[str, ...]]:
 
 def _decided(text: str) -> int:
     """How much of the text will mean the same whatever follows: whole words, outside of anything that is open."""
-    end = max(text.rfind(" "), text.rfind("\n")) + 1
-    for at in _openings(text[:end], text):
-        word = max(text.rfind(" ", 0, at), text.rfind("\n", 0, at)) + 1
-        end = min(end, word)
-    return end if len(text) - end < _HELD else len(text)
+    cut = _word_at(text, len(text))
+    for at, mark in enumerate(text):
+        if at >= cut:
+            break
+        if mark in "[<":
+            end = _end_of_link(text, at) if mark == "[" else _end_of_tag(text, at)
+            if end is None or end > cut:
+                cut = min(cut, _word_at(text, at))
+    return cut if len(text) - cut < _HELD else len(text)
 
 
-def _openings(head: str, text: str) -> list[int]:
-    """Where the first bracket, and the first tag, opens that is not closed within the text."""
-    found = []
-    at = head.find("[")
-    while at >= 0:
-        line = text.find("\n", at)
-        limit = line if line >= 0 else len(text)
-        close = text.find("]", at, limit)
-        if close < 0 and line < 0:
-            found.append(at)
-            break
-        if close >= 0 and (close + 1 >= len(text) or (text[close + 1] == "(" and line < 0 and ")" not in text[close:])):
-            found.append(at)
-            break
-        at = head.find("[", at + 1)
-    at = head.find("<")
-    while at >= 0:
-        if text.find(">", at) < 0 and (at + 1 >= len(text) or text[at + 1].isalpha() or text[at + 1] == "/"):
-            found.append(at)
-            break
-        at = head.find("<", at + 1)
-    return found
+def _word_at(text: str, at: int) -> int:
+    """Where the word begins that a place is in."""
+    return max(text.rfind(" ", 0, at), text.rfind("\n", 0, at)) + 1
+
+
+def _end_of_link(text: str, at: int) -> int | None:
+    """Where a bracket and the parenthesis right behind it are over; None where that cannot be told yet."""
+    close = _closing(text, at, "[", "]")
+    if close is None or close == len(text):
+        return None
+    if text[close] != "(":
+        return close
+    return _closing(text, close, "(", ")")
+
+
+def _closing(text: str, at: int, opening: str, closing: str) -> int | None:
+    """The place behind the mark that closes the one at `at`; behind that one where its line ends first, None where
+    neither has come."""
+    depth = 0
+    for here in range(at, len(text)):
+        if text[here] == "\n":
+            return at + 1
+        depth += (text[here] == opening) - (text[here] == closing)
+        if not depth:
+            return here + 1
+    return None
+
+
+def _end_of_tag(text: str, at: int) -> int | None:
+    if at + 1 < len(text) and not (text[at + 1].isalpha() or text[at + 1] == "/"):
+        return at + 1
+    close = text.find(">", at)
+    return close + 1 if close >= 0 else None

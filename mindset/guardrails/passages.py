@@ -104,7 +104,7 @@ def neutralised(passages: Sequence[Passage]) -> tuple[list[Passage], tuple[str, 
     for passage in passages:
         text, broken = inert(passage.text)
         found |= broken
-        clean.append(replace(passage, text=text) if broken else passage)
+        clean.append(replace(passage, text=text) if text != passage.text else passage)
     return clean, tuple(sorted(found))
 
 
@@ -141,6 +141,7 @@ def _folded(text: str) -> str:
 
 _LOOK_ALIKE = {
     **dict(zip(map(ord, "аеіорсухѕԁһјӏ"), "aeiopcyxsdhjl", strict=True)),
+    **dict(zip(map(ord, "АВЕЅІЈКМНОРСТУХ"), "ABESIJKMHOPCTYX", strict=True)),
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
     0xA0: " ", 0x2019: "'",
 }  # fmt: skip

@@ -237,5 +237,3 @@ def test_as_the_process_ends_it_answers_who_waits_for_a_whole_answer(
     asking.join(20)
     assert [reply.status_code for reply in replies] == [200]
     assert running.wait(10) == -signal.SIGTERM  # as uvicorn ends
-
-

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 
+from mindset.catalog import lexical
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
@@ -240,3 +242,60 @@ def test_an_evaluation_without_one_half_says_why(installation: Installation, cor
 def _one_question(corpus: Corpus) -> None:
     quote = "Sentence 0 of section 0 says that the glacier 1 has 100 rooms."
     corpus.golden({"id": "one", "question": QUESTION, "evidence": [{"uri": "doc1.md", "quote": quote}]})
+
+
+def test_connections_that_postgres_has_ended_are_noticed_by_no_search(
+    installation: Installation, corpus: Corpus, postgres_url: str
+) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    kb = installation.knowledge_base(corpus.name)
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        for _ in range(3):
+            # Used a moment ago, so handed out without a look at whether they are still there.
+            assert installation.searcher.search(kb, QUESTION, []).degraded == ()
+            ended = admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+            assert ended
+            assert installation.searcher.search(kb, QUESTION, []).degraded == ()
+
+
+def test_a_full_text_search_that_is_late_is_cut_off_and_left_out(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    corpus.define(retrieval={"deadline_s": 0.5})
+    kb = installation.knowledge_base(corpus.name)
+    assert installation.searcher.search(kb, QUESTION, []).degraded == ()
+    monkeypatch.setattr(lexical, "_statement", lambda *_: "SELECT pg_sleep(5)::text")
+    found = installation.searcher.search(kb, QUESTION, [])
+    assert (found.degraded, found.failures["lexical"][:21]) == (("lexical",), "Postgres was not done")
+    assert found.passages
+    assert found.milliseconds["total"] < 1_500
+    monkeypatch.undo()
+    with installation.catalog.writing() as connection:
+        assert connection.execute("SHOW statement_timeout").fetchall() == [("0",)]
+        assert connection.execute("SHOW plan_cache_mode").fetchall() == [("auto",)]
+    assert installation.searcher.search(kb, QUESTION, []).degraded == ()
+
+
+def test_an_answer_of_chroma_that_nobody_waits_for_is_read_by_no_other_search(
+    installation: Installation, corpus: Corpus
+) -> None:
+    name = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
+    vectors = np.eye(2, 256, dtype=np.float32)
+    list(installation.vectors.write(name, [(["a", "b"], vectors)]))
+    index = installation.vectors
+    assert [hit.chunk for hit in index.search(name, vectors[0], 1)] == ["a"]
+    for _ in range(5):
+        left = index.ask(name, vectors[0], 1, at_once=True)
+        other = index.ask(name, vectors[1], 1)
+        assert other
+        if left:
+            left.leave()
+        assert [hit.chunk for hit in other.hits()] == ["b"]
+        other.leave()  # of one that was read, nothing is left
+        assert [hit.chunk for hit in index.search(name, vectors[1], 1)] == ["b"]

@@ -13,13 +13,13 @@ CHAT_MODELS = ("nvidia/llama-3.1-nemotron-nano-8b-v1", "meta/llama-3.1-8b-instru
 Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends it
 
 
-def reply(method: str, path: str, body: Body) -> Reply:
+def reply(method: str, path: str, body: Body, script: str | None = None) -> Reply:
     """The answer to a request below /v1."""
     match method, path:
         case "POST", "/v1/embeddings":
             return _embeddings(body)
         case "POST", "/v1/chat/completions":
-            return _chat(body)
+            return _chat(body, script)
         case "GET", "/v1/models":
             names = (*EMBEDDING_MODELS, *CHAT_MODELS)
             return _json({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
@@ -61,12 +61,14 @@ def _embeddings(body: Body) -> Reply:
     )
 
 
-def _chat(body: Body) -> Reply:
+def _chat(body: Body, script: str | None) -> Reply:
     model = body["model"]
     if model not in CHAT_MODELS:
         return error(404, f"The model `{model}` does not exist.")
     system = next((each["content"] for each in body["messages"] if each["role"] == "system"), "")
     deltas = chat_deltas(body["messages"][-1]["content"])
+    if script is not None:
+        deltas = [script[at : at + 7] for at in range(0, len(script), 7)]
     if "nemotron" in model and "detailed thinking off" not in system:
         deltas = ["<thi", "nk>Let me see [7].</th", "ink>\n\n", *deltas]
     asked = tokens("".join(each["content"] for each in body["messages"]))

@@ -24,6 +24,8 @@ class ProviderServer:
         self.clients = ExitStack()
         """What a test opened to talk to this server; closed with it."""
         self.stop_reason = "end_turn"
+        self.script: str | None = None
+        """What every chat answers, instead of a sentence of the first passage."""
         self.left_early = threading.Event()
         """Set once a client has gone before its answer was whole."""
         self.stopping = threading.Event()
@@ -84,7 +86,7 @@ class ProviderServer:
                     reply.headers["Retry-After"] = f"{fault.retry_after:g}"
                 return reply, None
             if speaks_nim:
-                reply = nim.reply(request.method, request.path, request.body)
+                reply = nim.reply(request.method, request.path, request.body, self.script)
             else:
                 reply = bedrock.reply(request.path, request.body, self.stop_reason, fault.error if fault else "")
             if fault and fault.kind == "queued":

@@ -1,0 +1,59 @@
+"""Traces by OpenTelemetry, from a request to its SQL, to Chroma and to the provider, sent over OTLP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from mindset.settings import Settings
+
+_UNTRACED = "livez,readyz,metrics"
+
+
+def start_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
+    """Trace what the app does, until what this returns is called; without MINDSET_OTLP_ENDPOINT nothing is even imported.
+
+    Call it before the app serves: its middleware is fixed then. An exporter that cannot send drops spans and says so in
+    the log; no request waits for it."""
+    if settings.otlp_endpoint is None:
+        return lambda: None
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    resource = Resource.create({"service.name": "mindset-api", "service.version": version("product-mindset")})
+    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.trace_share)))
+    endpoint = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=5)))
+    trace.set_tracer_provider(provider)
+    clients = (
+        PsycopgInstrumentor,
+        HTTPXClientInstrumentor,
+        BotocoreInstrumentor,
+        RedisInstrumentor,
+        ThreadingInstrumentor,
+    )
+    instrumented = [each() for each in clients]
+    for each in instrumented:
+        each.instrument(tracer_provider=provider)
+    FastAPIInstrumentor.instrument_app(
+        app, tracer_provider=provider, excluded_urls=_UNTRACED, exclude_spans=["receive", "send"]
+    )
+
+    def stop() -> None:
+        for each in instrumented:
+            each.uninstrument()
+        provider.shutdown()
+
+    return stop
