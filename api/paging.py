@@ -42,8 +42,10 @@ def text_key(cursor: str | None) -> str:
 
 def number_key(cursor: str | None) -> int | None:
     """Where a list in the order of numbers goes on, None: at its begin. Raises RequestRejected."""
-    key = _key(cursor) if cursor else None
-    if not (key is None or (isinstance(key, int) and not isinstance(key, bool) and 0 <= key < 2**31)):
+    if cursor is None:
+        return None
+    key = _key(cursor)
+    if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < 2**31:
         raise _wrong()
     return key
 

@@ -50,6 +50,13 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
 _RETRY_AFTER_S = 2.0
 
 
+class Fault(BaseModel):
+    """A field that is wrong."""
+
+    pointer: str = Field(description="Where it stands in the request, as a JSON pointer")
+    detail: str
+
+
 class Problem(BaseModel):
     """An error as RFC 9457 describes it."""
 
@@ -58,17 +65,31 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What was wrong with this request, and what to do")
     request_id: str = Field(description="Names the request in the logs")
+    errors: list[Fault] | None = Field(default=None, description="Of an `InvalidRequest`: each field that is wrong")
+
+
+def _schema() -> dict[str, Any]:
+    """Of a problem, whole: a description's parts cannot refer to what stands inside of this one."""
+    schema = Problem.model_json_schema()
+    fault = schema.pop("$defs")["Fault"]
+    schema["properties"]["errors"]["anyOf"][0]["items"] = fault
+    return schema
 
 
 DESCRIBED: dict[str, Any] = {
     "description": "A problem as RFC 9457 describes it",
-    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    "content": {"application/problem+json": {"schema": _schema()}},
 }
 """The response of every failure, for the API's description."""
 
 
 def problem(
-    request: Request, status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None
+    request: Request,
+    status: HTTPStatus,
+    kind: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    faults: list[Fault] | None = None,
 ) -> JSONResponse:
     """A problem as a response; where OpenAI's clients ask, an error as OpenAI describes it."""
     if request.url.path.startswith(completions.PATHS):
@@ -79,8 +100,11 @@ def problem(
         status=status,
         detail=detail,
         request_id=request.state.request_id,
+        errors=faults,
     )
-    return JSONResponse(body.model_dump(), status, headers=headers, media_type="application/problem+json")
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status, headers=headers, media_type="application/problem+json"
+    )
 
 
 def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
@@ -119,12 +143,15 @@ def install(app: FastAPI) -> None:
             message, param, code = completions.fault_of(error)
             status = completions.status_of(HTTPStatus.UNPROCESSABLE_ENTITY)
             return JSONResponse(completions.error_body(status, "InvalidRequest", message, code, param), status)
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors())
-        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", faults)
+        faults = [
+            Fault(pointer="/" + "/".join(map(str, each["loc"][1:])), detail=each["msg"]) for each in error.errors()
+        ]
+        said = "; ".join(f"{each.pointer.strip('/').replace('/', '.') or 'body'}: {each.detail}" for each in faults)
+        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", said, faults=faults)
 
     @app.exception_handler(HTTPException)
     def plain(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(request, HTTPStatus(error.status_code), "HTTP", str(error.detail))
+        return problem(request, HTTPStatus(error.status_code), "HTTP", str(error.detail), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:

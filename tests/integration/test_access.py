@@ -48,6 +48,7 @@ def guarded(settings: Settings, issuer: OidcIssuer) -> Settings:
             "api_key_pepper": SecretStr(PEPPER),
             "oidc_issuer": issuer.url,
             "oidc_audience": AUDIENCE,
+            "rate_limit_refused": "100000/minute",  # all of these tests have one address
         }
     )
 

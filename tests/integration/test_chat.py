@@ -336,7 +336,9 @@ def test_a_stream_that_turns_out_to_be_unsupported_is_taken_back_by_its_last_chu
 def test_a_provider_that_is_down_is_a_503_that_says_when_to_come_back(
     told: Settings, spoken: Corpus, provider: ProviderServer
 ) -> None:
-    spoken.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1})
+    spoken.define(
+        generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1, "fallback": []}
+    )
     provider.fail("/chat/completions", *[status(503)] * 20)
     with client_of(told) as client, pytest.raises(openai.InternalServerError) as failed:
         client.chat.completions.create(model=spoken.name, messages=user())
@@ -350,7 +352,9 @@ def test_a_silent_stream_gets_comments_which_the_client_passes_over(
 ) -> None:
     monkeypatch.setattr("api.answers.HEARTBEAT_S", 0.1)
     provider.fail("/chat/completions", hang(after=3))
-    spoken.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1})
+    spoken.define(
+        generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1, "fallback": []}
+    )
     body = {"model": spoken.name, "messages": user(), "stream": True}
     with (
         client_of(told) as client,

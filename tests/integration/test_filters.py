@@ -42,7 +42,7 @@ class Described:
             return not self.holds(part["not"])
         name, wanted = part["field"].removeprefix("metadata."), part.get("value", True)
         if part["op"] == "exists":
-            return (name in self.metadata) == wanted
+            return bool((name in self.metadata) == wanted)
         if name == part["field"]:
             entries = [{"uri": self.uri, "title": self.title, "media_type": "text/markdown"}[name]]
         else:

@@ -36,7 +36,7 @@ Event = tuple[str, str, Any]
 @pytest.fixture
 def spoken(installation: Installation, corpus: Corpus) -> Corpus:
     """A released knowledge base whose answers a model behind the stand-in NIM writes, and nobody else."""
-    corpus.define(generation={"provider": "nim", "model": MODEL, "deadline_s": 10})
+    corpus.define(generation={"provider": "nim", "model": MODEL, "deadline_s": 10, "fallback": []})
     corpus.fill(4)
     run_night(installation, corpus.name)
     return corpus
@@ -155,7 +155,7 @@ def test_a_failure_in_the_middle_is_an_event_and_ends_the_stream(
     told: Settings, spoken: Corpus, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", always=status(500))
-    spoken.define(generation={"provider": "nim", "model": MODEL, "deadline_s": 1})
+    spoken.define(generation={"provider": "nim", "model": MODEL, "deadline_s": 1, "fallback": []})
     with served(told) as (client, _), asking(client, spoken.name) as response:
         *_, (_, name, problem) = events_of(response)
     assert (name, problem["type"], problem["status"]) == ("error", "urn:mindset:ProviderUnavailable", 503)

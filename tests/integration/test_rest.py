@@ -1,0 +1,278 @@
+"""Documents, passages, feedback, versions, releases and nights over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from mindset.access.caller import Scope
+from mindset.catalog.connection import rows, scalar
+from mindset.catalog.documents import take_down
+from mindset.installation import Installation
+from mindset.settings import Settings
+from tests.corpus import Corpus, document, run_night
+from tests.integration.test_access import PEPPER, bearer, make_key
+from tests.providers.prefect import PrefectServer
+from tests.served import api_at
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectServer]:
+    with PrefectServer() as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(settings: Settings, installation: Installation, prefect: PrefectServer) -> Iterator[httpx.Client]:
+    """As an administrator who reads as everybody."""
+    guarded = settings.model_copy(
+        update={"api_access": "required", "api_key_pepper": SecretStr(PEPPER), "prefect_api_url": prefect.url}
+    )
+    with api_at(guarded) as url, httpx.Client(base_url=url, timeout=20) as opened:
+        opened.headers.update(bearer(make_key(installation, Scope.ADMIN)))
+        yield opened
+
+
+@pytest.fixture
+def released(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.fill(5)
+    corpus.write(
+        "guides/a b.md", "---\nteam: search\n---\n# Spaces\n\nA document in a folder, with a space in its name."
+    )
+    corpus.write("board.md", "---\nacl: [board]\n---\nThe merger with the bakery 3 is secret.")
+    run_night(installation, corpus.name)
+    return corpus
+
+
+# Documents and passages
+
+
+def test_documents_are_listed_a_page_at_a_time_and_none_twice(client: httpx.Client, released: Corpus) -> None:
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        params = {"knowledge_base": released.name, "limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = client.get("/v1/documents", params=params).json()
+        seen += [each["uri"] for each in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+        assert len(page["items"]) == 2
+    assert seen == ["doc0.md", "doc1.md", "doc2.md", "doc3.md", "doc4.md", "guides/a b.md"]
+    within = client.get("/v1/documents", params={"knowledge_base": released.name, "prefix": "guides/"}).json()
+    assert [(each["uri"], each["metadata"]) for each in within["items"]] == [("guides/a b.md", {"team": "search"})]
+
+
+@pytest.mark.parametrize("cursor", ["x", "bnVsbA", "W10", "MQ", "IlwwIg", "e30", "====", "\u00e9"])
+def test_a_cursor_that_is_none_is_refused(client: httpx.Client, released: Corpus, cursor: str) -> None:
+    for path in ("/v1/documents", f"/v1/knowledge-bases/{released.name}/releases"):
+        response = client.get(path, params={"knowledge_base": released.name, "cursor": cursor})
+        assert response.status_code in (200, 422)
+        assert response.status_code == 422 or cursor == "MQ"
+
+
+def test_a_document_is_shown_whole_with_its_chunks(client: httpx.Client, released: Corpus) -> None:
+    params = {"knowledge_base": released.name}
+    response = client.get("/v1/documents/doc3.md", params=params)
+    found = response.json()
+    assert found["title"]
+    for chunk in found["chunks"]:
+        passage = client.get(f"/v1/passages/{chunk['chunk_id']}", params=params).json()
+        assert passage["places"][0]["uri"] == "doc3.md"
+        assert found["text"][chunk["start"] : chunk["end"]].split()[:3] == passage["text"].split()[:3]
+    again = client.get("/v1/documents/doc3.md", params=params, headers={"if-none-match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/v1/documents/guides/a b.md", params=params).status_code == 200
+    assert client.get("/v1/documents/guides%2Fa%20b.md", params=params).status_code == 200
+
+
+def test_what_may_not_be_read_or_was_taken_down_is_not_there(
+    client: httpx.Client, released: Corpus, installation: Installation
+) -> None:
+    params = {"knowledge_base": released.name}
+    chunk = client.get("/v1/documents/doc3.md", params=params).json()["chunks"][0]["chunk_id"]
+    with installation.catalog.writing() as connection:
+        take_down(connection, released.name, "doc3.md", "test")
+        secret = scalar(connection, "SELECT chunk FROM placement WHERE kb = %s AND uri = 'board.md'", released.name)
+    for path in ("documents/doc3.md", "documents/board.md", f"passages/{chunk}", f"passages/{secret}", "passages/none"):
+        response = client.get(f"/v1/{path}", params=params)
+        assert response.status_code == 404
+        assert response.json()["type"] == "urn:mindset:UnknownDocument"
+    board = bearer(make_key(installation, Scope.READ, principals=("board",)))
+    assert client.get("/v1/documents/board.md", params=params, headers=board).status_code == 200
+
+
+# Feedback
+
+
+def test_feedback_on_an_answer_is_kept_and_a_second_one_replaces_it(
+    client: httpx.Client, released: Corpus, installation: Installation
+) -> None:
+    body = {"knowledge_base": released.name, "question": "How many rooms has the bakery 3?"}
+    answer = client.post("/v1/answers", json=body).json()["id"]
+    for verdict, comment in (("bad", "too short"), ("good", None)):
+        given = client.post("/v1/feedback", json={"answer": answer, "verdict": verdict, "comment": comment})
+        assert given.status_code == 201, given.text
+    with installation.catalog.reading() as connection:
+        kept = rows(connection, "SELECT kb, verdict, comment FROM feedback WHERE answer = %(id)s", id=answer)
+    assert kept == [(released.name, "good", None)]
+
+
+def test_nobody_judges_an_answer_of_another(client: httpx.Client, released: Corpus, installation: Installation) -> None:
+    body = {"knowledge_base": released.name, "question": "How many rooms has the bakery 3?"}
+    answer = client.post("/v1/answers", json=body).json()["id"]
+    other = bearer(make_key(installation, Scope.FEEDBACK))
+    for id_, headers in ((answer, other), ("0" * 32, {}), ("x", {}), (f"{answer[:-1]}z", {})):
+        response = client.post("/v1/feedback", json={"answer": id_, "verdict": "good"}, headers=headers)
+        assert response.status_code == 404
+        assert response.json()["type"] == "urn:mindset:UnknownAnswer"
+
+
+# Versions and releases
+
+
+def test_versions_and_what_changed_between_them(
+    client: httpx.Client, released: Corpus, installation: Installation
+) -> None:
+    released.write("doc0.md", document(9))
+    released.write("new.md", document(7))
+    (released.folder / "doc1.md").unlink()
+    run_night(installation, released.name)
+    at = f"/v1/knowledge-bases/{released.name}/versions"
+    page = client.get(at, params={"limit": 1}).json()
+    assert [each["number"] for each in page["items"]] == [2]
+    page = client.get(at, params={"limit": 1, "cursor": page["next"]}).json()
+    assert ([each["number"] for each in page["items"]], page["next"]) == ([1], None)
+    version = client.get(f"{at}/2").json()
+    assert (version["state"], version["documents"]) == ("ready", 7)
+    assert version["evaluation"]["passed"]
+    changes = client.get(f"{at}/2/difference", params={"since": 1}).json()
+    names = ("documents_added", "documents_changed", "documents_removed")
+    assert [changes[name] for name in names] == [["new.md"], ["doc0.md"], ["doc1.md"]]
+    assert client.get(f"{at}/9").status_code == 404
+
+
+@pytest.fixture
+def twice(released: Corpus, installation: Installation) -> Corpus:
+    released.write("new.md", document(7))
+    run_night(installation, released.name)
+    return released
+
+
+def post(client: httpx.Client, kb: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    return client.post(f"/v1/knowledge-bases/{kb}/releases", json=body, headers=headers)
+
+
+def live(client: httpx.Client, kb: str) -> Any:
+    return client.get(f"/v1/knowledge-bases/{kb}").json()["live_version"]
+
+
+def test_a_release_is_rolled_back_and_promoted_and_says_by_whom(client: httpx.Client, twice: Corpus) -> None:
+    back = post(client, twice.name, action="roll_back", reason="wrong prices")
+    assert (back.status_code, back.json()) == (201, {"version": 1, "replaces": 2, "reasons": ["wrong prices"]})
+    assert live(client, twice.name) == 1
+    assert post(client, twice.name, action="promote", version=2).status_code == 201
+    newest, before, *_ = client.get(f"/v1/knowledge-bases/{twice.name}/releases").json()["items"]
+    assert (newest["version"], before["version"]) == (2, 1)
+    assert before["released_by"].startswith("key:")
+    assert before["reason"] == "wrong prices"
+
+
+def test_a_release_that_is_not_what_one_saw_is_not_changed(client: httpx.Client, twice: Corpus) -> None:
+    seen = {"if-match": client.get(f"/v1/knowledge-bases/{twice.name}/releases").headers["etag"]}
+    assert post(client, twice.name, seen, action="roll_back").status_code == 201
+    refused = post(client, twice.name, seen, action="promote", version=2)
+    assert (refused.status_code, refused.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
+    assert live(client, twice.name) == 1
+    assert post(client, twice.name, {"if-match": '"latest"'}, action="roll_back").status_code == 422
+
+
+def test_the_same_request_sent_again_is_done_once_and_told_the_same(
+    client: httpx.Client, twice: Corpus, installation: Installation
+) -> None:
+    key = {"idempotency-key": "night-of-the-long-knives"}
+    with ThreadPoolExecutor(4) as threads:
+        replies = list(threads.map(lambda _: post(client, twice.name, key, action="roll_back"), range(8)))
+    assert {reply.status_code for reply in replies} == {201}
+    assert len({reply.text for reply in replies}) == 1
+    assert sum(reply.headers.get("idempotent-replay") == "true" for reply in replies) == 7
+    assert len(client.get(f"/v1/knowledge-bases/{twice.name}/releases").json()["items"]) == 3
+    other = post(client, twice.name, key, action="promote", version=2)
+    assert (other.status_code, other.json()["type"]) == (422, "urn:mindset:RequestRejected")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"action": "promote"}, 422),
+        ({"action": "promote", "version": 99}, 404),
+        ({"action": "roll_back", "version": 1}, 422),
+        ({"action": "destroy"}, 422),
+        ({"action": "roll_back", "force": True}, 422),
+    ],
+)
+def test_a_wrong_release_changes_nothing(
+    client: httpx.Client, twice: Corpus, body: dict[str, Any], status: int
+) -> None:
+    assert post(client, twice.name, **body).status_code == status
+    assert live(client, twice.name) == 2
+
+
+# Nights
+
+
+def test_a_night_is_started_once_and_watched(client: httpx.Client, released: Corpus, prefect: PrefectServer) -> None:
+    at, key = f"/v1/knowledge-bases/{released.name}/nights", {"idempotency-key": "tonight"}
+    started = client.post(at, json={"allow_loss": True}, headers=key)
+    assert started.status_code == 202
+    assert client.post(at, json={"allow_loss": True}, headers=key).json()["id"] == started.json()["id"]
+    assert client.post(at).json()["id"] != started.json()["id"]
+    (run, *_) = prefect.runs.values()
+    assert run["parameters"] == {"parameters": {"kb": released.name, "allow_loss": True}}
+    run["state_type"] = "COMPLETED"
+    night = client.get(started.headers["location"]).json()
+    assert (night["state"], night["knowledge_base"]) == ("COMPLETED", released.name)
+    assert {each["id"] for each in client.get(at).json()} == set(prefect.runs)
+
+
+def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
+    client: httpx.Client, released: Corpus, installation: Installation, prefect: PrefectServer
+) -> None:
+    location = client.post(f"/v1/knowledge-bases/{released.name}/nights").headers["location"]
+    released.define(audience=["board"])
+    assert client.get(location).status_code == 404
+    assert client.get("/v1/nights/none").json()["type"] == "urn:mindset:UnknownNight"
+    board = bearer(make_key(installation, Scope.OPERATE, principals=("board",)))
+    assert client.get(location, headers=board).status_code == 200
+
+
+def test_without_prefect_it_is_said(settings: Settings, released: Corpus) -> None:
+    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "Prefect does not answer")):
+        with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
+            started = time.monotonic()
+            response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
+            assert time.monotonic() - started < 40
+        assert response.status_code == 503
+        assert said in response.json()["detail"]
+
+
+# Problems
+
+
+def test_unknown_paths_and_methods_are_problems_too(client: httpx.Client) -> None:
+    for method, path, status in (("GET", "/v1/none", 404), ("DELETE", "/v1/search", 405)):
+        response = client.request(method, path)
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["allow"] == "POST"
+
+
+def test_a_wrong_field_is_pointed_to(client: httpx.Client) -> None:
+    problem = client.post("/v1/search", json={"knowledge_base": "x", "question": "y", "limit": 0}).json()
+    assert problem["errors"] == [{"pointer": "/limit", "detail": "Input should be greater than or equal to 1"}]

@@ -1,0 +1,245 @@
+"""What there is to see: traces, metrics, logs, the answer log, flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mindset.answer_log import AnswerLog
+from mindset.catalog.answers import (
+    LoggedAnswer,
+    day_of,
+    forget_answers,
+    log_answers,
+    make_partitions,
+    new_answer_id,
+)
+from mindset.catalog.connection import rows, scalar
+from mindset.installation import Installation
+from mindset.settings import Settings
+from tests.corpus import Corpus, run_night
+from tests.providers import ProviderServer, status
+from tests.providers.fixtures import provider
+from tests.providers.otlp import Collector
+from tests.served import api_at
+
+__all__ = ["provider"]
+
+NIM = "meta/llama-3.1-8b-instruct"
+QUESTION = "How many rooms has the bakery 3?"
+
+
+@pytest.fixture
+def released(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.define(generation={"provider": "nim", "model": NIM})
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    return corpus
+
+
+# Traces: in a process of its own, since OpenTelemetry is set up once in a process.
+
+_SERVE = "import sys; from api.__main__ import main; sys.exit(main())"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as opened:
+        yield opened
+
+
+def test_a_trace_leads_from_the_request_to_sql_chroma_and_the_model(
+    settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
+) -> None:
+    assert settings.postgres_url
+    assert settings.redis_url
+    from mindset.local import ports
+
+    port = ports.choose(["api"], fixed={}, remembered={})["api"]
+    environment = os.environ | {
+        "MINDSET_POSTGRES_URL": settings.postgres_url.get_secret_value(),
+        "MINDSET_REDIS_URL": settings.redis_url.get_secret_value(),
+        "MINDSET_CHROMA_URL": settings.chroma_url or "",
+        "MINDSET_KNOWLEDGE_BASES": str(settings.knowledge_bases),
+        "MINDSET_NIM_URL": provider.nim_url,
+        "MINDSET_OTLP_ENDPOINT": collector.url,
+        "MINDSET_API_PORT": str(port),
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"{url}/livez")
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        body = {"knowledge_base": released.name, "question": QUESTION, "stream": True}
+        answer = httpx.post(f"{url}/v1/answers", json=body, headers={"traceparent": parent}, timeout=30)
+        assert "answer.completed" in answer.text
+        process.terminate()
+        assert process.stdout
+        log = process.stdout.read()
+    tree = collector.tree()
+    below = re.split(r"\n(?=\S)", tree.partition("POST /v1/answers")[2])[0].split("\n")[1:]
+    names = {line.strip().rpartition(" ")[0].rpartition(" ")[0] for line in below}
+    assert {"retrieval.search", "generation.nim"} <= names
+    assert any(name.startswith("test_") for name in names), tree
+    assert "POST" in names, tree  # Chroma and NIM, over HTTP
+    assert {span.trace_id.hex() for span in collector.spans if span.name.startswith("POST /v1")} == {
+        "0af7651916cd43dd8448eb211c80319c"
+    }
+    whole = next(span for span in collector.spans if span.name.startswith("POST /v1"))
+    model = next(span for span in collector.spans if span.name == "generation.nim")
+    assert whole.end_time_unix_nano >= model.end_time_unix_nano
+    attributes = {each.key: each.value.string_value or each.value.int_value for each in model.attributes}
+    assert attributes["gen_ai.request.model"] == NIM
+    assert attributes["gen_ai.usage.output_tokens"] > 0
+    assert QUESTION not in str(collector.spans)
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    (line,) = [each for each in lines if each.get("route") == "/v1/answers"]
+    assert line["trace"] == "0af7651916cd43dd8448eb211c80319c"
+    assert QUESTION not in log
+
+
+# Metrics
+
+
+def metrics_of(url: str) -> dict[str, Any]:
+    text = httpx.get(f"{url}/metrics").text
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
+    settings: Settings, released: Corpus, provider: ProviderServer
+) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "prices": {f"nim:{NIM}": (1e6, 2e6)}})
+    body = {"knowledge_base": released.name, "question": QUESTION}
+    with api_at(told) as url:
+        answer = httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["cached"]
+        provider.fail("/chat/completions", always=status(400))
+        httpx.post(f"{url}/v1/answers", json=body | {"question": "Where is the glacier 1?"}, timeout=30)
+        found = metrics_of(url)
+
+    def value(name: str) -> float:
+        return sum(number for key, number in found.items() if re.fullmatch(name, key))
+
+    assert answer["generator"] == f"nim:{NIM}"
+    assert value(r"mindset_cache_total.*'answer'.*'hit'.*") == 1
+    tokens_in, tokens_out = (value(rf"mindset_tokens_total.*'{each}'.*nim.*") for each in ("input", "output"))
+    assert min(tokens_in, tokens_out) > 0
+    assert value(r"mindset_cost_dollars_total.*") == tokens_in + 2 * tokens_out
+    assert value(r"mindset_degraded_total.*'generation'.*") == 1
+    assert value(r"mindset_first_token_seconds_count.*") == 3
+    assert value(r"mindset_breaker_state.*") == 0
+    assert value(r"mindset_open_streams.*") == 0
+    assert value(r"mindset_release_in_use.*") > 0
+    assert value(r"mindset_answers_not_logged_total.*") == 0
+
+
+# The answer log
+
+
+def logged(id_: str, **more: Any) -> LoggedAnswer:
+    given = {
+        "id": id_, "kb": "docs", "version": 1, "release": 1, "request": "r", "caller": "c", "generator": "g", "prompt": None,
+        "passages": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
+        "cached": False, "milliseconds": 3,
+    }  # fmt: skip
+    return LoggedAnswer(**(given | more))
+
+
+def count(installation: Installation) -> int:
+    with installation.catalog.reading() as connection:
+        return int(scalar(connection, "SELECT count(*) FROM answer_log"))
+
+
+def test_answers_are_written_soon_and_the_rest_at_the_end(installation: Installation) -> None:
+    log = AnswerLog(installation.catalog)
+    for _ in range(1_200):
+        log.add(logged(new_answer_id()))
+    log.close()
+    assert count(installation) == 1_200
+    assert log.lost == 0
+
+
+def test_a_share_of_the_answers_is_logged(installation: Installation) -> None:
+    log = AnswerLog(installation.catalog, share=0.2)
+    for _ in range(1_000):
+        log.add(logged(new_answer_id()))
+    log.close()
+    assert 120 < count(installation) < 280
+
+
+def test_answers_of_before_their_partition_move_into_it_and_old_days_go(installation: Installation) -> None:
+    with installation.catalog.writing() as connection:
+        log_answers(connection, [logged(new_answer_id())])
+        assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 1
+        today = make_partitions(connection)
+        assert make_partitions(connection) == today
+    with installation.catalog.writing() as connection:
+        assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 0
+        assert scalar(connection, f"SELECT count(*) FROM answer_log_p_{today:%Y%m%d}") == 1
+        connection.execute(
+            "INSERT INTO feedback (kb, answer, verdict, given_at) VALUES ('docs', 'x', 'good', '2020-01-01')"
+        )
+        assert forget_answers(connection, today) == 0
+        assert rows(connection, "SELECT * FROM feedback") == []
+        assert forget_answers(connection, today + timedelta(days=1)) == 1
+    assert count(installation) == 0
+
+
+def test_the_day_of_an_answer_is_told_by_its_id(installation: Installation) -> None:
+    id_ = new_answer_id()
+    with installation.catalog.writing() as connection:
+        log_answers(connection, [logged(id_)])
+        assert scalar(connection, "SELECT day FROM answer_log WHERE id = %s", id_) == day_of(id_)
+    assert [day_of(each) for each in ("", "x" * 32, "f" * 32, "0")] == [None] * 4
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_questions_are_logged_only_where_the_settings_ask_for_it(
+    settings: Settings, installation: Installation, released: Corpus, provider: ProviderServer, asks: bool
+) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "log_questions": asks})
+    with api_at(told) as url:
+        httpx.post(f"{url}/v1/answers", json={"knowledge_base": released.name, "question": QUESTION}, timeout=30)
+    with installation.catalog.reading() as connection:
+        (row,) = rows(
+            connection, "SELECT question, generator, input_tokens > 0, prompt IS NOT NULL, release FROM answer_log"
+        )
+    assert row[:4] == (QUESTION if asks else None, f"nim:{NIM}", True, True)
+    assert row[4] is not None
+
+
+# Flags
+
+
+def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus, provider: ProviderServer) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "flags": {"provider-route": "extractive"}})
+    body = {"knowledge_base": released.name, "question": QUESTION}
+    with api_at(told) as url:
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
+    with api_at(told.model_copy(update={"flags": {}})) as url:
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == f"nim:{NIM}"

@@ -1,0 +1,81 @@
+"""Prefect's REST API, as much of it as starting and watching nights takes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+
+class PrefectServer:
+    """Use it in a `with`. `runs` are those that were asked for, by id; a test ends them by hand."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(*server._get(self.path.removeprefix("/api/")))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._send(*server._post(self.path.removeprefix("/api/"), body))
+
+            def _send(self, status: int, body: Any) -> None:
+                raw = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Tests need no access log."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}/api"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def _get(self, path: str) -> tuple[int, Any]:
+        if path == "deployments/name/nightly/nightly":
+            return 200, {"id": "of-nights"}
+        run = self.runs.get(path.removeprefix("flow_runs/"))
+        return (200, run) if run else (404, {"detail": "Flow run not found"})
+
+    def _post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path == "deployments/of-nights/create_flow_run":
+            id_ = self._keys.setdefault(body["idempotency_key"], str(uuid.uuid4()))
+            kb = body["parameters"]["parameters"]["kb"]
+            run = {
+                "id": id_, "name": f"{kb}-night-2026-01-01", "tags": ["mindset", "night"], "state_type": "SCHEDULED",
+                "state": {"message": ""}, "parameters": body["parameters"], "start_time": None, "end_time": None,
+            }  # fmt: skip
+            return 201, self.runs.setdefault(id_, run)
+        if path == "flow_runs/filter":
+            asked = body["flow_runs"]
+            if "parent_flow_run_id" in asked:
+                return 200, []
+            return 200, [each for each in self.runs.values() if asked["name"]["like_"] in each["name"]]
+        if path == "artifacts/filter":
+            return 200, []
+        return 404, {"detail": f"no route {path}"}
