@@ -69,9 +69,11 @@ $(PEERS_STAMP): $(STAMP) $(PEERS)/pyproject.toml $(PEERS)/uv.lock
 	  $(UV) sync --locked --quiet --project $(PEERS) --python $(abspath $(RUN)/python)
 	@touch $@
 
-.PHONY: bench-search bench-index bench-night bench-ingest bench-growth
+.PHONY: bench-search bench-serving bench-index bench-night bench-ingest bench-growth
 bench-search: setup ## Measure /v1/search at 100,000 chunks, beside bare Chroma (OPTIONS="--help")
 	$(RUN)/python -m benchmarks.search $(OPTIONS)
+bench-serving: setup ## Measure what serving adds, a thousand streams, promotions under load, SIGTERM (OPTIONS="--help")
+	$(RUN)/python -m benchmarks.serving $(OPTIONS)
 bench-index: setup ## Measure recall and cost of HNSW settings
 	$(RUN)/python -m benchmarks.index_recall
 bench-night: setup ## Measure nights over the guides

@@ -23,6 +23,7 @@ from api.models import (
     release_out,
     search_out,
 )
+from api.nights import NIGHTLY, night_of, prefect
 from api.streaming import reading
 from mindset import answers, releases
 from mindset.access.caller import Caller, Scope
@@ -32,7 +33,6 @@ from mindset.catalog.passages import readable, shown_document
 from mindset.catalog.releases import list_releases, live_version
 from mindset.catalog.versions import Version, difference, get_version, list_versions
 from mindset.errors import (
-    ConfigurationError,
     IndexDamaged,
     NothingReleased,
     ServiceUnavailable,
@@ -40,15 +40,13 @@ from mindset.errors import (
     UnknownVersion,
 )
 from mindset.generation.answers import Answer
-from mindset.installation import Installation, address
+from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
-from mindset.nights import FlowRun, Nights
+from mindset.nights import FlowRun
 from mindset.retrieval.search import Found
 
 _LONGEST_DOCUMENT = 100_000
 """Characters of a document that one call gives; more would fill the context of whoever asked."""
-
-_NIGHTLY = "nightly/nightly"
 
 
 @dataclass(frozen=True)
@@ -384,6 +382,7 @@ def _promote(call: Call, given: VersionToPromote) -> Change:
         what = f"Version {given.version} of {kb.name} would go live instead of {_named(live)}."
         return Change(done=False, what=f"{what} {_CONFIRM}", version=given.version, replaces=live)
     decision = releases.promote(call.installation.catalog, kb.name, given.version, call.caller.name, given.reason)
+    call.installation.announce(kb.name, decision.version)
     what = f"Version {decision.version} of {kb.name} is live: {'; '.join(decision.reasons)}."
     return Change(done=True, what=what, version=decision.version, replaces=decision.replaces)
 
@@ -399,6 +398,7 @@ def _roll_back(call: Call, given: WayBack) -> Change:
         )
         return Change(done=False, what=f"{what} {_CONFIRM}", version=target.number, replaces=live)
     decision = releases.roll_back(call.installation.catalog, kb.name, call.caller.name, given.reason)
+    call.installation.announce(kb.name, decision.version)
     what = f"Version {decision.version} of {kb.name} is live again, and {_named(decision.replaces)} is rejected."
     return Change(done=True, what=what, version=decision.version, replaces=decision.replaces)
 
@@ -412,15 +412,15 @@ def _start_night(call: Call, given: NightToStart) -> Change:
             f"good enough.{loss}"
         )
         return Change(done=False, what=f"{what} {_CONFIRM}")
-    with _nights(call) as nights:
+    with prefect(call.installation) as nights:
         parameters = {"kb": kb.name, "allow_loss": given.allow_loss}
-        run = nights.start(_NIGHTLY, {"parameters": parameters})
+        run = nights.start(NIGHTLY, {"parameters": parameters})
     return Change(done=True, what=f"The night {run.name} of {kb.name} has been started.", night=run.id)
 
 
 def _get_night(call: Call, given: NightOf) -> NightOut:
-    with _nights(call) as nights:
-        run = nights.get(given.id)
+    with prefect(call.installation) as nights:
+        run = night_of(call.installation, nights, given.id, call.caller)
         stages: list[FlowRun] = nights.stages(run.id)
         report = nights.report(run.id) if run.ended else None
     return NightOut(
@@ -432,13 +432,6 @@ def _get_night(call: Call, given: NightOf) -> NightOut:
         stages={each.name: each.state for each in stages},
         report=report,
     )
-
-
-def _nights(call: Call) -> Nights:
-    try:
-        return Nights(address(call.installation.settings.prefect_api_url, "prefect_api_url"))
-    except ConfigurationError as unset:
-        raise ServiceUnavailable(str(unset)) from None
 
 
 def _nothing_released(kb: KnowledgeBase) -> NothingReleased:

@@ -61,6 +61,7 @@ def promote(
     [dim]Example:[/]  mindset promote docs 3 --reason "the golden set was wrong" """
     with installation() as opened:
         decision = domain.promote(opened.catalog, opened.knowledge_base(kb).name, version, me(), reason)
+        opened.announce(kb, decision.version)
     _tell(kb, decision, as_json)
 
 

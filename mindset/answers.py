@@ -13,8 +13,10 @@ from mindset.deadline import Deadline
 from mindset.flags import provider_route
 from mindset.generation.answers import Answer, Delta, Event, stream_answer
 from mindset.generation.conversation import Turn, condensed
-from mindset.generation.prompt import FINGERPRINT
+from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS
+from mindset.generation.protocol import Usage
 from mindset.guardrails.questions import checked_question
+from mindset.guardrails.verdict import Verdict
 from mindset.installation import Answered, Installation
 from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.search import Found
@@ -55,19 +57,47 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     question = condensed(checked_question(asked.question), asked.turns)
     generator = installation.generator(asked.kb, provider_route(asked.kb.name, asked.caller))
     cache = installation.answered
-    key = cache.key(_depends_on(asked, view), asked.kb.generation.model_dump(), generator.name, FINGERPRINT)
+    settings = (asked.kb.generation.model_dump(), asked.kb.guardrails.model_dump())
+    key = cache.key(_depends_on(asked, view), settings, generator.name, FINGERPRINT)
     if before := cache.get(key):
         yield replace(before.found, cached=True)
         yield Delta(before.answer.text)
         yield from before.answer.citations
         yield replace(before.answer, cached=True)
         return
+    guardrail = installation.guardrail(asked.kb)
+    if guardrail and (ruling := guardrail.check("INPUT", question)).intervened:
+        yield from _refused(view, asked, Verdict("question", "blocked", ruling.policies))
+        return
     found = _search(installation, asked, view)
+    broken: set[str] = set()
+    if guardrail:
+        rulings = [guardrail.check("INPUT", each.text) for each in found.passages]
+        passed = (each for each, ruling in zip(found.passages, rulings, strict=True) if not ruling.intervened)
+        found = replace(found, passages=tuple(passed))
+        broken = {policy for each in rulings for policy in each.policies}
     yield found
-    for event in stream_answer(generator, question, found.passages, deadline):
-        if isinstance(event, Answer) and not (found.degraded or event.passed_over) and event.finish_reason == "stop":
-            cache.put(key, Answered(found, event))
-        yield event
+    if broken:
+        yield Verdict("passages", "blocked", tuple(sorted(broken)))
+    for done in stream_answer(generator, question, found.passages, deadline):
+        if not isinstance(done, Answer):
+            yield done
+            continue
+        if guardrail and done.supported and (ruling := guardrail.check("OUTPUT", done.text)).intervened:
+            yield Verdict("answer", "blocked", ruling.policies, retract=True)
+            done = replace(  # noqa: PLW2901
+                done, text=ruling.text, citations=(), supported=False, finish_reason="guardrail"
+            )
+        if not (found.degraded or done.passed_over) and done.finish_reason == "stop":
+            cache.put(key, Answered(found, done))
+        yield done
+
+
+def _refused(view: Served, asked: Asked, verdict: Verdict) -> Iterator[Found | Event]:
+    """Nothing is looked for where the guardrail does not let the question pass."""
+    yield Found(asked.kb.name, view.version, view.release, (), (), {}, {})
+    yield verdict
+    yield Answer(NOT_IN_DOCUMENTS, (), False, "guardrail:bedrock", "guardrail", Usage())
 
 
 def _search(installation: Installation, asked: Asked, view: Served) -> Found:

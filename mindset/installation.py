@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import SecretStr
@@ -27,6 +28,9 @@ from mindset.sessions import Sessions
 from mindset.settings import Settings
 from mindset.valkey import Valkey
 
+if TYPE_CHECKING:
+    from mindset.guardrails.bedrock import BedrockGuardrail
+
 _log = structlog.get_logger()
 
 
@@ -45,6 +49,7 @@ class Installation:
         self.settings = settings
         self.catalog = catalog
         self._definitions: dict[str, tuple[int, KnowledgeBase]] = {}
+        self._guardrails: dict[tuple[str, str], BedrockGuardrail] = {}
         self._opening = threading.Lock()
 
     @cached_property
@@ -123,6 +128,20 @@ class Installation:
         """Who writes answers."""
         return Generators(self.settings)
 
+    def guardrail(self, kb: KnowledgeBase) -> BedrockGuardrail | None:
+        """The guardrail that the knowledge base names, opened at its first use."""
+        named = kb.guardrails
+        if named.bedrock is None:
+            return None
+        with self._opening:
+            key = (named.bedrock, named.version)
+            if key not in self._guardrails:
+                from mindset.guardrails.bedrock import BedrockGuardrail
+
+                settings = self.settings
+                self._guardrails[key] = BedrockGuardrail(*key, region=settings.bedrock_region, url=settings.bedrock_url)
+            return self._guardrails[key]
+
     def generator(self, kb: KnowledgeBase, first: str | None = None) -> Route:
         """Who writes the knowledge base's answers, in the order in which they are asked; `first` before the others."""
         return self.generators.route(kb.generation, first)
@@ -136,6 +155,8 @@ class Installation:
             self.valkey.close()
         if "authentication" in self.__dict__:
             self.authentication.close()
+        for guardrail in self._guardrails.values():
+            guardrail.close()
         if "generators" in self.__dict__:
             self.generators.close()
         if "vectors" in self.__dict__:

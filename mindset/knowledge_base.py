@@ -200,6 +200,16 @@ class Generation(Writer):
         return tuple(dict.fromkeys((first, *others)))
 
 
+class Guardrails(_Strict):
+    """What is checked besides the rules that always hold."""
+
+    bedrock: str | None = None
+    """Id of a guardrail of Amazon Bedrock, which questions, passages and answers are shown to; None: of none."""
+
+    version: str = "DRAFT"
+    """Its version."""
+
+
 class Gate(_Strict):
     """What a candidate must not lose against the live version to be released."""
 
@@ -251,6 +261,7 @@ class KnowledgeBase(_Strict):
     embedding: Embedding = Embedding()
     retrieval: Retrieval = Retrieval()
     generation: Generation = Generation()
+    guardrails: Guardrails = Guardrails()
     evaluation: Evaluation = Evaluation()
 
 

@@ -40,15 +40,22 @@ class Secret:
             return self._given
         if time.monotonic() < self._due and self._value is not None:
             return self._value
-        with self._reading:
-            if time.monotonic() >= self._due or self._value is None:
-                self._refresh(self._read)
-            assert self._value is not None
-            return self._value
+        # Whoever has a value does not wait for who reads already: a store that hangs would make all of them wait.
+        if self._reading.acquire(blocking=self._value is None):
+            try:
+                if time.monotonic() >= self._due or self._value is None:
+                    self._refresh(self._read)
+            finally:
+                self._reading.release()
+        assert self._value is not None
+        return self._value
 
     def _refresh(self, read: Callable[[str], str]) -> None:
         try:
-            self._value = read(self._place)
+            value = read(self._place)
+            if not value.strip():
+                raise ConfigurationError("It is empty where it is kept. Write it there.")
+            self._value = value
             self._due = time.monotonic() + self._refresh_s
         except (ConfigurationError, ServiceUnavailable) as failed:
             if self._value is None:
@@ -67,17 +74,21 @@ def _from_file(place: str) -> str:
 def _from_aws(place: str) -> str:
     import boto3.session
     import botocore.exceptions as boto
+    from botocore.config import Config
+    from botocore.parsers import ResponseParserError
 
     name, _, key = place.partition("#")
     try:
-        client = boto3.session.Session().client("secretsmanager")
+        # boto3's own limits let a store that hangs take minutes.
+        limits = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+        client = boto3.session.Session().client("secretsmanager", config=limits)
         text = str(client.get_secret_value(SecretId=name)["SecretString"])
     except boto.ClientError as refused:
         code = refused.response.get("Error", {}).get("Code", "an error")
         raise ConfigurationError(
             f"AWS Secrets Manager answered {code} for {name}. Check its name, and allow secretsmanager:GetSecretValue on it."
         ) from None
-    except (boto.BotoCoreError, KeyError) as lost:
+    except (boto.BotoCoreError, ResponseParserError, KeyError) as lost:
         raise ServiceUnavailable(
             f"AWS Secrets Manager cannot be asked for {name}: {lost}. Check region and credentials."
         ) from None
@@ -99,6 +110,8 @@ def _from_vault(place: str) -> str:
         return str(found["data"]["data"][key])
     except KeyError:
         raise ConfigurationError(f"{path} in Vault has no key {key!r}. Add it, or name another.") from None
+    except TypeError:  # what comes of an answer that is not JSON
+        raise ServiceUnavailable(f"What answers for Vault is not Vault, for {path}. Check VAULT_ADDR.") from None
     except hvac.exceptions.VaultDown as down:
         raise ServiceUnavailable(f"Vault cannot be asked for {path}: {down}. Check VAULT_ADDR.") from None
     except hvac.exceptions.VaultError as refused:

@@ -83,10 +83,11 @@ class Tokens:
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:
         subject = str(claims["sub"])
-        if not subject or len(subject) > _LONGEST_PRINCIPAL:
-            raise _refused("its subject is empty or too long")
-        principals = _strings(claims.get(self._issuer.principals_claim))
-        scopes = {*_strings(claims.get(self._issuer.scopes_claim))}
+        if not _is_name(subject):
+            raise _refused("its subject is empty, too long or not printable")
+        principals = _names(claims.get(self._issuer.principals_claim))
+        scopes = claims.get(self._issuer.scopes_claim)
+        scopes = {*_names(scopes.split() if isinstance(scopes, str) else scopes)}
         known = {str(scope) for scope in Scope}
         granted = {Scope(each) for each in scopes & known}
         granted |= {scope for each in principals for scope in self._issuer.roles.get(each, ())}
@@ -100,9 +101,14 @@ class Tokens:
             raise _refused("its header names no key, or an algorithm that is not allowed")
         now = time.monotonic()
         known = self._keys.get(kid)
-        if (known is None and now - self._tried > _ASK_AGAIN_S) or now - self._fetched > _FRESH_S:
+        wanted = known is None or now - self._fetched > _FRESH_S
+        if not self._keys or (wanted and now - self._tried > _ASK_AGAIN_S):
             self._fetch(now)
             known = self._keys.get(kid)
+        if not self._keys:
+            raise ServiceUnavailable(
+                f"The keys of {self._issuer.issuer} cannot be read. Try again, or check MINDSET_OIDC_ISSUER."
+            )
         if known is None:
             raise _refused("its key is not one of the issuer's")
         if known.algorithm_name != algorithm:
@@ -111,21 +117,21 @@ class Tokens:
 
     def _fetch(self, now: float) -> None:
         """Ask the issuer for its keys; those known stay in use where it does not answer."""
-        with self._fetching:
+        # Whoever has keys does not wait for who asks already: an issuer that hangs would make all of them wait.
+        if not self._fetching.acquire(blocking=not self._keys):
+            return
+        try:
             if self._tried > now - 1 or (self._keys and now - self._tried < _ASK_AGAIN_S):
                 return
             self._tried = time.monotonic()
-            try:
-                listed = self._http.get(self._jwks_url()).raise_for_status().json()["keys"]
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as failed:
-                _log.warning("keys of the issuer not read", issuer=self._issuer.issuer, why=str(failed))
-                if self._keys:
-                    return
-                raise ServiceUnavailable(
-                    f"The keys of {self._issuer.issuer} cannot be read. Try again, or check MINDSET_OIDC_ISSUER."
-                ) from None
-            self._keys = dict(_usable(listed))
-            self._fetched = self._tried
+            usable = dict(_usable(self._http.get(self._jwks_url()).raise_for_status().json()["keys"]))
+            if not usable:
+                raise ValueError("it lists no key that can be used")
+            self._keys, self._fetched = usable, self._tried
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as failed:
+            _log.warning("keys of the issuer not read", issuer=self._issuer.issuer, why=str(failed))
+        finally:
+            self._fetching.release()
 
     def _jwks_url(self) -> str:
         if self._issuer.jwks_url:
@@ -147,10 +153,15 @@ def _usable(listed: Any) -> list[tuple[str, jwt.PyJWK]]:
     return keys
 
 
-def _strings(claim: Any) -> list[str]:
-    """A claim that is a list of strings, or one string of several words."""
-    listed = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
-    return [each for each in listed if isinstance(each, str) and 0 < len(each) <= _LONGEST_PRINCIPAL][:_MOST_PRINCIPALS]
+def _names(claim: Any) -> list[str]:
+    """A claim that is a list of strings, or one string: who is in `guests of staff` is not in `staff`."""
+    listed = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return [each for each in listed if isinstance(each, str) and _is_name(each)][:_MOST_PRINCIPALS]
+
+
+def _is_name(text: str) -> bool:
+    """Whether logs and Postgres can take it, which refuses NUL."""
+    return 0 < len(text) <= _LONGEST_PRINCIPAL and text.isprintable()
 
 
 def _refused(why: str) -> NotAuthenticated:

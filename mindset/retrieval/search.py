@@ -39,6 +39,7 @@ from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.passage import Passage
 from mindset.retrieval.passages import to_passages
 from mindset.settings import Settings
+from mindset.tracing import span
 
 _log = structlog.get_logger()
 
@@ -239,6 +240,7 @@ class Searcher:
         assert asked is not None
         return self._read(search, vector, asked), (time.perf_counter() - started) * 1000
 
+    @span("retrieval.dense")
     def _read(self, search: _Search, vector: NDArray[np.float32], asked: Sequence[NearestAsked]) -> list[str]:
         """What the segments answer; where maintenance has put others in their place meanwhile, what these do."""
         try:
@@ -283,6 +285,7 @@ class Searcher:
             leaving.pop_all()
         return asked
 
+    @span("retrieval.lexical")
     def _lexical(self, search: _Search) -> _Ranking:
         started = time.perf_counter()
         found = self._catalog.glance(
@@ -294,6 +297,7 @@ class Searcher:
         )  # fmt: skip
         return found, (time.perf_counter() - started) * 1000
 
+    @span("retrieval.visible")
     def _visible(self, search: _Search, proposed: Sequence[str], limit: int) -> list[Shown]:
         return self._catalog.glance(
             lambda connection: visible_passages(
@@ -314,6 +318,7 @@ class Searcher:
             return False
         return len({row.chunk for row in self._visible(search, dense, limit)}) < min(limit, len(dense))
 
+    @span("retrieval.exact")
     def _compare(self, search: _Search) -> _Ranking:
         """The nearest of all that the caller may see, without an index. Raises ServiceUnavailable at the deadline."""
         started = time.perf_counter()

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from tests.providers.reply import Reply, chat_deltas, tokens, vector
 
 _ROUTE = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke)")
+_GUARDRAIL = re.compile(r"/guardrail/[^/]+/version/[^/]+/apply")
 _COHERE_DIMENSION = 1024
 _CODES = {
     400: "ValidationException",
@@ -29,6 +30,8 @@ Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends 
 
 def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str = "") -> Reply:
     """The answer to a POST below /model; the model's id is URL-encoded in the path."""
+    if _GUARDRAIL.fullmatch(path):
+        return _apply_guardrail(body)
     route = _ROUTE.fullmatch(path)
     if route is None:
         return error(404, f"no route {path}")
@@ -60,6 +63,21 @@ def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str 
         content_type="application/vnd.amazon.eventstream",
         streamed=True,
         error_piece=_frame({":message-type": "exception", ":exception-type": name}, {"message": "the model broke"}),
+    )
+
+
+def _apply_guardrail(body: Body) -> Reply:
+    """Steps in where a text holds the word `forbidden`."""
+    text = "".join(each["text"]["text"] for each in body["content"])
+    if "forbidden" not in text:
+        return _json({"action": "NONE", "outputs": [], "assessments": [{}], "usage": {}})
+    return _json(
+        {
+            "action": "GUARDRAIL_INTERVENED",
+            "outputs": [{"text": "Let us talk of something else."}],
+            "assessments": [{"wordPolicy": {"customWords": [{"match": "forbidden", "action": "BLOCKED"}]}}],
+            "usage": {},
+        }
     )
 
 
