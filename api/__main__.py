@@ -18,14 +18,15 @@ def main() -> int:
     """Serve until stopped; 2 where the settings are wrong."""
     try:
         settings = connect(load_settings(), "postgres", "chroma")
+        configure_logs(settings.log_level)
+        app = create_app(settings)
     except MindsetError as wrong:
-        print(wrong, file=sys.stderr)  # noqa: T201  # there is no log yet
+        print(wrong, file=sys.stderr)  # noqa: T201  # whoever starts it reads this, not the log
         return 2
-    configure_logs(settings.log_level)
     # A thread that comes back from Postgres or Chroma waits this long for its turn: 5 ms by default, once for each answer.
     sys.setswitchinterval(0.0005)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,

@@ -11,10 +11,12 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.limits import RateLimits, address_of
-from mindset.access.caller import Caller, Scope
-from mindset.errors import NotAuthenticated
+from mindset.access.caller import Caller, Scope, unknown
+from mindset.errors import ConfigurationError, NotAuthenticated, UnknownKnowledgeBase
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
+
+_log = structlog.get_logger()
 
 # For the API's description alone; what it reads of a request is not used.
 _SCHEME = HTTPBearer(
@@ -37,7 +39,8 @@ def caller_of(request: Request) -> Caller:
         limits.refused(address)
         raise
     request.state.caller = caller
-    request.state.rate_limit = limits.take(caller.name)
+    request.state.rate_limit = left = limits.take(caller.name, address)
+    left.check()
     return caller
 
 
@@ -46,10 +49,10 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
 
     async def check(request: Request, _credentials: Annotated[object, Depends(_SCHEME)]) -> Caller:
         installation: Installation = request.app.state.installation
+        limits: RateLimits = request.app.state.limits
         # Where access is open nothing is asked of anybody, and a thread would cost more than all the rest.
-        caller = (
-            caller_of(request) if installation.authentication.is_open else await to_thread.run_sync(caller_of, request)
-        )
+        at_once = installation.authentication.is_open and not limits.on
+        caller = caller_of(request) if at_once else await to_thread.run_sync(caller_of, request)
         structlog.contextvars.bind_contextvars(caller=caller.name)
         caller.require(scope)
         return caller
@@ -67,6 +70,11 @@ Operating = Annotated[Caller, Depends(allowed(Scope.OPERATE))]
 
 def visible(installation: Installation, name: str, caller: Caller) -> KnowledgeBase:
     """A knowledge base that the caller may know of. Raises UnknownKnowledgeBase, the same for one that is not there."""
-    kb = installation.knowledge_base(name)
+    try:
+        kb = installation.knowledge_base(name)
+    except (UnknownKnowledgeBase, ConfigurationError) as absent:
+        # Its text is for operators: it lists all there are, and a hidden one that is broken must not be told apart.
+        _log.info("knowledge base not there", kb=name[:80], why=str(absent))
+        raise unknown(name) from None
     caller.check_sees(kb)
     return kb

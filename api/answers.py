@@ -17,7 +17,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.access import Asking, Searching
+from api.access import Asking, Searching, visible
+from api.description import failures
 from api.metrics import Metrics
 from api.models import (
     AnswerRequest,
@@ -29,23 +30,41 @@ from api.models import (
     degraded,
     search_out,
 )
-from api.problems import of_error
+from api.problems import told_of
 from api.streaming import Stream, Streams, reading, result_of
 from mindset import answers
 from mindset.access.caller import Caller
 from mindset.answers import Asked
 from mindset.catalog.answers import LoggedAnswer, new_answer_id
 from mindset.deadline import Deadline
-from mindset.errors import MindsetError, ShuttingDown
+from mindset.errors import (
+    IndexDamaged,
+    NothingReleased,
+    Overloaded,
+    ProviderRejected,
+    ProviderUnavailable,
+    QuestionRejected,
+    RequestRejected,
+    ShuttingDown,
+    UnknownKnowledgeBase,
+)
 from mindset.generation.answers import Answer, Delta, Event
 from mindset.generation.citations import Citation
 from mindset.generation.conversation import Turn
 from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
+from mindset.parsing.characters import normalise
 from mindset.retrieval.search import Found
 from mindset.tracing import trace_id
 
-router = APIRouter(prefix="/v1", tags=["answers"])
+router = APIRouter(
+    prefix="/v1",
+    tags=["answers"],
+    responses=failures(
+        UnknownKnowledgeBase, NothingReleased, QuestionRejected, RequestRejected, IndexDamaged, ProviderRejected,
+        ProviderUnavailable, Overloaded, ShuttingDown, body=True,
+    ),
+)  # fmt: skip
 
 _log = structlog.get_logger()
 
@@ -58,7 +77,7 @@ HEARTBEAT_S = 15
 _FAREWELL_S = 2.0
 
 
-@router.post("/search", response_model=SearchResponse)
+@router.post("/search", summary="Search passages", response_model=SearchResponse)
 def search(body: SearchRequest, request: Request, caller: Searching) -> Response:
     """Find the passages of the live release that answer a question."""
     found = answers.search(request.app.state.installation, _asked(request, body, caller))
@@ -70,6 +89,7 @@ def search(body: SearchRequest, request: Request, caller: Searching) -> Response
 
 @router.post(
     "/answers",
+    summary="Answer a question",
     response_model=AnswerResponse,
     responses={
         200: {
@@ -162,7 +182,7 @@ def _told(request: Request, found: Found, done: Answer) -> AnswerResponse:
 
 def _asked(request: Request, body: SearchRequest, caller: Caller) -> Asked:
     installation: Installation = request.app.state.installation
-    return Asked(installation.knowledge_base(body.knowledge_base), body.question, caller, body.limit, body.where)
+    return Asked(visible(installation, body.knowledge_base, caller), body.question, caller, body.limit, body.where)
 
 
 Telling = Callable[[Request, Found, Stream[Found | Event], anyio.Event, float], AsyncIterator[ServerSentEvent]]
@@ -213,9 +233,8 @@ async def _events(
                     case Answer():
                         whole = _told(request, found, happened)
                         yield event("answer.completed", whole.model_dump())
-        except MindsetError as failed:
-            status, kind, detail = of_error(failed)
-            _log.error("answer failed", kind=kind, error=str(failed))
+        except Exception as failed:  # noqa: BLE001  # the stream has begun: this is how its reader is told
+            status, kind, detail = told_of(failed)
             problem = {"type": f"urn:mindset:{kind}", "title": status.phrase, "status": status, "detail": detail}
             yield event("error", {**problem, "request_id": request.state.request_id})
 
@@ -277,6 +296,6 @@ def _finish(request: Request, asked: Asked, found: Found, done: Answer, started:
                 cached=done.cached,
                 milliseconds=round(seconds * 1000),
                 trace=trace_id(),
-                question=asked.question if installation.settings.log_questions else None,
+                question=normalise(asked.question) if installation.settings.log_questions else None,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -10,8 +11,8 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
-from api import answers, catalog, chat, documents, feedback, health, nights, problems
-from api.limits import RateLimits
+from api import answers, catalog, chat, description, documents, feedback, health, nights, problems
+from api.limits import RateLimits, check_limits
 from api.metrics import Metrics
 from api.middleware import Requests
 from api.streaming import Streams
@@ -22,7 +23,8 @@ from mindset.answer_log import AnswerLog
 from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
 from mindset.flags import use_settings
-from mindset.installation import Installation, address, open_installation
+from mindset.generation.availability import check_models
+from mindset.installation import Installation, open_installation
 from mindset.settings import Settings
 
 _log = structlog.get_logger()
@@ -37,10 +39,11 @@ _PROBES = 2
 def create_app(settings: Settings) -> FastAPI:
     """The API of the installation that the settings name. It starts also while its stores are down.
 
-    Raises ConfigurationError where access would be open to a network, or nobody could have any."""
+    Raises ConfigurationError where access would be open to a network, nobody could have any, or a limit is none."""
     from api import mcp_endpoint  # its SDK takes two seconds to load, which only who serves should wait for
 
     check_access(settings)
+    check_limits(settings)
     use_settings(settings.flags)
     metrics = Metrics(settings.prices)
 
@@ -51,10 +54,9 @@ def create_app(settings: Settings) -> FastAPI:
             stack.callback(lambda: stop_tracing())  # noqa: PLW0108  # it is there by then
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
-            redis_url = address(settings.redis_url, "redis_url") if settings.redis_url else None
-            app.state.limits = RateLimits(settings, redis_url)
-            if redis_url:
-                stack.callback(Listener(redis_url, partial(_heard, app)).close)
+            app.state.limits = RateLimits(settings, app.state.installation.valkey)
+            if valkey := app.state.installation.valkey:
+                stack.callback(Listener(valkey, partial(_heard, app)).close)
             app.state.streams = Streams(settings.api_streams)
             stack.callback(app.state.streams.close)
             app.state.answer_log = _open_answer_log(app.state.installation, stack)
@@ -79,10 +81,12 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         summary="Search and answers from the live release of a knowledge base.",
         lifespan=lifespan,
-        responses={"4XX": problems.DESCRIBED, "5XX": problems.DESCRIBED},
+        openapi_tags=description.TAGS,
+        generate_unique_id_function=lambda route: route.name,
         separate_input_output_schemas=False,
     )
     problems.install(app)
+    description.install(app)
     app.add_middleware(Requests, metrics=metrics)
     app.include_router(answers.router)
     for each in (feedback, documents, catalog, nights, health):
@@ -115,9 +119,19 @@ def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog 
 def _warm_up(app: FastAPI) -> None:
     """Import Chroma's client and load the model before the first question waits for them."""
     installation: Installation = app.state.installation
+    # Nobody waits for this one: a provider that hangs is no reason to start later.
+    threading.Thread(target=_tell_of_models, args=(installation,), name="model check", daemon=True).start()
     try:
         installation.vectors.ping()
         for kb in installation.knowledge_bases():
             installation.searcher.embedder(model_id(kb.embedding)).embed_query("warm up")
     except MindsetError as cold:
         _log.warning("not warmed up", error=str(cold))  # the first question is slower; /readyz says what is down
+
+
+def _tell_of_models(installation: Installation) -> None:
+    """Log which models cannot be used, and what to do about it."""
+    for each in check_models(installation.knowledge_bases(), installation.settings):
+        _log.warning(
+            "model cannot be used", model=each.model, knowledge_bases=list(each.knowledge_bases), error=each.what
+        )

@@ -6,21 +6,29 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Reading, Releasing, visible
+from api.description import failures
 from api.models import KnowledgeBaseName, KnowledgeBaseOut, ReleaseOut, knowledge_base_out, release_out
 from api.paging import Cursor, Limit, Page, cursor_after, number_key
 from mindset import releases as domain
 from mindset.access.caller import Caller
+from mindset.catalog.connection import Connection
 from mindset.catalog.documents import quarantined
 from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.idempotency import Once
 from mindset.catalog.passages import readable
 from mindset.catalog.releases import list_releases, live_release
 from mindset.catalog.versions import Version, difference, get_version, list_versions
-from mindset.errors import RequestRejected, UnknownVersion
+from mindset.errors import (
+    MindsetError,
+    PreconditionFailed,
+    RequestRejected,
+    UnknownKnowledgeBase,
+    UnknownVersion,
+)
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase, fingerprint
 
@@ -45,7 +53,7 @@ class VersionOut(BaseModel):
 
     number: int
     state: Literal["building", "ready", "rejected", "retired"]
-    model: str
+    model: str = Field(description="What embedded its texts", examples=["wordllama:wordllama:256"])
     documents: int | None
     chunks: int | None
     created_at: datetime
@@ -61,7 +69,7 @@ class VersionDetailOut(VersionOut):
 class DifferenceOut(BaseModel):
     """What a version shows and another does not: of documents, those that you may read."""
 
-    since: int | None = Field(description="The version compared with; null: with nothing")
+    since: int | None = Field(description="The version compared with; null: with nothing", examples=[6])
     version: int
     documents_added: list[str]
     documents_changed: list[str]
@@ -74,19 +82,40 @@ class QuarantinedOut(BaseModel):
     """A document that was set aside."""
 
     uri: str
-    reason: str
+    reason: str = Field(examples=["It has no text."])
 
 
-class ReleaseRequest(BaseModel):
-    """What is to be live."""
-
+class _ReleaseRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["promote", "roll_back"] = Field(description="`roll_back` goes to what was live before")
-    version: int | None = Field(default=None, ge=1, lt=2**31, description="Of `promote`: the version", examples=[7])
     reason: str = Field(
-        default="by the API", max_length=500, description="Kept with the release", examples=["typo fixed"]
+        default="by the API", max_length=500, description="Kept with the release", examples=["wrong prices"]
     )
+
+
+class Promotion(_ReleaseRequest):
+    """Make a version live."""
+
+    action: Literal["promote"] = Field(examples=["promote"])
+    version: int = Field(ge=1, lt=2**31)
+
+
+class WayBack(_ReleaseRequest):
+    """Make live again what was live before."""
+
+    action: Literal["roll_back"] = Field(examples=["roll_back"])
+
+
+ReleaseRequest = Annotated[
+    Promotion | WayBack,
+    Body(
+        discriminator="action",
+        openapi_examples={
+            "promote": {"value": {"action": "promote", "version": 7, "reason": "prices are right again"}},
+            "roll back": {"value": {"action": "roll_back", "reason": "wrong prices"}},
+        },
+    ),
+]
 
 
 class DecisionOut(BaseModel):
@@ -97,21 +126,25 @@ class DecisionOut(BaseModel):
     reasons: list[str]
 
 
-@router.get("")
+def _failures(*errors: type[MindsetError], body: bool = False) -> dict[int | str, dict[str, Any]]:
+    return failures(UnknownKnowledgeBase, *errors, body=body)
+
+
+@router.get("", summary="List knowledge bases", responses=failures())
 def knowledge_bases(request: Request, caller: Reading) -> list[KnowledgeBaseOut]:
     """All knowledge bases that are there for you, and what is live of each."""
     installation: Installation = request.app.state.installation
     return [describe(installation, kb) for kb in installation.knowledge_bases() if caller.sees(kb)]
 
 
-@router.get("/{kb}")
+@router.get("/{kb}", summary="Look at a knowledge base", responses=_failures())
 def knowledge_base(kb: Name, request: Request, caller: Reading) -> KnowledgeBaseOut:
     """One knowledge base, and what is live of it."""
     installation: Installation = request.app.state.installation
     return describe(installation, visible(installation, kb, caller))
 
 
-@router.get("/{kb}/versions")
+@router.get("/{kb}/versions", summary="List versions", responses=_failures(RequestRejected))
 def versions(kb: Name, request: Request, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[VersionOut]:
     """The versions that builds made, the newest first."""
     installation, name = _seen(request, kb, caller)
@@ -121,7 +154,7 @@ def versions(kb: Name, request: Request, caller: Reading, limit: Limit = 50, cur
     return Page(items=items, next=cursor_after(items[-1].number) if len(found) > limit else None)
 
 
-@router.get("/{kb}/versions/{number}")
+@router.get("/{kb}/versions/{number}", summary="Look at a version", responses=_failures(UnknownVersion))
 def version(kb: Name, number: Number, request: Request, caller: Reading) -> VersionDetailOut:
     """One version, and how it was judged."""
     installation, name = _seen(request, kb, caller)
@@ -138,7 +171,7 @@ def version(kb: Name, number: Number, request: Request, caller: Reading) -> Vers
     return VersionDetailOut(**_version_out(found).model_dump(), evaluation=evaluation)
 
 
-@router.get("/{kb}/versions/{number}/difference")
+@router.get("/{kb}/versions/{number}/difference", summary="Compare versions", responses=_failures(UnknownVersion))
 def version_difference(
     kb: Name,
     number: Number,
@@ -163,7 +196,7 @@ def version_difference(
     )  # fmt: skip
 
 
-@router.get("/{kb}/quarantined")
+@router.get("/{kb}/quarantined", summary="List what was set aside", responses=_failures())
 def quarantine(kb: Name, request: Request, caller: Reading) -> list[QuarantinedOut]:
     """Documents that could not be used and why, of those that you may read."""
     installation, name = _seen(request, kb, caller)
@@ -173,7 +206,7 @@ def quarantine(kb: Name, request: Request, caller: Reading) -> list[QuarantinedO
     return [QuarantinedOut(uri=uri, reason=reason) for uri, reason in aside if uri in may_read]
 
 
-@router.get("/{kb}/releases")
+@router.get("/{kb}/releases", summary="List releases", responses=_failures(RequestRejected))
 def releases(
     kb: Name, request: Request, response: Response, caller: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ReleaseOut]:
@@ -188,7 +221,12 @@ def releases(
     return Page(items=items, next=cursor_after(items[-1].id) if len(found) > limit else None)
 
 
-@router.post("/{kb}/releases", status_code=201)
+@router.post(
+    "/{kb}/releases",
+    status_code=201,
+    summary="Promote or roll back",
+    responses=_failures(UnknownVersion, PreconditionFailed, RequestRejected, body=True),
+)
 def release(
     kb: Name,
     body: ReleaseRequest,
@@ -207,16 +245,13 @@ def release(
     once = Once(caller.name, idempotency_key, fingerprint(name, body.model_dump())) if idempotency_key else None
     condition = domain.Condition(_expected(if_match), once)
     reason = body.reason.replace("\0", "")
-    if body.action == "promote":
-        if body.version is None:
-            raise RequestRejected("To promote, name the `version`. `GET .../versions` lists them.")
-        decision = domain.promote(installation.catalog, name, body.version, caller.name, reason, condition=condition)
-    else:
-        if body.version is not None:
-            raise RequestRejected(
-                "To roll back, name no `version`: it goes to what was live before. Or promote that one."
+    match body:
+        case Promotion():
+            decision = domain.promote(
+                installation.catalog, name, body.version, caller.name, reason, condition=condition
             )
-        decision = domain.roll_back(installation.catalog, name, caller.name, reason, condition)
+        case WayBack():
+            decision = domain.roll_back(installation.catalog, name, caller.name, reason, condition)
     installation.announce(name, decision.version)
     if decision.again:
         response.headers["Idempotent-Replay"] = "true"
@@ -239,7 +274,7 @@ def _seen(request: Request, kb: str, caller: Caller) -> tuple[Installation, str]
     return installation, visible(installation, kb, caller).name
 
 
-def _get_version(connection: Any, kb: str, number: int) -> Version:
+def _get_version(connection: Connection, kb: str, number: int) -> Version:
     found = get_version(connection, kb, number)
     if found is None:
         raise UnknownVersion(

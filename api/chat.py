@@ -19,12 +19,12 @@ from api import completions
 from api.access import Asking, visible
 from api.answers import CLIENT_CLOSED_REQUEST, begin, begin_whole, streamed, until_told_to_stop
 from api.completions import ChatCompletion, ChatRequest, Model, Models
-from api.problems import of_error
+from api.problems import told_of
 from api.streaming import Stream, reading, result_of
 from mindset.access.caller import Caller
 from mindset.answers import Asked
 from mindset.catalog.releases import Release, list_releases
-from mindset.errors import MindsetError, NothingReleased
+from mindset.errors import NothingReleased
 from mindset.generation.answers import Answer, Delta, Event
 from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
@@ -42,6 +42,7 @@ _CHUNK = {"choices": [{"index": 0, "delta": {"content": "..."}, "finish_reason":
 
 @router.post(
     "/chat/completions",
+    summary="Complete a chat",
     response_model=ChatCompletion,
     responses={
         200: {
@@ -64,7 +65,7 @@ async def complete(body: ChatRequest, request: Request, caller: Asking) -> Respo
     return completions.completion_out(request.state.answer_id, found, done)
 
 
-@router.get("/models")
+@router.get("/models", summary="List models")
 def models(request: Request, caller: Asking) -> Models:
     """The knowledge bases that the caller may ask and of which a version is live."""
     installation: Installation = request.app.state.installation
@@ -73,9 +74,9 @@ def models(request: Request, caller: Asking) -> Models:
     return Models(data=[completions.model_out(kb, live) for kb, live in found if live])
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model}", summary="Look at a model")
 def model(model: str, request: Request, caller: Asking) -> Model:
-    """One of them."""
+    """One knowledge base that the caller may ask, as a model."""
     installation: Installation = request.app.state.installation
     kb = visible(installation, model, caller)
     live = _live(installation, kb)
@@ -149,9 +150,8 @@ async def _chunks(
                             spent = completions.usage_out(happened.usage).model_dump()
                             yield _event(head | {"choices": [], "usage": spent})
                         yield ServerSentEvent("[DONE]")
-        except MindsetError as failed:
-            status, kind, detail = of_error(failed)
-            _log.error("answer failed", kind=kind, error=str(failed))
+        except Exception as failed:  # noqa: BLE001  # the stream has begun: this is how its reader is told
+            status, kind, detail = told_of(failed)
             yield _event(completions.error_body(status, kind, detail))
 
 

@@ -168,7 +168,9 @@ class Annotation(BaseModel):
 class Extension(BaseModel):
     """What OpenAI's shape has no place for."""
 
-    id: str = Field(description="Names the answer in the answer log and in feedback")
+    id: str = Field(
+        description="Names the answer in the answer log and in feedback", examples=["0193f4a2b6d05c1e8a7f3b2d4c6e8f90"]
+    )
     version: int = Field(description="The version that was live when the question was asked")
     release: int | None = Field(description="The release that put it there")
     supported: bool = Field(description="False: the documents do not say, and nothing is cited")
@@ -209,7 +211,7 @@ class Choice(BaseModel):
 class ChatCompletion(BaseModel):
     """An answer as OpenAI's chat completion."""
 
-    id: str
+    id: str = Field(examples=["chatcmpl-0193f4a2b6d05c1e8a7f3b2d4c6e8f90"])
     object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
@@ -221,7 +223,7 @@ class ChatCompletion(BaseModel):
 class Model(BaseModel):
     """A knowledge base that can be asked, as OpenAI's model."""
 
-    id: str
+    id: str = Field(examples=["docs"])
     object: Literal["model"] = "model"
     created: int = Field(description="When its live version was released, in seconds since 1970")
     owned_by: str = "mindset"
@@ -349,27 +351,20 @@ def fault_of(error: RequestValidationError) -> tuple[str, str | None, str]:
             return f"`{param}` is wrong: {told}.", param, "invalid_value"
 
 
-DESCRIBED: dict[str, Any] = {
-    "description": "An error as OpenAI describes it",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "error": {
-                        "type": "object",
-                        "properties": {
-                            "message": {"type": "string"},
-                            "type": {"type": "string"},
-                            "param": {"type": ["string", "null"]},
-                            "code": {"type": ["string", "null"]},
-                        },
-                        "required": ["message", "type", "param", "code"],
-                    }
-                },
-                "required": ["error"],
-            }
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+            "required": ["message", "type", "param", "code"],
         }
     },
+    "required": ["error"],
 }
-"""The response of every failure here, for the API's description."""
+"""An error as OpenAI describes it, for the API's description."""

@@ -9,11 +9,12 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from api.access import Reading, visible
+from api.description import failures
 from api.models import KnowledgeBaseName, PassageOut, passages_out
 from api.paging import Cursor, Limit, Page, cursor_after, text_key
 from mindset.access.caller import Caller
 from mindset.catalog.passages import listed_documents, places_of, shown_document, visible_passages
-from mindset.errors import UnknownDocument
+from mindset.errors import NothingReleased, RequestRejected, UnknownDocument, UnknownKnowledgeBase
 from mindset.installation import Installation
 from mindset.retrieval.passages import to_passages
 
@@ -56,9 +57,15 @@ class FoundPassageOut(PassageOut):
     version: int
 
 
-@router.get("/passages/{id}")
+@router.get(
+    "/passages/{id}",
+    summary="Read a passage",
+    responses=failures(UnknownKnowledgeBase, NothingReleased, UnknownDocument),
+)
 def passage(
-    id: Annotated[str, Path(max_length=100)],  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str, Path(max_length=100, description="One of `chunk_ids`", examples=["9f86d081884c7d659a2feaa0c55ad015"])
+    ],
     knowledge_base: _Of,
     request: Request,
     caller: Reading,
@@ -75,7 +82,11 @@ def passage(
     return FoundPassageOut(**found.model_dump(), knowledge_base=name, version=version)
 
 
-@router.get("/documents")
+@router.get(
+    "/documents",
+    summary="List documents",
+    responses=failures(UnknownKnowledgeBase, NothingReleased, RequestRejected),
+)
 def documents(
     knowledge_base: _Of,
     request: Request,
@@ -99,8 +110,10 @@ def documents(
 
 @router.get(
     "/documents/{uri:path}",
+    summary="Read a document",
     response_model=WholeDocumentOut,
-    responses={304: {"description": "As If-None-Match knows it"}},
+    responses=failures(UnknownKnowledgeBase, NothingReleased, UnknownDocument)
+    | {304: {"description": "As If-None-Match knows it"}},
 )
 def document(
     uri: Annotated[str, Path(max_length=4_000, description="As searches and answers name it", examples=["index.md"])],
@@ -109,7 +122,7 @@ def document(
     caller: Reading,
     if_none_match: Annotated[str | None, Header(max_length=1_000)] = None,
 ) -> Response:
-    """One document of the live release, whole. Its `ETag` changes with its text."""
+    """One document of the live release, whole. Its `ETag` changes with its text and with the release."""
     installation, name, version = _live(request, knowledge_base, caller)
     with installation.catalog.reading() as connection:
         found = shown_document(connection, name, version, caller.principals, uri.replace("\0", ""))
@@ -118,7 +131,8 @@ def document(
         raise UnknownDocument(
             f"The live release of {name} shows no document at {uri[:200]!r} to you. `GET /v1/documents` lists those it shows."
         )
-    headers = {"ETag": f'"{found.content_hash}"'}
+    # The version too: another one may have cut the same text into other chunks.
+    headers = {"ETag": f'"{version}-{found.content_hash}"'}
     if if_none_match and headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
     whole = WholeDocumentOut(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import GivingFeedback
+from api.description import failures
 from mindset.access.caller import Caller, Scope
 from mindset.catalog.answers import day_of
 from mindset.catalog.feedback import find_answer, give_feedback
@@ -37,7 +38,7 @@ class FeedbackOut(FeedbackIn):
     knowledge_base: str
 
 
-@router.post("/feedback", status_code=201)
+@router.post("/feedback", status_code=201, summary="Judge an answer", responses=failures(UnknownAnswer, body=True))
 def feedback(body: FeedbackIn, request: Request, caller: GivingFeedback) -> FeedbackOut:
     """Say whether an answer was good. A second verdict of yours on the same answer replaces the first."""
     installation: Installation = request.app.state.installation

@@ -13,15 +13,29 @@ from mindset.installation import Installation
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", response_class=Response, responses={200: {"content": {"text/plain": {"example": "ok"}}}})
+@router.get(
+    "/livez",
+    summary="Is it alive?",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": "ok"}}}},
+)
 async def live() -> Response:
     """The process runs; said without a thread, which answers may all have taken."""
     return Response("ok", media_type="text/plain")
 
 
-@router.get("/readyz", response_model=dict[str, str], responses={503: {"model": dict[str, str]}})
+@router.get(
+    "/readyz",
+    summary="Can it answer?",
+    response_model=dict[str, str],
+    responses={
+        200: {"content": {"application/json": {"example": {"postgres": "ok", "chroma": "ok", "redis": "ok"}}}},
+        503: {"model": dict[str, str], "description": "Postgres is down"},
+    },
+)
 async def ready(request: Request) -> JSONResponse:
-    """Whether questions can be answered; without Chroma they can, from the full text, and the answers say `degraded`.
+    """Whether questions can be answered: not without Postgres. Without Chroma they are, from the full text, and say
+    `degraded`; without Redis they are, from no cache.
 
     Model providers are listed as `ok` or `degraded`; one that is down makes no instance less ready than another."""
     state = request.app.state
@@ -29,7 +43,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse(found, 503 if found["postgres"] == "down" else 200)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", summary="Metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """Prometheus metrics of this process."""
     return Response(request.app.state.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -48,6 +62,8 @@ def _probe(installation: Installation) -> dict[str, str]:
         found["chroma"] = "ok"
     except MindsetError:
         found["chroma"] = "degraded"
+    if installation.valkey:
+        found["redis"] = "ok" if installation.valkey.ask(lambda redis: redis.ping()) else "degraded"
     for each in installation.generators.states:
         found[each.name] = "ok" if each.breaker == "closed" else "degraded"
     return found

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import structlog
 from anyio import to_thread
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -33,9 +34,9 @@ from starlette.types import Receive, Scope, Send
 
 from api.access import caller_of
 from api.middleware import LARGEST_BODY
-from api.problems import of_error
+from api.problems import of_error, problem
 from api.tools import TOOLS, Call, Tool
-from mindset.errors import MindsetError
+from mindset.errors import MindsetError, NotAuthenticated
 from mindset.settings import Settings
 
 _log = structlog.get_logger()
@@ -91,13 +92,58 @@ class Mcp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self  # as FastAPI does with its own routes: logs and metrics name them by their path
         request = Request(scope, receive)
-        request.state.caller = await to_thread.run_sync(caller_of, request)
+        try:
+            caller = await to_thread.run_sync(caller_of, request)
+        except NotAuthenticated as unknown:
+            refused = problem(request, *of_error(unknown), {"WWW-Authenticate": _challenge(request)})
+            await refused(scope, receive, send)
+            return
+        structlog.contextvars.bind_contextvars(caller=caller.name)
         manager: StreamableHTTPSessionManager = request.app.state.mcp
         await manager.handle_request(scope, receive, send)
 
 
+_METADATA = f"/.well-known/oauth-protected-resource{Mcp.path}"
+"""Where RFC 9728 puts what a client without a token must know of `/mcp`."""
+
+
+def _challenge(request: Request) -> str:
+    if not _settings(request).oidc_issuer:
+        return "Bearer"
+    return f'Bearer resource_metadata="{_address(request)}{_METADATA}"'
+
+
+async def _metadata(request: Request) -> JSONResponse:
+    """Who issues the tokens that `/mcp` takes."""
+    settings = _settings(request)
+    if not settings.oidc_issuer:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND, "No identity provider issues tokens for this service: use an API key."
+        )
+    return JSONResponse(
+        {
+            "resource": f"{_address(request)}{Mcp.path}",
+            "resource_name": "Product Mindset",
+            "authorization_servers": [settings.oidc_issuer],
+            "scopes_supported": sorted({str(each) for tool in TOOLS.values() for each in tool.scopes}),
+            "bearer_methods_supported": ["header"],
+        }
+    )
+
+
+def _settings(request: Request) -> Settings:
+    found: Settings = request.app.state.installation.settings
+    return found
+
+
+def _address(request: Request) -> str:
+    """Under which this service is known: a proxy that ends TLS hides that from it, so a setting counts before it."""
+    return (_settings(request).api_url or str(request.base_url)).rstrip("/")
+
+
 def install(app: FastAPI) -> None:
     """Serve `/mcp`; `app.state.mcp` must be what `serving` yields."""
+    app.add_route(_METADATA, _metadata, methods=["GET"], include_in_schema=False)
     # No GET: a stream that the server could speak on by itself has no use without sessions.
     app.add_route(Mcp.path, Mcp(), methods=["POST"], include_in_schema=False)  # type: ignore[arg-type]  # Starlette takes ASGI apps too
 

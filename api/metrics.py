@@ -131,11 +131,12 @@ class _Watched(Collector):
             for each in states:
                 gauge.add_metric([each.name], value(each))
             yield gauge
-        for name, description, value in (
-            ("provider_failures", "Requests that a model failed", lambda each: each.failed),
-            ("provider_retries", "Requests that were tried again", lambda each: each.retried),
-        ):
-            counter = CounterMetricFamily(f"mindset_{name}", description, labels=["provider"])
-            for each in states:
-                counter.add_metric([each.name], value(each))
-            yield counter
+        failures = CounterMetricFamily(
+            "mindset_provider_failures", "Times that a model did not answer", labels=["provider", "kind"]
+        )
+        retries = CounterMetricFamily("mindset_provider_retries", "Requests that were tried again", labels=["provider"])
+        for each in states:
+            retries.add_metric([each.name], each.retried)
+            for kind, times in each.failures.items():
+                failures.add_metric([each.name, kind], times)
+        yield from (failures, retries)

@@ -97,7 +97,9 @@ class CitationOut(BaseModel):
 class AnswerResponse(SearchResponse):
     """An answer with its passages."""
 
-    id: str
+    id: str = Field(
+        description="Names it in the answer log and in feedback", examples=["0193f4a2b6d05c1e8a7f3b2d4c6e8f90"]
+    )
     conversation: str | None = Field(description="Send it with the next question; null where it cannot be remembered")
     answer: str
     supported: bool = Field(description="False: the documents do not say, and nothing is cited")
@@ -109,7 +111,7 @@ class AnswerResponse(SearchResponse):
 class ReleaseOut(BaseModel):
     """A version on a channel, for a while."""
 
-    id: int
+    id: int = Field(examples=[12])
     channel: str
     version: int
     replaces: int | None
@@ -123,7 +125,7 @@ class KnowledgeBaseOut(BaseModel):
     """A knowledge base, and what is live of it."""
 
     name: str
-    title: str
+    title: str = Field(examples=["Documentation"])
     description: str
     live_version: int | None
     documents: int | None

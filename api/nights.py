@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Operating, visible
+from api.description import failures
 from api.models import KnowledgeBaseName
 from mindset.access.caller import Caller
-from mindset.errors import MindsetError, ServiceUnavailable, UnknownNight
+from mindset.errors import (
+    ConfigurationError,
+    MindsetError,
+    RequestRejected,
+    ServiceUnavailable,
+    UnknownKnowledgeBase,
+    UnknownNight,
+)
 from mindset.installation import Installation
 from mindset.nights import FlowRun, Nights
 
 router = APIRouter(prefix="/v1", tags=["nights"])
 
 NIGHTLY = "nightly/nightly"
+
+_ID = "4f0f5c9e-6c1d-4b7e-9d0a-2f6d7c1b8e35"
+
+# Whoever waits for the API waits for Prefect: much less than a command in a terminal would.
+_PATIENCE_S = 5.0
 
 _Name = Annotated[KnowledgeBaseName, Path(description="Name of the knowledge base", examples=["docs"])]
 
@@ -34,10 +48,10 @@ class NightRequest(BaseModel):
 class RunOut(BaseModel):
     """A run as Prefect knows it."""
 
-    id: str
-    name: str
+    id: str = Field(examples=[_ID])
+    name: str = Field(examples=["docs-night-2026-11-25"])
     state: str = Field(description="Prefect's type of state", examples=["RUNNING"])
-    message: str
+    message: str = Field(description="What Prefect says of the state", examples=[""])
     started: str | None
     ended: str | None
 
@@ -56,8 +70,13 @@ class NightOut(RunOut):
     report: str | None
 
 
-@router.post("/knowledge-bases/{kb}/nights", status_code=202)
-def start(
+@router.post(
+    "/knowledge-bases/{kb}/nights",
+    status_code=202,
+    summary="Start a night",
+    responses=failures(UnknownKnowledgeBase, RequestRejected, body=True),
+)
+def start_night(
     kb: _Name,
     request: Request,
     response: Response,
@@ -71,12 +90,17 @@ def start(
     parameters = {"kb": name, "allow_loss": bool(body and body.allow_loss)}
     key = hashlib.sha256(f"{caller.name} {name} {idempotency_key}".encode()).hexdigest() if idempotency_key else None
     with prefect(installation) as nights:
-        run = nights.start(NIGHTLY, {"parameters": parameters}, key)
+        try:
+            run = nights.start(NIGHTLY, {"parameters": parameters}, key, f"{name}-night-{datetime.now(UTC).date()}")
+        except ConfigurationError as undeployed:  # nothing that whoever asks, or this service, has set wrong
+            raise ServiceUnavailable(str(undeployed)) from None
     response.headers["Location"] = f"/v1/nights/{run.id}"
+    if run.again:
+        response.headers["Idempotent-Replay"] = "true"
     return _run_out(run)
 
 
-@router.get("/knowledge-bases/{kb}/nights")
+@router.get("/knowledge-bases/{kb}/nights", summary="List nights", responses=failures(UnknownKnowledgeBase))
 def nights(kb: _Name, request: Request, caller: Operating) -> list[RunOut]:
     """The last nights of a knowledge base, the newest first."""
     installation: Installation = request.app.state.installation
@@ -85,8 +109,12 @@ def nights(kb: _Name, request: Request, caller: Operating) -> list[RunOut]:
         return [_run_out(each) for each in opened.newest(name)]
 
 
-@router.get("/nights/{id}")
-def night(id: Annotated[str, Path(max_length=100)], request: Request, caller: Operating) -> NightOut:  # noqa: A002
+@router.get("/nights/{id}", summary="Watch a night", responses=failures(UnknownNight))
+def night(
+    id: Annotated[str, Path(max_length=100, description="As `Location` names it", examples=[_ID])],  # noqa: A002
+    request: Request,
+    caller: Operating,
+) -> NightOut:
     """How a night goes on, or how it went."""
     installation: Installation = request.app.state.installation
     with prefect(installation) as opened:
@@ -107,7 +135,7 @@ def prefect(installation: Installation) -> Nights:
     url = installation.settings.prefect_api_url
     if url is None:
         raise ServiceUnavailable("This service does not know Prefect. Set MINDSET_PREFECT_API_URL where the API runs.")
-    return Nights(url)
+    return Nights(url, _PATIENCE_S)
 
 
 def night_of(installation: Installation, opened: Nights, id_: str, caller: Caller) -> FlowRun:

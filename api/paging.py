@@ -35,7 +35,7 @@ def cursor_after(key: str | int) -> str:
 def text_key(cursor: str | None) -> str:
     """Where a list in the order of texts goes on. Raises RequestRejected."""
     key = _key(cursor) if cursor else ""
-    if not isinstance(key, str) or "\0" in key:
+    if not isinstance(key, str) or "\0" in key or any(0xD800 <= ord(each) < 0xE000 for each in key):
         raise _wrong()
     return key
 

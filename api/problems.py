@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -49,12 +50,18 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
 
 _RETRY_AFTER_S = 2.0
 
+_UNEXPECTED = "Something unexpected went wrong; the log has it under this request's id."
+
 
 class Fault(BaseModel):
-    """A field that is wrong."""
+    """What is wrong with a field of the body, or with a parameter."""
 
-    pointer: str = Field(description="Where it stands in the request, as a JSON pointer")
+    pointer: str | None = Field(default=None, description="Of the body: where it stands, as a JSON pointer")
+    parameter: str | None = Field(default=None, description="Of the path, the query or the headers: its name")
     detail: str
+
+    def __str__(self) -> str:
+        return f"{self.parameter or (self.pointer or '').strip('/').replace('/', '.') or 'body'}: {self.detail}"
 
 
 class Problem(BaseModel):
@@ -66,21 +73,6 @@ class Problem(BaseModel):
     detail: str = Field(description="What was wrong with this request, and what to do")
     request_id: str = Field(description="Names the request in the logs")
     errors: list[Fault] | None = Field(default=None, description="Of an `InvalidRequest`: each field that is wrong")
-
-
-def _schema() -> dict[str, Any]:
-    """Of a problem, whole: a description's parts cannot refer to what stands inside of this one."""
-    schema = Problem.model_json_schema()
-    fault = schema.pop("$defs")["Fault"]
-    schema["properties"]["errors"]["anyOf"][0]["items"] = fault
-    return schema
-
-
-DESCRIBED: dict[str, Any] = {
-    "description": "A problem as RFC 9457 describes it",
-    "content": {"application/problem+json": {"schema": _schema()}},
-}
-"""The response of every failure, for the API's description."""
 
 
 def problem(
@@ -113,7 +105,19 @@ def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
     detail = str(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         detail = "The service is misconfigured. Its log names the fault under this request's id."
+    elif isinstance(error, errors.ProviderError):
+        detail = "The model cannot answer now. The service's log says why under this request's id; try again later."
     return status, type(error).__name__, detail
+
+
+def told_of(error: Exception) -> tuple[HTTPStatus, str, str]:
+    """Status, kind and detail of whatever ended a stream that had begun; the log has the rest."""
+    if isinstance(error, errors.MindsetError):
+        status, kind, detail = of_error(error)
+        _log.error("answer failed", kind=kind, error=str(error))
+        return status, kind, detail
+    _log.error("answer failed", exc_info=error)
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "Unexpected", _UNEXPECTED
 
 
 def headers_of(error: errors.MindsetError) -> dict[str, str]:
@@ -143,18 +147,48 @@ def install(app: FastAPI) -> None:
             message, param, code = completions.fault_of(error)
             status = completions.status_of(HTTPStatus.UNPROCESSABLE_ENTITY)
             return JSONResponse(completions.error_body(status, "InvalidRequest", message, code, param), status)
-        faults = [
-            Fault(pointer="/" + "/".join(map(str, each["loc"][1:])), detail=each["msg"]) for each in error.errors()
-        ]
-        said = "; ".join(f"{each.pointer.strip('/').replace('/', '.') or 'body'}: {each.detail}" for each in faults)
+        faults = [_fault(each, error.body) for each in error.errors()]
+        said = "; ".join(map(str, faults))
         return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", said, faults=faults)
 
     @app.exception_handler(HTTPException)
     def plain(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(request, HTTPStatus(error.status_code), "HTTP", str(error.detail), dict(error.headers or {}))
+        status = HTTPStatus(error.status_code)
+        kind = "".join(word.capitalize() for word in status.phrase.split())
+        return problem(request, status, kind, _said(status, request, error), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         _log.error("request failed", exc_info=error)
-        detail = "Something unexpected went wrong; the log has it under this request's id."
-        return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Unexpected", detail)
+        return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Unexpected", _UNEXPECTED)
+
+
+def _fault(found: Any, body: Any) -> Fault:
+    """One of pydantic's errors, in the words of whoever sent the request."""
+    place, *location = found["loc"]
+    detail = str(found["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if place != "body":
+        return Fault(parameter=str(location[0]), detail=detail)
+    if found["type"] == "json_invalid":
+        return Fault(pointer="", detail="The body is not JSON")
+    return Fault(pointer="".join(f"/{each}" for each in _within(location, body)), detail=detail)
+
+
+def _within(location: list[str | int], body: Any) -> Iterator[str]:
+    """The steps of a location that the body has: pydantic names also which of several models it tried."""
+    for number, step in enumerate(location, 1):
+        is_there = (isinstance(body, dict) and step in body) or (
+            isinstance(body, list) and isinstance(step, int) and step < len(body)
+        )
+        if is_there or (number == len(location) and isinstance(body, dict | list)):
+            yield str(step).replace("~", "~0").replace("/", "~1")
+            body = body[step] if is_there else None
+
+
+def _said(status: HTTPStatus, request: Request, error: HTTPException) -> str:
+    if status == HTTPStatus.NOT_FOUND:
+        return f"There is nothing at {request.url.path[:200]!r}. `/docs` shows all addresses."
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        return f"{request.url.path[:200]!r} takes no {request.method}, but {allowed}. `/docs` shows all addresses."
+    return str(error.detail)

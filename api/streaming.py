@@ -95,7 +95,8 @@ class Stream(Generic[T]):
         async with asyncio.timeout(timeout_s):
             event = await self._events.get()
         if isinstance(event, _Broke):
-            raise event.error
+            # Whoever waits for the next event takes a TimeoutError for its own.
+            raise RuntimeError("the work timed out") if isinstance(event.error, TimeoutError) else event.error
         return None if event is _END else event  # type: ignore[return-value]  # an object is only ever _END
 
     def leave(self) -> None:

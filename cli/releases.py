@@ -71,6 +71,7 @@ def rollback(kb: KnowledgeBaseName, reason: Reason = "rolled back by hand", as_j
     [dim]Example:[/]  mindset rollback docs --reason "answers about prices are wrong" """
     with installation() as opened:
         decision = domain.roll_back(opened.catalog, opened.knowledge_base(kb).name, me(), reason)
+        opened.announce(kb, decision.version)
     _tell(kb, decision, as_json)
 
 

@@ -32,4 +32,7 @@ def deploy(parameters: Deploy) -> dict[str, Any]:
 def release_version(installation: Installation, parameters: Deploy) -> dict[str, Any]:
     evaluation = parameters.evaluation or evaluation_to_deploy(installation.catalog, parameters.kb)
     by = f"flow run {parameters.night or flow_run.id}"
-    return asdict(releases.deploy(installation.catalog, parameters.kb, evaluation, by))
+    decision = releases.deploy(installation.catalog, parameters.kb, evaluation, by)
+    if decision.released:
+        installation.announce(parameters.kb, decision.version)
+    return asdict(decision)

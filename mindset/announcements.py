@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 
-import redis
 import structlog
 
 from mindset.valkey import Valkey
@@ -26,8 +25,8 @@ def announce(valkey: Valkey | None, kb: str, version: int) -> None:
 class Listener:
     """Calls `heard` with a knowledge base and a version, in a thread of its own. Close it by `close`."""
 
-    def __init__(self, url: str, heard: Callable[[str, int], None]) -> None:
-        self._url, self._heard = url, heard
+    def __init__(self, valkey: Valkey, heard: Callable[[str, int], None]) -> None:
+        self._valkey, self._heard = valkey, heard
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="announcements", daemon=True)
         self._thread.start()
@@ -39,21 +38,16 @@ class Listener:
 
     def _listen(self) -> None:
         while not self._closing.is_set():
-            try:
-                with redis.Redis.from_url(self._url, socket_connect_timeout=1) as client, client.pubsub() as channel:
-                    channel.subscribe(_CHANNEL)
-                    self._hear(channel)
-            except redis.RedisError as lost:
-                _log.info("not listening for releases", error=str(lost))
-                self._closing.wait(_AGAIN_S)
+            for said in self._valkey.listen(_CHANNEL):
+                if self._closing.is_set():
+                    return
+                if said is not None:
+                    self._hear(said)
+            self._closing.wait(_AGAIN_S)
 
-    def _hear(self, channel: redis.client.PubSub) -> None:
-        while not self._closing.is_set():
-            message = channel.get_message(ignore_subscribe_messages=True, timeout=1.0)
-            if message is None:
-                continue
-            try:
-                kb, version = json.loads(message["data"])
-                self._heard(str(kb), int(version))
-            except (ValueError, TypeError):
-                _log.warning("an announcement that is none")
+    def _hear(self, said: bytes) -> None:
+        try:
+            kb, version = json.loads(said)
+            self._heard(str(kb), int(version))
+        except (ValueError, TypeError):
+            _log.warning("an announcement that is none")

@@ -72,6 +72,9 @@ class AnswerLog:
         except MindsetError as unwritten:
             _log.warning("answer log waits", count=len(self._waiting), error=str(unwritten))
             return False
+        except Exception:  # noqa: BLE001  # whatever one of them holds, the writer must live on for the others
+            self.lost += len(batch)
+            _log.exception("answers not logged", count=len(batch))
         for _ in batch:
             self._waiting.popleft()
         return True
@@ -81,7 +84,7 @@ class AnswerLog:
         try:
             with self._catalog.writing() as connection:
                 forget_answers(connection, make_partitions(connection) - timedelta(days=self._days))
-        except MindsetError as failed:
+        except Exception as failed:  # noqa: BLE001  # a right that is missing, say: answers are logged all the same
             self._tidy_at = time.monotonic() + 60
             _log.warning("answer log not tidied", error=str(failed))
         else:

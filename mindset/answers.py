@@ -73,14 +73,17 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     broken: set[str] = set()
     if guardrail:
         rulings = [guardrail.check("INPUT", each.text) for each in found.passages]
-        passed = (each for each, ruling in zip(found.passages, rulings, strict=True) if not ruling.intervened)
-        found = replace(found, passages=tuple(passed))
-        broken = {policy for each in rulings for policy in each.policies}
+        passed = [each for each, ruling in zip(found.passages, rulings, strict=True) if not ruling.intervened]
+        # A citation counts them, and so do their ranks.
+        found = replace(found, passages=tuple(replace(each, rank=rank) for rank, each in enumerate(passed, start=1)))
+        broken = {policy for each in rulings if each.intervened for policy in each.policies or ("bedrock",)}
     yield found
     if broken:
         yield Verdict("passages", "blocked", tuple(sorted(broken)))
+    judged = bool(broken)
     for done in stream_answer(generator, question, found.passages, deadline):
         if not isinstance(done, Answer):
+            judged |= isinstance(done, Verdict)  # which would have to be told again
             yield done
             continue
         if guardrail and done.supported and (ruling := guardrail.check("OUTPUT", done.text)).intervened:
@@ -88,7 +91,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
             done = replace(  # noqa: PLW2901
                 done, text=ruling.text, citations=(), supported=False, finish_reason="guardrail"
             )
-        if not (found.degraded or done.passed_over) and done.finish_reason == "stop":
+        if not (judged or found.degraded or done.passed_over) and done.finish_reason == "stop":
             cache.put(key, Answered(found, done))
         yield done
 

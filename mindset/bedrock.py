@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3.session
 import botocore.exceptions as boto
@@ -14,7 +15,7 @@ from botocore.config import Config
 from botocore.eventstream import ParserError
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from mindset.deadline import retry_after_s
+from mindset.deadline import Deadline, retry_after_s
 from mindset.errors import ConfigurationError, ProviderError, ProviderRejected, ProviderUnavailable
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ _ABOUT_CREDENTIALS = (
 )
 _CODE = re.compile(r"\b([A-Za-z]+Exception)\b")
 
+T = TypeVar("T")
+
+_opened = threading.local()
+
 
 def open_client(
     region: str, url: str | None, timeout_s: float, connections: int, session: boto3.session.Session | None = None
@@ -81,11 +86,44 @@ def open_client(
     try:
         # A session of its own: boto3's default one may not be used from two threads.
         session = session or boto3.session.Session()
-        return session.client("bedrock-runtime", region_name=region, endpoint_url=url, config=config)
+        client = session.client("bedrock-runtime", region_name=region, endpoint_url=url, config=config)
     except (boto.BotoCoreError, ValueError) as wrong:
         raise ConfigurationError(
             f"Bedrock cannot be set up: {wrong}. Check MINDSET_BEDROCK_REGION, MINDSET_BEDROCK_URL and AWS_PROFILE."
         ) from wrong
+    client.meta.events.register("response-received.bedrock-runtime.ConverseStream", _note_body)
+    return client
+
+
+def received(stream: Iterable[T], deadline: Deadline) -> Iterator[T]:
+    """The events of the stream that this thread opened last, each waited for as long as the deadline says.
+
+    Cancelling it ends that wait. Only the client's time-out ends the one for the stream's beginning: until then boto3
+    shows no connection."""
+    events, body = iter(stream), _opened.body
+
+    def line() -> socket.socket | None:
+        # None once all has been read: another answer may be using the connection by then.
+        return getattr(body.connection, "sock", None)
+
+    def shut() -> None:
+        with suppress(OSError):
+            if connected := line():
+                connected.shutdown(socket.SHUT_RDWR)
+
+    while True:
+        with deadline.interrupted_by(shut):
+            if connected := line():
+                connected.settimeout(deadline.left())
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
+
+
+def _note_body(response_dict: dict[str, Any] | None = None, **_: object) -> None:
+    # boto3 calls this in the thread that asks. It shows no other way to the connection below an event stream.
+    _opened.body = response_dict["body"] if response_dict else None
 
 
 class Clients:

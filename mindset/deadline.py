@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-import stamina
+import tenacity
 
 from mindset.errors import ProviderUnavailable
 
@@ -26,18 +26,26 @@ class Deadline:
         self._cancelling = threading.Lock()
         self._interrupt: Callable[[], None] | None = None
         self._expected = math.inf
-        self.cancelled = False
+        self._gone = threading.Event()
         self.first_s = math.inf
         """Most of it that may pass before the first piece of an answer: who else could answer needs the rest."""
 
-    def expect(self, seconds: float) -> None:
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._gone.is_set()
+
+    def expect(self, seconds: float = math.inf) -> None:
         """The next thing is waited for no longer than this, nor past the end."""
         self._expected = time.monotonic() + seconds
 
     def cancel(self) -> None:
-        """End the request from another thread, also while it waits for bytes: nobody reads the answer any more."""
+        """End the request from another thread, also while it waits for bytes: nobody reads the answer any more.
+
+        The thread that waits raises ProviderUnavailable, which is neither tried again nor held against the provider."""
         with self._cancelling:
-            self.cancelled, self._ends = True, 0.0
+            self._gone.set()
+            self._ends = 0.0
             if self._interrupt:
                 self._interrupt()
 
@@ -57,6 +65,11 @@ class Deadline:
     def left(self) -> float:
         """Seconds left for what is waited for now; never 0, which sockets take for `do not wait at all`."""
         return max(min(self._ends, self._expected) - time.monotonic(), 0.001)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass before something is tried again. Raises ProviderUnavailable as soon as nobody waits for it."""
+        if self._gone.wait(seconds):
+            self.check("The provider")
 
     def check(self, who: str) -> None:
         """Raise ProviderUnavailable when it is over, or what was expected has not come."""
@@ -122,28 +135,30 @@ def retried_until_first(
         yield from items
 
 
-def _attempts(deadline: Deadline, may_retry: Callable[[], bool] = lambda: True) -> Iterator[stamina.Attempt]:
+def _attempts(deadline: Deadline, may_retry: Callable[[], bool] = lambda: True) -> tenacity.Retrying:
     longest_wait = min(5.0, deadline.left() / 6)
+    # stamina, which the rest of the house uses, sleeps where no cancelled deadline wakes it.
+    jitter = tenacity.wait_random(0, longest_wait / 10)
+    backoff = tenacity.wait_exponential(longest_wait / 20, longest_wait)
 
-    def again(error: Exception) -> bool | float:
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, ProviderUnavailable) or error.retry_after_s is None:
+            return backoff(state) + jitter(state)
+        return max(error.retry_after_s, longest_wait / 10) + jitter(state)  # `at once` is no licence to hammer
+
+    def again(error: BaseException) -> bool:
         if deadline.cancelled or not isinstance(error, ProviderUnavailable):
             return False
         # Without time for the wait and one more attempt, the caller gets this error now and not a time-out later.
-        wait = longest_wait if error.retry_after_s is None else max(error.retry_after_s, longest_wait / 10)
-        if deadline.left() <= wait or not may_retry():
-            return False
-        return True if error.retry_after_s is None else wait  # `at once` is no licence to hammer
+        wait_s = longest_wait if error.retry_after_s is None else max(error.retry_after_s, longest_wait / 10)
+        return deadline.left() > wait_s + longest_wait / 10 and may_retry()
 
-    return iter(
-        stamina.retry_context(
-            on=again,
-            attempts=None,
-            timeout=deadline.left(),
-            wait_initial=longest_wait / 20,
-            wait_max=longest_wait,
-            wait_jitter=longest_wait / 10,
-        )
-    )
+    return tenacity.Retrying(retry=tenacity.retry_if_exception(again), wait=wait, sleep=deadline.pause, reraise=True)
+
+
+# Nobody is asked to wait longer, whatever a server says.
+_LONGEST_RETRY_AFTER_S = 3_600.0
 
 
 def retry_after_s(header: str | None) -> float | None:
@@ -151,9 +166,11 @@ def retry_after_s(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(float(header), 0.0)
+        seconds = float(header)
     except ValueError:
         pass
+    else:
+        return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S) if math.isfinite(seconds) else None
     try:
         return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
     except ValueError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx
 import stamina
 
-from mindset.errors import ConfigurationError, ServiceUnavailable, UnknownNight
+from mindset.errors import ConfigurationError, RequestRejected, ServiceUnavailable, UnknownNight
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
@@ -26,6 +26,8 @@ class FlowRun:
     ended_at: str | None = None
     kb: str | None = None
     """Of which knowledge base it is a night; None where it is another run."""
+    again: bool = False
+    """Whether it had been started before, under the same key."""
 
     @property
     def ended(self) -> bool:
@@ -39,9 +41,10 @@ class FlowRun:
 class Nights:
     """Starts and watches runs of the deployments. Every method raises ServiceUnavailable while Prefect does not answer."""
 
-    def __init__(self, api_url: str) -> None:
-        self._client = httpx.Client(base_url=api_url.rstrip("/") + "/", timeout=15)
-        self._url = api_url
+    def __init__(self, api_url: str, patience_s: float = 30.0) -> None:
+        """`patience_s` is how long a request is tried again."""
+        self._client = httpx.Client(base_url=api_url.rstrip("/") + "/", timeout=min(15.0, patience_s))
+        self._url, self._patience_s = api_url, patience_s
 
     def __enter__(self) -> Self:
         return self
@@ -49,18 +52,30 @@ class Nights:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def start(self, deployment: str, parameters: dict[str, Any], key: str | None = None) -> FlowRun:
-        """Start a run of `flow/deployment`; the same key is the same run, also when it is asked for again.
+    def start(
+        self, deployment: str, parameters: dict[str, Any], key: str | None = None, name: str | None = None
+    ) -> FlowRun:
+        """Start a run of `flow/deployment`; the same key is the same run, also when it is asked for again. Its flow
+        names it when it begins: `name` is for the time until then.
 
-        Raises ConfigurationError where Prefect has no such deployment."""
+        Raises ConfigurationError where Prefect has no such deployment, RequestRejected where the key stands for a
+        run with other parameters."""
         found = self._send("GET", f"deployments/name/{deployment}")
         if found is None:
             raise ConfigurationError(
                 f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
             )
         # The key makes a repeated request the same run, not a second one.
-        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key or uuid.uuid4().hex}
-        return _flow_run(self._send("POST", f"deployments/{found['id']}/create_flow_run", request))
+        request: dict[str, Any] = {
+            "parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key or uuid.uuid4().hex,
+        }  # fmt: skip
+        if name:
+            request["name"] = name
+        response = self._request("POST", f"deployments/{found['id']}/create_flow_run", request)
+        run = response.json()
+        if run["parameters"] | parameters != run["parameters"]:
+            raise RequestRejected("The Idempotency-Key was used for a run with other parameters. Choose a new one.")
+        return replace(_flow_run(run), again=response.status_code != httpx.codes.CREATED)
 
     def get(self, run: str) -> FlowRun:
         """A run as it is now. Raises UnknownNight."""
@@ -95,22 +110,31 @@ class Nights:
         return found
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON of a good answer, None for a 404; tries again while Prefect is busy or starts."""
+        """The JSON of an answer, None for a 404."""
+        response = self._request(method, path, body)
+        return None if response.status_code == httpx.codes.NOT_FOUND else response.json()
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        """A good answer, in JSON, or a 404; tries again while Prefect is busy or starts."""
         try:
-            for attempt in stamina.retry_context(on=_passing, attempts=6, timeout=30):
+            for attempt in stamina.retry_context(on=_passing, attempts=6, timeout=self._patience_s):
                 with attempt:
                     response = self._client.request(method, path, json=body)
-                    if response.status_code == httpx.codes.NOT_FOUND:
-                        return None
-                    return response.raise_for_status().json()
+                    if response.status_code != httpx.codes.NOT_FOUND:
+                        response.raise_for_status().json()
         except httpx.HTTPStatusError as refused:
             raise ServiceUnavailable(
                 f"Prefect at {self._url} answered {refused.response.status_code}: {refused.response.text[:200]}. See its log."
             ) from refused
+        except ValueError as other:
+            raise ServiceUnavailable(
+                f"What answers at {self._url} is not Prefect: {other}. Correct MINDSET_PREFECT_API_URL."
+            ) from other
         except httpx.TransportError as lost:
             raise ServiceUnavailable(
                 f"Prefect does not answer at {self._url}: {lost}. Start it with `mindset up`, or correct MINDSET_PREFECT_API_URL."
             ) from lost
+        return response
 
 
 def _passing(error: Exception) -> bool:

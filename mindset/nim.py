@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -28,6 +27,7 @@ _REMEDY = {
     402: "The account of MINDSET_NIM_API_KEY has no credits left.",
     403: "Set MINDSET_NIM_API_KEY to a key that may use this model.",
     404: "Check the model's name in the knowledge base, and MINDSET_NIM_URL, which ends in /v1.",
+    410: "The model is retired: name another one in the knowledge base.",
     400: "If a text is too long for the model, make the knowledge base's chunks smaller or give it fewer passages.",
     413: "Make the knowledge base's chunks smaller or give it fewer passages.",
     422: "If a text is too long for the model, make the knowledge base's chunks smaller or give it fewer passages.",
@@ -141,7 +141,12 @@ def list_models(url: str, api_key: SecretStr | None, deadline_s: float = 15.0) -
     """Names of the models that a NIM serves. Raises ProviderRejected, ProviderUnavailable, ConfigurationError."""
     with open_client(url, api_key, 1) as client, errors("list"):
         response = client.get("models", timeout=deadline_s).raise_for_status()
-        return sorted(each["id"] for each in response.json()["data"])
+        try:
+            return sorted(each["id"] for each in response.json()["data"])
+        except (LookupError, TypeError, ValueError) as wrong:
+            raise ProviderUnavailable(
+                "What is at MINDSET_NIM_URL sends no list of models. Check that it is the address of a NIM."
+            ) from wrong
 
 
 @contextmanager
@@ -163,7 +168,7 @@ def answer(
                 raise ProviderUnavailable(
                     f"NIM model {model} queued the request without saying under which id. Try again."
                 )
-            time.sleep(min(0.5, deadline.seconds / 20))
+            deadline.pause(min(0.5, deadline.seconds / 20))
             deadline.check(f"NIM model {model}")
             poll = _request(client, "GET", f"status/{quote(request_id, safe='')}", deadline)
             with _obeying(deadline):

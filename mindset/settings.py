@@ -89,7 +89,11 @@ class Settings(BaseSettings):
     """How often a secret that is given by reference is read again."""
 
     rate_limit: str = "600/minute"
-    """How often one caller may ask, where access is required: a number and `second`, `minute`, `hour` or `day`."""
+    """How often one caller may ask, where access is required: a number and `second`, `minute`, `hour` or `day`. Empty: as
+    often as it likes."""
+
+    rate_limit_address: str | None = None
+    """How often one address may ask, whoever asks from it, also where access is open."""
 
     rate_limit_refused: str = "20/minute"
     """How often one address may be refused for its credentials, before it is not listened to."""
@@ -160,10 +164,14 @@ class Settings(BaseSettings):
     """How many more wait for their turn; beyond them the next of the route is asked, else 503 with `Retry-After`."""
 
     first_token_s: float = Field(default=20.0, gt=0, le=600)
-    """Longest wait for a model's first word, retries included."""
+    """Longest wait for a model's first word, with queue, retries and reasoning."""
 
     between_tokens_s: float = Field(default=15.0, gt=0, le=600)
     """Longest silence of a model that has begun to answer."""
+
+    model_check: Literal["off", "listed", "asked"] = "listed"
+    """What is asked of models when the API starts, to warn of those that are retired or not allowed. `listed`: a NIM, for
+    the models it serves. `asked`: besides, each Bedrock model, for one token, which costs a fraction of a cent."""
 
     stages: Literal["inline", "deployments"] = "inline"
     """How a night runs its stages: as subflows of its own process, or as runs of their deployments."""

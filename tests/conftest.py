@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -36,6 +37,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 @pytest.fixture
 def postgres_url(stack: Addresses) -> Iterator[str]:
     """A migrated database of its own."""
+    with migrated_database(stack) as url:
+        yield url
+
+
+@contextmanager
+def migrated_database(stack: Addresses) -> Iterator[str]:
+    """A migrated database, for as long as the block lasts."""
     assert stack.postgres_url
     name = f"test_{uuid.uuid4().hex}"
     _execute(stack.postgres_url, f"CREATE DATABASE {name} TEMPLATE template_mindset")

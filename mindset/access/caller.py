@@ -44,13 +44,18 @@ class Caller:
     def check_sees(self, kb: KnowledgeBase) -> None:
         """Raise UnknownKnowledgeBase where the caller is not among its audience, as if it were not there."""
         if not self.sees(kb):
-            raise UnknownKnowledgeBase(
-                f"No knowledge base is named {kb.name!r} here. `GET /v1/knowledge-bases` lists yours."
-            )
+            raise unknown(kb.name)
 
     def sees(self, kb: KnowledgeBase) -> bool:
         """Whether the caller may know of a knowledge base at all."""
         return not set(kb.audience).isdisjoint(self.principals)
+
+
+def unknown(name: str) -> UnknownKnowledgeBase:
+    """What is said of a knowledge base that is not there, for this caller or at all."""
+    return UnknownKnowledgeBase(
+        f"No knowledge base is named {name[:80]!r} here. `GET /v1/knowledge-bases` lists yours."
+    )
 
 
 def as_principals(named: Iterable[str]) -> tuple[str, ...]:

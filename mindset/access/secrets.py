@@ -75,7 +75,6 @@ def _from_aws(place: str) -> str:
     import boto3.session
     import botocore.exceptions as boto
     from botocore.config import Config
-    from botocore.parsers import ResponseParserError
 
     name, _, key = place.partition("#")
     try:
@@ -88,7 +87,7 @@ def _from_aws(place: str) -> str:
         raise ConfigurationError(
             f"AWS Secrets Manager answered {code} for {name}. Check its name, and allow secretsmanager:GetSecretValue on it."
         ) from None
-    except (boto.BotoCoreError, ResponseParserError, KeyError) as lost:
+    except (boto.BotoCoreError, KeyError) as lost:
         raise ServiceUnavailable(
             f"AWS Secrets Manager cannot be asked for {name}: {lost}. Check region and credentials."
         ) from None

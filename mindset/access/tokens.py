@@ -90,10 +90,10 @@ class Tokens:
         scopes = {*_names(scopes.split() if isinstance(scopes, str) else scopes)}
         known = {str(scope) for scope in Scope}
         granted = {Scope(each) for each in scopes & known}
-        granted |= {scope for each in principals for scope in self._issuer.roles.get(each, ())}
         # A group must not be able to pass for a person.
-        groups = [each for each in principals if not each.startswith("user:")]
-        return Caller(f"oidc:{subject}", frozenset(granted), as_principals([*groups, f"user:{subject}"]))
+        own = [*(each for each in principals if not each.startswith("user:")), f"user:{subject}"]
+        granted |= {scope for each in own for scope in self._issuer.roles.get(each, ())}
+        return Caller(f"oidc:{subject}", frozenset(granted), as_principals(own))
 
     def _key(self, kid: Any, algorithm: Any) -> jwt.PyJWK:
         """The issuer's key of an id; nothing else that a header says of keys is looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -48,8 +49,10 @@ def new_answer_id() -> str:
 
 def day_of(answer: str) -> date | None:
     """The day (UTC) on which an answer was given, which is its partition; None where the id is none of ours."""
+    if not re.fullmatch(r"[0-9a-f]{32}", answer):
+        return None
     try:
-        return datetime.fromtimestamp(int(answer[:12], 16) / 1000, UTC).date() if len(answer) == 32 else None
+        return datetime.fromtimestamp(int(answer[:12], 16) / 1000, UTC).date()
     except (ValueError, OverflowError, OSError):
         return None
 

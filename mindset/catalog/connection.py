@@ -11,7 +11,7 @@ from typing import Any, LiteralString, NewType, Self, TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from mindset.errors import BuildInProgress, ServiceUnavailable
+from mindset.errors import BuildInProgress, RequestRejected, ServiceUnavailable
 
 Connection = psycopg.Connection[Any]
 """Enough to read; `reading()` gives one that cannot write."""
@@ -250,6 +250,8 @@ def _reachable() -> Iterator[None]:
         raise ServiceUnavailable(
             f"The catalog lacks a table: {missing.diag.message_primary}. Run `mindset migrate`."
         ) from missing
+    except psycopg.DataError as wrong:
+        raise RequestRejected(f"A value cannot be used in a query: {wrong}. Correct it.") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as lost:
         if isinstance(lost, psycopg.errors.DiskFull):
             raise ServiceUnavailable(

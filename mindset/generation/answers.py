@@ -10,8 +10,10 @@ from mindset.deadline import Deadline
 from mindset.generation.citations import Citation, CitationReader
 from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SYSTEM, sent
 from mindset.generation.protocol import Generator, Piece, Usage
-from mindset.guardrails.answers import AnswerGuard, links_of
-from mindset.guardrails.passages import neutralised
+from mindset.guardrails.leaks import LEAKED, LeakFilter
+from mindset.guardrails.links import LinkFilter
+from mindset.guardrails.passages import Shown, neutralised
+from mindset.guardrails.questions import instructs
 from mindset.guardrails.verdict import Verdict
 from mindset.retrieval.passage import Passage
 
@@ -40,6 +42,9 @@ class Answer:
     """Fingerprint of the words that the model was told; None where no model wrote."""
 
 
+LONGEST_ANSWER = 40_000
+"""Characters of the longest answer."""
+
 Event = Delta | Citation | Verdict | Answer
 """What happens while an answer is written; the last is the answer."""
 
@@ -52,60 +57,88 @@ def stream_answer(
     Text that cites nothing is not an answer, and text that tells what the system was told is none either: the whole
     answer then says that the documents do not, whatever the deltas said, and a verdict takes these back.
     Raises ProviderRejected, ProviderUnavailable or Overloaded."""
-    # Best first: what no prompt holds is the end of the list, and cannot be cited.
-    passages, injected = neutralised(passages[: len(sent(passages))])
-    if injected:
-        yield Verdict("passages", "changed", injected)
-    texts = [each.text for each in passages]
-    guard = AnswerGuard(links_of([*texts, *(place.uri for each in passages for place in each.places)]), SYSTEM, texts)
-    reader = CitationReader(len(passages))
-    text: list[str] = []
-    writer, finish, usage = generator.name, "stop", Usage()
-    passed_over: tuple[str, ...] = ()
-    pieces = generator.stream(question, passages, deadline) if passages else iter(())
-    for piece in pieces:
-        if piece.writer:
-            writer, passed_over = piece.writer, piece.passed_over
-        yield from _told(reader, reader.feed(guard.feed(piece.text)), text)
-        finish, usage = piece.finish_reason or finish, piece.usage or usage
-        if guard.leaked or guard.too_long:
-            finish = "guardrail" if guard.leaked else "length"
-            break
-    _close(pieces)
-    yield from _told(reader, reader.feed(guard.finish()) + reader.finish(), text)
-    if guard.leaked:
-        finish = "guardrail"
-
-    supported = bool(reader.citations) and not guard.leaked
-    said = "".join(text).strip()
-    if guard.broken:
-        yield Verdict("answer", "blocked" if guard.leaked else "changed", tuple(sorted(guard.broken)), guard.leaked)
-    elif not supported and said not in ("", NOT_IN_DOCUMENTS):
-        yield Verdict("answer", "blocked", ("unsupported",), retract=True)
-    yield Answer(
-        text=said if supported else NOT_IN_DOCUMENTS,
-        citations=tuple(reader.citations) if supported else (),
-        supported=supported,
-        generator=writer,
-        finish_reason=finish,
-        usage=usage,
-        passed_over=passed_over,
-        prompt=None if writer.startswith("extractive:") else FINGERPRINT,
-    )
+    if rules := instructs(question):
+        yield Verdict("question", "noted", rules)
+    shown = _shown(passages)
+    if shown.broken:
+        yield Verdict("passages", "changed", shown.broken)
+    draft = _Draft(shown, generator.name)
+    if shown.passages:
+        yield from draft.written(generator.stream(question, shown.passages, deadline))
+    yield from draft.whole()
 
 
-def _close(pieces: Iterator[Piece]) -> None:
-    """End a request whose answer is not read to its end."""
-    if close := getattr(pieces, "close", None):
-        close()
+def _shown(passages: Sequence[Passage]) -> Shown:
+    """Best first: what no prompt holds is the end of the list, and cannot be cited."""
+    shown = neutralised(passages[: len(sent(passages))])
+    fitting = len(sent(shown.passages))
+    return shown if fitting == len(shown.passages) else neutralised(passages[:fitting])
 
 
-def _told(reader: CitationReader, piece: str, text: list[str]) -> Iterator[Delta | Citation]:
-    """A piece of text, which joins the rest, and the citations that came with it."""
-    if piece:
-        text.append(piece)
-        yield Delta(piece)
-    yield from reader.new_citations()
+class _Draft:
+    """An answer while it is written: what was said, what it stands on, and what was not let through."""
+
+    def __init__(self, shown: Shown, writer: str) -> None:
+        self._links = LinkFilter(shown.trusted)
+        self._reader = CitationReader(len(shown.passages))
+        self._leaks = LeakFilter(SYSTEM, [each.text for each in shown.passages])
+        self._length = 0
+        self._waiting: deque[Citation] = deque()
+        self._text: list[str] = []
+        self._too_long = False
+        self._writer, self._finish, self._usage = writer, "stop", Usage()
+        self._passed_over: tuple[str, ...] = ()
+
+    def written(self, pieces: Iterator[Piece]) -> Iterator[Delta | Citation]:
+        """What may be told of the pieces. What follows a leak, or the most that is said, is not read any more."""
+        for piece in pieces:
+            if piece.writer:
+                self._writer, self._passed_over = piece.writer, piece.passed_over
+            yield from self._told(self._reader.feed(self._links.feed(piece.text)))
+            self._finish, self._usage = piece.finish_reason or self._finish, piece.usage or self._usage
+            if self._leaks.leaked or self._too_long:
+                break
+        # Ends a request whose answer is not read to its end.
+        if close := getattr(pieces, "close", None):
+            close()
+        yield from self._told(self._reader.feed(self._links.finish()) + self._reader.finish())
+        yield from self._told("", self._leaks.finish())
+        if self._leaks.leaked or self._too_long:
+            self._finish = "guardrail" if self._leaks.leaked else "length"
+
+    def whole(self) -> Iterator[Verdict | Answer]:
+        """What was not let through, and the answer, once all is written."""
+        said = "".join(self._text).strip()
+        citations = tuple(each for each in self._reader.citations if each.end <= len(said))
+        leaked = self._leaks.leaked
+        supported = bool(citations) and not leaked
+        broken = {*self._links.broken, *(["length"] if self._too_long else []), *([LEAKED] if leaked else [])}
+        if broken:
+            yield Verdict("answer", "blocked" if leaked else "changed", tuple(sorted(broken)), retract=leaked)
+        if not (supported or leaked) and said not in ("", NOT_IN_DOCUMENTS):
+            yield Verdict("answer", "blocked", ("unsupported",), retract=True)
+        yield Answer(
+            text=said if supported else NOT_IN_DOCUMENTS,
+            citations=citations if supported else (),
+            supported=supported,
+            generator=self._writer,
+            finish_reason=self._finish,
+            usage=self._usage,
+            passed_over=self._passed_over,
+            prompt=None if self._writer.startswith("extractive:") else FINGERPRINT,
+        )
+
+    def _told(self, piece: str, rest: str = "") -> Iterator[Delta | Citation]:
+        """A piece of text, which joins the rest, and the citations whose text has been told."""
+        piece = (self._leaks.feed(piece) + rest)[: LONGEST_ANSWER - self._length]
+        self._too_long = self._length + len(piece) >= LONGEST_ANSWER
+        if piece:
+            self._length += len(piece)
+            self._text.append(piece)
+            yield Delta(piece)
+        self._waiting += self._reader.new_citations()
+        while self._waiting and self._waiting[0].end <= self._length and not self._leaks.leaked:
+            yield self._waiting.popleft()
 
 
 def last_of(pieces: Iterator[Event]) -> Answer:

@@ -70,7 +70,7 @@ class BedrockGenerator:
                 inferenceConfig={"maxTokens": self._max_tokens, "temperature": 0.0},
             )
             with closing(response["stream"]) as events:
-                for event in events:
+                for event in bedrock.received(events, deadline):
                     deadline.check(f"Bedrock model {self._model}")
                     text, stop_now, usage_now = _read(event)
                     stop, usage = stop_now or stop, usage_now or usage

@@ -121,6 +121,8 @@ _EMPTY = frozenset(
     ]
 )
 
+_NOTHING = _EMPTY | _POINTING
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -138,11 +140,13 @@ def condensed(question: str, turns: Sequence[Turn]) -> str:
     if not turns or not _follows_up(question):
         return question
     asked = {word.lower() for word in _WORD.findall(question)}
-    subject: list[str] = []
+    subject: dict[str, None] = {}  # in order, each once
     for turn in reversed(turns[-MOST_TURNS:]):
-        words = [each for each in _WORD.findall(turn.question) if each.lower() not in _EMPTY | _POINTING]
-        subject += [each for each in words if each.lower() not in asked and each not in subject]
-        if not _follows_up(turn.question):
+        said = turn.question[:_LONGEST]
+        subject |= dict.fromkeys(
+            each for each in _WORD.findall(said) if each.lower() not in _NOTHING and each.lower() not in asked
+        )
+        if not _follows_up(said):
             break  # that one was whole
     return f"{question} ({' '.join(subject)})"[:_LONGEST] if subject else question
 

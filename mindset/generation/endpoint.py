@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from mindset.deadline import Deadline, RetryBudget, retried_until_first
 from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
@@ -26,6 +28,10 @@ class Limits:
     between_tokens_s: float = 15.0
 
 
+Failure = Literal["unavailable", "rejected", "overloaded", "left_alone"]
+"""Why a model did not answer. `left_alone`: its breaker was open; `overloaded`: it had as many to answer as it may."""
+
+
 @dataclass(frozen=True)
 class ProviderState:
     """What there is to see of a model, for metrics."""
@@ -35,7 +41,7 @@ class ProviderState:
     in_flight: int
     queued: int
     answered: int
-    failed: int
+    failures: Mapping[Failure, int]
     retried: int
 
 
@@ -47,13 +53,14 @@ class Endpoint:
         self._breaker = breaker or Breaker(name)
         self._budget = RetryBudget()
         self._places = threading.Condition()
-        self._in_flight = self._queued = self._answered = self._failed = 0
+        self._in_flight = self._queued = self._answered = 0
+        self._failures: Counter[Failure] = Counter()
 
     @property
     def state(self) -> ProviderState:
         """As it is now."""
         return ProviderState(
-            self.name, self._breaker.state, self._in_flight, self._queued, self._answered, self._failed,
+            self.name, self._breaker.state, self._in_flight, self._queued, self._answered, dict(self._failures),
             self._budget.spent,
         )  # fmt: skip
 
@@ -65,10 +72,13 @@ class Endpoint:
         Raises Overloaded, ProviderRejected, ProviderUnavailable."""
         provider, _, model = self.name.partition(":")
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
+        deadline.check(self.name)
+        deadline.expect(min(self.limits.first_token_s, deadline.first_s))
+        if self._breaker.state == "open":
+            self._admit()  # raises at once, instead of in the queue
         with span(f"generation.{provider}", **attributes) as traced, self._place(deadline):
-            self._breaker.admit()
+            self._admit()
             self._budget.earn()
-            deadline.expect(min(self.limits.first_token_s, deadline.first_s))
             pieces = retried_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
             with closing(pieces):
                 for piece in pieces:
@@ -77,6 +87,7 @@ class Endpoint:
                         traced.set_attribute("gen_ai.usage.output_tokens", piece.usage.output_tokens)
                     deadline.expect(self.limits.between_tokens_s)
                     yield piece
+            deadline.expect()
 
     def _watched(
         self, begin: Callable[[], Generator[Piece, None, None]], deadline: Deadline
@@ -88,20 +99,33 @@ class Endpoint:
         except ProviderUnavailable:
             if not deadline.cancelled:  # that the reader has gone is not the model's fault
                 self._breaker.failed()
-                self._failed += 1
+                self._failed("unavailable")
             raise
         except ProviderRejected:
             self._breaker.succeeded()  # it is there, and says no
+            self._failed("rejected")
             raise
-        self._answered += 1
+        with self._places:
+            self._answered += 1
+
+    def _admit(self) -> None:
+        try:
+            self._breaker.admit()
+        except ProviderUnavailable:
+            self._failed("left_alone")
+            raise
+
+    def _failed(self, why: Failure) -> None:
+        with self._places:
+            self._failures[why] += 1
 
     def _may_retry(self) -> bool:
         return self._breaker.state == "closed" and self._budget.spend()
 
     @contextmanager
     def _place(self, deadline: Deadline) -> Iterator[None]:
-        with self._places:
-            if self._in_flight >= self.limits.concurrency:
+        with deadline.interrupted_by(self._wake), self._places:
+            if not self._has_place:
                 self._wait(deadline)
             self._in_flight += 1
         try:
@@ -112,14 +136,28 @@ class Endpoint:
                 self._places.notify()
 
     def _wait(self, deadline: Deadline) -> None:
-        """Wait for a place, holding the condition. Raises Overloaded."""
+        """Wait for a place, holding the condition. Raises Overloaded, and ProviderUnavailable once cancelled."""
         full = f"{self.name} has {self.limits.concurrency} answers in the making"
         if self._queued >= self.limits.queue:
+            self._failures["overloaded"] += 1
             raise Overloaded(f"{full}, and as many wait as may. Try again shortly.")
         self._queued += 1
         try:
-            patience = min(self.limits.queue_s, deadline.left(), deadline.first_s)
-            if not self._places.wait_for(lambda: self._in_flight < self.limits.concurrency, patience):
+            patience = min(self.limits.queue_s, deadline.left())
+            self._places.wait_for(lambda: self._has_place or deadline.cancelled, patience)
+            if deadline.cancelled:
+                deadline.check(self.name)
+            if not self._has_place:
+                self._failures["overloaded"] += 1
                 raise Overloaded(f"{full}, and none was over within {patience:.1f} s. Try again shortly.")
         finally:
             self._queued -= 1
+            self._places.notify()  # who leaves may have been woken in another's stead
+
+    @property
+    def _has_place(self) -> bool:
+        return self._in_flight < self.limits.concurrency
+
+    def _wake(self) -> None:
+        with self._places:
+            self._places.notify_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
+from itertools import count as count_from
 
 import httpx
 from pydantic import SecretStr
@@ -18,6 +19,9 @@ from mindset.generation.thinking import ThinkingFilter
 from mindset.retrieval.passage import Passage
 
 _DONE = "[DONE]"
+
+# Of one pool, if answers are spread evenly.
+_CONNECTIONS = 32
 
 
 class NimGenerator:
@@ -39,7 +43,10 @@ class NimGenerator:
         self._max_tokens = max_tokens
         self._deadline_s = deadline_s
         self._endpoint = endpoint or Endpoint(self.name)
-        self._client = nim.open_client(url, api_key, connections=self._endpoint.limits.concurrency)
+        # Several pools: httpx' looks through all of its connections for each request, and a thousand of them are too many.
+        count = max(1, self._endpoint.limits.concurrency // _CONNECTIONS)
+        self._clients = [nim.open_client(url, api_key, connections=2 * _CONNECTIONS) for _ in range(count)]
+        self._turns = count_from()
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
@@ -47,7 +54,8 @@ class NimGenerator:
         return self._endpoint.stream(lambda: self._pieces(body, deadline), deadline)
 
     def close(self) -> None:
-        self._client.close()
+        for client in self._clients:
+            client.close()
 
     def _request(self, prompt: Prompt) -> dict[str, object]:
         # Nemotron models reason at length unless the system prompt tells them not to.
@@ -69,7 +77,9 @@ class NimGenerator:
         finish: str | None = None
         usage: Usage | None = None
         ended = False
-        with nim.answer(self._client, self._model, "chat/completions", body, deadline) as response:
+        with nim.answer(
+            self._clients[next(self._turns) % len(self._clients)], self._model, "chat/completions", body, deadline
+        ) as response:
             for data in _data(response, self._model, deadline):
                 if data == _DONE:
                     ended = True
@@ -91,11 +101,16 @@ class NimGenerator:
                     f"NIM model {self._model} broke off its answer: {nim.message(event['error'])}. Try again."
                 )
             counted = event.get("usage")
-            usage = Usage(counted["prompt_tokens"], counted.get("completion_tokens") or 0) if counted else None
+            usage = (
+                Usage(int(counted["prompt_tokens"]), int(counted.get("completion_tokens") or 0)) if counted else None
+            )
             if not event.get("choices"):
                 return "", None, usage
             choice = event["choices"][0]
-            return (choice.get("delta") or {}).get("content") or "", choice.get("finish_reason"), usage
+            text, finish = (choice.get("delta") or {}).get("content") or "", choice.get("finish_reason")
+            if not (isinstance(text, str) and isinstance(finish, str | None)):
+                raise TypeError(type(text))
+            return text, finish, usage
         except (AttributeError, KeyError, TypeError, ValueError) as wrong:
             raise ProviderUnavailable(
                 f"NIM model {self._model} sent something that is not a chat stream ({type(wrong).__name__}). "

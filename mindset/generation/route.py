@@ -34,6 +34,7 @@ class Route:
         passed_over: list[str] = []
         for at, generator in enumerate(self.generators):
             left = len(self.generators) - at
+            deadline.expect()  # what was expected of the one before is not this one's limit
             # Whoever comes after gets as much of what is left.
             deadline.first_s = max(deadline.left() - _LAST_S, 0.1) / max(left - 1, 1) if left > 1 else deadline.left()
             pieces = generator.stream(question, passages, deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mindset.errors import QuestionRejected
+from mindset.guardrails.instructions import instructions
 from mindset.parsing.characters import normalise
 
 LONGEST = 4_000
@@ -17,3 +18,8 @@ def checked_question(question: str) -> str:
     if not any(each.isalnum() for each in question):
         raise QuestionRejected("The question is empty. Ask something in words.")
     return question
+
+
+def instructs(question: str) -> tuple[str, ...]:
+    """Names of the rules that a question breaks. It is only noted: who asks about such attacks asks in their words."""
+    return tuple(sorted({f"injected-{name}" for _, _, name in instructions(question)}))

@@ -37,3 +37,8 @@ def normalise(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
     text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\x0b", "\n").replace("\x85", "\n")
     return _INVISIBLE.sub("", text)
+
+
+def visible(text: str) -> str:
+    """The text without invisible characters; of a part of a text, the part of the result."""
+    return _INVISIBLE.sub("", text)

@@ -211,7 +211,7 @@ def test_knowledge_bases_and_health(client: httpx.Client, released: Corpus) -> N
     assert kb == client.get(f"/v1/knowledge-bases/{released.name}").json()
     assert (kb["live_version"], kb["documents"], kb["chunks"]) == (1, 4, 16)
     assert client.get("/livez").text == "ok"
-    assert client.get("/readyz").json() == {"postgres": "ok", "chroma": "ok"}
+    assert client.get("/readyz").json() == {"postgres": "ok", "chroma": "ok", "redis": "ok"}
     assert client.get("/v1/knowledge-bases/none").status_code == 404
     assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,12 +15,10 @@ from mindset import answers
 from mindset.access.caller import Caller, Scope, as_principals
 from mindset.answers import Asked
 from mindset.catalog.documents import take_down
-from mindset.installation import Installation, open_installation
-from mindset.local.supervision import local_stack
+from mindset.installation import Installation
 from mindset.releases import roll_back
 from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
-from tests.faults.victims import Servers
 from tests.integration.test_access import bearer, make_key
 from tests.served import api_at
 
@@ -156,109 +152,13 @@ def test_anothers_conversation_is_none(client: httpx.Client, installation: Insta
     assert client.post("/v1/answers", json=body | {"conversation": "invented"}, headers=mine).status_code == 422
 
 
-# Limits
-
-
-def test_a_caller_who_asks_too_often_is_told_when_to_come_back(
-    settings: Settings, installation: Installation, released: Corpus
-) -> None:
-    limited = settings.model_copy(
-        update={"api_access": "required", "api_key_pepper": SecretStr(PEPPER), "rate_limit": "5/minute"}
-    )
-    mine, other = (bearer(make_key(installation)) for _ in range(2))
-    with api_at(limited) as url, api_at(limited) as second:
-        codes = [httpx.get(f"{url}/v1/knowledge-bases", headers=mine).status_code for _ in range(4)]
-        last = httpx.get(f"{second}/v1/knowledge-bases", headers=mine)
-        refused = httpx.get(f"{second}/v1/knowledge-bases", headers=mine)
-        assert httpx.get(f"{url}/v1/knowledge-bases", headers=other).status_code == 200
-    assert codes == [200] * 4
-    assert last.status_code == 200
-    assert last.headers["ratelimit-policy"] == '"default";q=5;w=60'
-    assert last.headers["ratelimit"].startswith('"default";r=0;t=')
-    assert refused.status_code == 429
-    assert refused.json()["type"] == "urn:mindset:TooManyRequests"
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
-
-
-def test_an_address_that_is_refused_again_and_again_is_not_listened_to(
-    settings: Settings, installation: Installation
-) -> None:
-    limited = settings.model_copy(
-        update={
-            "api_access": "required",
-            "api_key_pepper": SecretStr(PEPPER),
-            "rate_limit_refused": "3/minute",
-            "redis_url": None,
-        }
-    )
-    key = make_key(installation)
-    with api_at(limited) as url:
-        codes = [httpx.get(f"{url}/v1/knowledge-bases", headers=bearer("wrong")).status_code for _ in range(4)]
-        right = httpx.get(f"{url}/v1/knowledge-bases", headers=bearer(key)).status_code
-    assert codes == [401, 401, 401, 429]
-    assert right == 429
-
-
-# Without Redis
-
-
-def test_an_answer_does_not_wait_for_a_redis_that_is_silent(
-    settings: Settings, installation: Installation, released: Corpus
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        guarded = settings.model_copy(
-            update={"redis_url": SecretStr(url), "api_access": "required", "api_key_pepper": SecretStr(PEPPER)}
-        )
-        headers = bearer(make_key(installation, Scope.ASK))
-        body = {"knowledge_base": released.name, "question": QUESTION}
-        with api_at(guarded) as at:
-            httpx.post(f"{at}/v1/answers", json=body, headers=headers, timeout=20)
-            took = []
-            for _ in range(20):
-                started = time.perf_counter()
-                response = httpx.post(f"{at}/v1/answers", json=body, headers=headers, timeout=20)
-                took.append(time.perf_counter() - started)
-                assert response.status_code == 200
-                assert response.json()["citations"]
-                assert response.headers["ratelimit"]
-    assert sorted(took)[10] < 0.5  # each wait for it would be 50 ms, and there are a handful a question
-
-
-def test_redis_may_die_and_come_back_and_nobody_is_refused(
-    settings: Settings, installation: Installation, released: Corpus, tmp_path: Path
-) -> None:
-    with local_stack(tmp_path / "valkey", services=("valkey",)) as addresses:
-        own = settings.model_copy(update={"redis_url": SecretStr(addresses.redis_url or "")})
-        with open_installation(own) as opened:
-            question = asked(opened, released.name)
-            answers.search(opened, question)
-            assert answers.search(opened, question).cached
-            Servers(tmp_path / "valkey").kill("valkey")
-            found = answers.search(opened, question)
-            assert found.passages
-            deadline = time.monotonic() + 10
-            while not answers.search(opened, question).cached:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-
-
-def test_a_conversation_without_redis_goes_on_without_its_past_and_says_so(
-    settings: Settings, installation: Installation, released: Corpus
-) -> None:
-    own = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:9/0")})
-    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "of-yesterday"}
-    with api_at(own) as at:
-        answer = httpx.post(f"{at}/v1/answers", json=body, timeout=20).json()
-    assert answer["citations"]
-    assert answer["conversation"] is None
-    assert "conversation" in answer["degraded"]
+# Announcements
 
 
 def test_a_release_is_heard_of_at_once(settings: Settings, installation: Installation, released: Corpus) -> None:
     from mindset.announcements import Listener
 
-    assert settings.redis_url
+    assert installation.valkey
     heard: list[tuple[str, int]] = []
     told = threading.Event()
 
@@ -266,7 +166,7 @@ def test_a_release_is_heard_of_at_once(settings: Settings, installation: Install
         heard.append((kb, version))
         told.set()
 
-    listener = Listener(settings.redis_url.get_secret_value(), hear)
+    listener = Listener(installation.valkey, hear)
     try:
         deadline = time.monotonic() + 5
         while not told.is_set() and time.monotonic() < deadline:

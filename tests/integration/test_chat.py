@@ -13,8 +13,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import SecretStr
 
 from api.completions import Message, conversation
+from mindset.access.caller import Scope
+from mindset.access.keys import create_key
 from mindset.installation import Installation
 from mindset.releases import roll_back
 from mindset.settings import Settings
@@ -244,6 +247,33 @@ def test_a_body_that_is_too_large_is_told_so_in_openais_shape(client: openai.Ope
     response = httpx.post(f"{client.base_url}chat/completions", content=body if sized else iter([body]))
     assert response.status_code == 413
     assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_keys_are_asked_for_and_scopes_are_kept_in_openais_shape(
+    settings: Settings, installation: Installation, released: Corpus
+) -> None:
+    pepper = "a pepper of more than thirty-two characters"
+
+    def key_of(scope: Scope) -> str:
+        with installation.catalog.writing() as connection:
+            return create_key(connection, pepper, "test", [scope], (), None)[0]
+
+    guards = {"api_access": "required", "api_key_pepper": SecretStr(pepper), "rate_limit": "3/minute"}
+    with client_of(settings.model_copy(update=guards)) as client:
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            client.models.list()
+        with pytest.raises(openai.PermissionDeniedError) as lacking:
+            client.with_options(api_key=key_of(Scope.READ)).models.list()
+        asking = client.with_options(api_key=key_of(Scope.ASK))
+        assert extension(asking.chat.completions.create(model=released.name, messages=user()))["supported"]
+        assert [each.id for each in asking.models.list()] == [released.name]
+        asking.models.list()
+        with pytest.raises(openai.RateLimitError) as limited:
+            asking.models.list()
+    assert (unknown.value.code, unknown.value.type) == ("invalid_api_key", "invalid_request_error")
+    assert lacking.value.code == "insufficient_permissions"
+    assert limited.value.code == "rate_limit_exceeded"
+    assert int(limited.value.response.headers["retry-after"]) >= 1
 
 
 def test_an_answer_sent_back_as_it_came_is_part_of_the_conversation(client: openai.OpenAI, released: Corpus) -> None:

@@ -20,8 +20,11 @@ import stamina
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
+from pydantic import SecretStr
 
 from api.app import create_app
+from mindset.access.caller import Scope
+from mindset.access.keys import create_key
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import list_releases, live_version
 from mindset.installation import Installation
@@ -268,7 +271,7 @@ def prefect(tmp_path: Path) -> Iterator[str]:
         for attempt in stamina.retry_context(on=httpx.HTTPStatusError, timeout=30):  # its SQLite is busy at first
             with attempt, httpx.Client(base_url=addresses.prefect_api_url, timeout=30) as client:
                 flow = client.post("/flows/", json={"name": "nightly"}).raise_for_status().json()["id"]
-                deployment = {"name": "nightly", "flow_id": flow, "entrypoint": "flows.nightly.nightly"}
+                deployment = {"name": "nightly", "flow_id": flow, "tags": ["mindset", "night"]}
                 client.post("/deployments/", json=deployment).raise_for_status()
         yield addresses.prefect_api_url
 
@@ -326,6 +329,108 @@ def test_it_answers_only_to_its_own_names(settings: Settings, host: str, hosts: 
     with api_at(settings.model_copy(update={"mcp_hosts": hosts})) as address:
         response = httpx.post(f"{address}/mcp", json=call, headers={"host": host} | accept, timeout=10)
     assert response.status_code == status
+
+
+PEPPER = "a pepper of more than thirty-two characters"
+
+
+@pytest.fixture
+def guarded(settings: Settings) -> Settings:
+    return settings.model_copy(update={"api_access": "required", "api_key_pepper": SecretStr(PEPPER)})
+
+
+def key_of(installation: Installation, *scopes: Scope, principals: tuple[str, ...] = ()) -> str:
+    with installation.catalog.writing() as connection:
+        return create_key(connection, PEPPER, "test", scopes, principals, None)[0]
+
+
+@asynccontextmanager
+async def client_with(address: str, key: str) -> AsyncIterator[Client]:
+    async with (
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}, timeout=20) as http,
+        Client(streamable_http_client(f"{address}/mcp", http_client=http)) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("scope", "tools"),
+    [
+        (Scope.ASK, ["ask", "list_knowledge_bases"]),
+        (Scope.READ, ["get_document", "list_knowledge_bases", "list_releases", "index_health"]),
+        (Scope.OPERATE, ["compare_versions", "get_night", "start_night"]),
+        (Scope.RELEASE, ["compare_versions", "promote", "roll_back"]),
+        (Scope.FEEDBACK, []),
+        (Scope.ADMIN, [*ASKING, *OPERATING]),
+    ],
+)
+async def test_a_key_lists_and_calls_the_tools_of_its_scopes_and_no_others(
+    guarded: Settings, installation: Installation, released: Corpus, scope: Scope, tools: list[str]
+) -> None:
+    with api_at(guarded) as address:
+        async with client_with(address, key_of(installation, scope)) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == tools
+            for name in [*ASKING, *OPERATING]:
+                if name not in tools:
+                    with pytest.raises(MCPError, match=f"You have no tool '{name}'"):
+                        await client.call_tool(name, {"knowledge_base": released.name, "reason": "x", "confirm": True})
+    with installation.catalog.reading() as connection:
+        assert live_version(connection, released.name) == 1
+
+
+async def test_a_key_reads_as_its_principals_and_releases_under_its_name(
+    guarded: Settings, installation: Installation, corpus: Corpus
+) -> None:
+    corpus.define(acl=["board"])
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    corpus.write("doc2.md", document(2))
+    run_night(installation, corpus.name)
+    where = {"knowledge_base": corpus.name, "uri": "doc1.md"}
+    with api_at(guarded) as address:
+        async with client_with(address, key_of(installation, Scope.READ)) as client:
+            assert (await client.call_tool("get_document", where)).is_error
+        async with client_with(address, key_of(installation, Scope.READ, principals=("board",))) as client:
+            assert not (await client.call_tool("get_document", where)).is_error
+        key = key_of(installation, Scope.RELEASE)
+        async with client_with(address, key) as client:
+            given = {"knowledge_base": corpus.name, "reason": "bad", "confirm": True}
+            assert (await client.call_tool("roll_back", given)).structured_content["version"] == 1
+    with installation.catalog.reading() as connection:
+        assert list_releases(connection, corpus.name)[0].released_by == f"key:{key.split('_')[1]}"
+
+
+def test_without_credentials_nothing_is_served_and_the_issuer_is_named(guarded: Settings) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"accept": "application/json, text/event-stream"}
+    metadata = "/.well-known/oauth-protected-resource/mcp"
+    with api_at(guarded) as address:
+        refused = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
+        wrong = httpx.post(f"{address}/mcp", json=call, headers=accept | {"authorization": "Bearer pm_no"}, timeout=10)
+        assert httpx.get(f"{address}{metadata}", timeout=10).status_code == 404
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert (wrong.status_code, wrong.headers["content-type"]) == (401, "application/problem+json")
+
+    issued = {"oidc_issuer": "https://login.example.com", "oidc_audience": "mindset"}
+    with api_at(guarded.model_copy(update=issued)) as address:
+        refused = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
+        shown = httpx.get(f"{address}{metadata}", timeout=10).json()
+        assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{address}{metadata}"'
+        assert shown["resource"] == f"{address}/mcp"
+    assert shown["authorization_servers"] == ["https://login.example.com"]
+    assert set(shown["scopes_supported"]) == {"ask", "search", "read", "release", "operate"}
+
+
+def test_calls_count_against_the_limit_of_the_key(guarded: Settings, installation: Installation) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    sent = {
+        "accept": "application/json, text/event-stream",
+        "authorization": f"Bearer {key_of(installation, Scope.ASK)}",
+    }
+    with api_at(guarded.model_copy(update={"rate_limit": "3/minute"})) as address:
+        answers = [httpx.post(f"{address}/mcp", json=call, headers=sent, timeout=10) for _ in range(4)]
+    assert [each.status_code for each in answers] == [200, 200, 200, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
 
 
 def test_nothing_but_a_post_is_served(address: str) -> None:

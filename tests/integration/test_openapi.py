@@ -2,50 +2,164 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import SecretStr
+from schemathesis import GenerationMode
 
 from api.app import create_app
-from mindset.installation import Installation
+from mindset.access.caller import Scope
+from mindset.installation import open_installation
+from mindset.local.addresses import Addresses
 from mindset.settings import Settings
-from tests.corpus import Corpus, run_night
+from tests.conftest import migrated_database
+from tests.corpus import Corpus, document, run_night
+from tests.integration.test_access import PEPPER, bearer, make_key
+from tests.providers.prefect import PrefectServer
+from tests.served import api_at
 
-OPERATIONS = [
-    "POST /v1/search",
-    "POST /v1/answers",
-    "GET /v1/knowledge-bases",
-    "GET /v1/knowledge-bases/{kb}",
-    "GET /v1/knowledge-bases/{kb}/releases",
-    "POST /v1/chat/completions",
-    "GET /v1/models",
-    "GET /v1/models/{model}",
-    "GET /livez",
-    "GET /readyz",
-    "GET /metrics",
-]
-
-
-def test_the_list_below_is_the_whole_description(settings: Settings) -> None:
-    paths = create_app(settings).openapi()["paths"]
-    assert sorted(OPERATIONS) == sorted(f"{method.upper()} {path}" for path, each in paths.items() for method in each)
+DESCRIPTION: dict[str, Any] = create_app(
+    Settings(postgres_url=SecretStr("postgresql://127.0.0.1:1/none"), redis_url=None)
+).openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DESCRIPTION["paths"].items()
+    for method, operation in methods.items()
+}
+UNGUARDED = {"GET /livez", "GET /readyz", "GET /metrics"}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_answers_as_described(
-    operation: str, settings: Settings, installation: Installation, corpus: Corpus
-) -> None:
-    corpus.fill(2)
-    run_night(installation, corpus.name)
-    method, path = operation.split()
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(settings))
+@dataclass(frozen=True)
+class Served:
+    """An API that demands a key, one key that may do everything, and what there is to ask for."""
 
-    @given(case=schema[path][method].as_strategy())
-    @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    url: str
+    headers: dict[str, str]
+    kb: str
+    known: dict[str, Any]
+    """What parameters and fields of these names are, where they are to name something that exists."""
+
+
+@pytest.fixture(scope="module")
+def served(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("served")
+    (directory / "knowledge_bases").mkdir()
+    corpus = Corpus(directory / "documents", directory / "knowledge_bases")
+    with ExitStack() as opened:
+        prefect = opened.enter_context(PrefectServer())
+        settings = Settings(
+            directory=directory,
+            knowledge_bases=directory / "knowledge_bases",
+            postgres_url=SecretStr(opened.enter_context(migrated_database(stack))),
+            chroma_url=stack.chroma_url,
+            redis_url=SecretStr(stack.redis_url or ""),
+            prefect_api_url=prefect.url,
+            api_access="required",
+            api_key_pepper=SecretStr(PEPPER),
+            rate_limit="1000000/minute",
+            rate_limit_refused="1000000/minute",
+        )
+        installation = opened.enter_context(open_installation(settings))
+        corpus.fill(3)
+        run_night(installation, corpus.name)
+        corpus.write("doc4.md", document(4))
+        run_night(installation, corpus.name)
+        url = opened.enter_context(api_at(settings))
+        headers = bearer(make_key(installation, Scope.ADMIN))
+        with httpx.Client(base_url=url, headers=headers) as client:
+            asked = {"knowledge_base": corpus.name, "question": "How many rooms has the orchestra 1?"}
+            answer = client.post("/v1/answers", json=asked).json()
+            night = client.post(f"/v1/knowledge-bases/{corpus.name}/nights").json()
+        known = {
+            "kb": corpus.name, "knowledge_base": corpus.name, "model": corpus.name, "uri": "doc1.md", "number": 2,
+            "answer": answer["id"], "question": asked["question"], "version": 2, "since": 1,
+            "GET /v1/passages/{id}": answer["passages"][0]["chunk_ids"][0], "GET /v1/nights/{id}": night["id"],
+        }  # fmt: skip
+        yield Served(url, headers, corpus.name, known)
+
+
+# What is said
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_says_what_it_does_who_may_and_how_it_fails(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"].endswith(".")
+    assert set(operation["tags"]) <= {tag["name"] for tag in DESCRIPTION["tags"]}
+    assert bool(operation.get("security")) == (name not in UNGUARDED)
+    failures = {status for status in operation["responses"] if status[0] in "45"}
+    if name not in UNGUARDED:
+        assert failures >= {"401", "403", "429", "500", "503"}
+    assert failures.isdisjoint({"4XX", "5XX", "default"})
+    for parameter in operation.get("parameters", []):
+        assert parameter.get("description") or parameter["schema"].get("title"), parameter
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert sorted(set(names)) == sorted(names)
+
+
+def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, operation in OPERATIONS.items():
+        for kind, message in {"request": operation.get("requestBody", {}), **operation["responses"]}.items():
+            for media_type, media in message.get("content", {}).items():
+                if media_type.endswith("json"):
+                    yield f"{name} {kind}", media
+
+
+@pytest.mark.parametrize(("name", "media"), [pytest.param(*each, id=each[0]) for each in _messages()])
+def test_every_message_has_an_example_that_its_schema_allows(name: str, media: dict[str, Any]) -> None:
+    examples = [media["example"]] if "example" in media else [each["value"] for each in media["examples"].values()]
+    schema = media["schema"] | {"components": DESCRIPTION["components"]}
+    for example in examples:
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(example)
+
+
+def test_no_word_of_the_description_is_pydantics_or_fastapis() -> None:
+    assert not re.search("pydantic|fastapi|HTTPValidationError", str(DESCRIPTION), re.IGNORECASE)
+
+
+# What is done
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_answers_as_described(name: str, mode: GenerationMode, served: Served) -> None:
+    _check(name, mode, served, known={}, examples=20)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_answers_as_described_about_what_there_is(name: str, served: Served) -> None:
+    _check(name, GenerationMode.POSITIVE, served, known=served.known, examples=15)
+
+
+def _check(name: str, mode: GenerationMode, served: Served, known: dict[str, Any], examples: int) -> None:
+    method, path = name.split()
+    schema = schemathesis.openapi.from_dict(DESCRIPTION)
+    schema.config.update(base_url=served.url)
+
+    @given(case=schema[path][method].as_strategy(generation_mode=mode))
+    @hypothesis_settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+    )
     def check(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate()
+        for given_values in (case.path_parameters, case.query, case.body):
+            if isinstance(given_values, dict):
+                given_values |= {key: value for key, value in known.items() if key in given_values}
+                if "id" in given_values and name in known:
+                    given_values["id"] = known[name]
+        case.call_and_validate(headers=served.headers)
 
     check()

@@ -57,7 +57,7 @@ def test_documents_are_listed_a_page_at_a_time_and_none_twice(client: httpx.Clie
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        params = {"knowledge_base": released.name, "limit": 2} | ({"cursor": cursor} if cursor else {})
+        params: dict[str, Any] = {"knowledge_base": released.name, "limit": 2} | ({"cursor": cursor} if cursor else {})
         page = client.get("/v1/documents", params=params).json()
         seen += [each["uri"] for each in page["items"]]
         cursor = page["next"]

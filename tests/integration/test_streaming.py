@@ -18,6 +18,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from api.app import create_app
 from mindset.installation import Installation
@@ -64,6 +65,10 @@ def until(true: Any, seconds: float) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.01)
+
+
+def answers_asked_of(provider: ProviderServer) -> int:
+    return sum(each.path.endswith("/chat/completions") for each in provider.requests)
 
 
 def events_of(response: httpx.Response) -> Iterator[Event]:
@@ -120,7 +125,7 @@ def test_a_client_that_vanishes_frees_everything_within_a_second(
                 b"POST /v1/answers HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\n\r\n%s" % (len(body), body)
             )
-            until(lambda: app.state.streams.open == 1 and provider.requests, 10)
+            until(lambda: app.state.streams.open == 1 and answers_asked_of(provider), 10)
         until(lambda: app.state.streams.open == 0, 1)
         assert provider.left_early.wait(1)
 
@@ -130,7 +135,8 @@ def test_more_answers_than_the_process_takes_on_are_told_to_come_back(
 ) -> None:
     provider.fail("/chat/completions", hang(after=3))
     with served(told.model_copy(update={"api_streams": 1})) as (client, app), asking(client, spoken.name) as response:
-        next(events_of(response))
+        events = events_of(response)
+        next(events)  # and kept: httpcore closes a response whose iterator is let go
         refused = client.post("/v1/answers", json={"knowledge_base": spoken.name, "question": QUESTION})
         assert refused.status_code == 503
         assert refused.json()["type"] == "urn:mindset:Overloaded"
@@ -232,8 +238,18 @@ def test_as_the_process_ends_it_answers_who_waits_for_a_whole_answer(
     body = {"knowledge_base": spoken.name, "question": QUESTION}
     asking = threading.Thread(target=lambda: replies.append(httpx.post(f"{url}/v1/answers", json=body, timeout=20)))
     asking.start()
-    until(lambda: provider.requests, 10)
+    until(lambda: answers_asked_of(provider), 10)
     running.send_signal(signal.SIGTERM)
     asking.join(20)
     assert [reply.status_code for reply in replies] == [200]
     assert running.wait(10) == -signal.SIGTERM  # as uvicorn ends
+
+
+def test_a_model_that_cannot_be_used_is_told_at_start(told: Settings, corpus: Corpus) -> None:
+    corpus.define(generation={"provider": "nim", "model": "old/model"})
+    with capture_logs() as logs, served(told):
+        until(lambda: any(each["event"] == "model cannot be used" for each in logs), 10)
+    (line,) = (each for each in logs if each["event"] == "model cannot be used")
+    assert (line["model"], line["log_level"]) == ("nim:old/model", "warning")
+    assert line["knowledge_bases"] == [corpus.name]
+    assert MODEL in line["error"]

@@ -143,7 +143,7 @@ def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
         found = metrics_of(url)
 
     def value(name: str) -> float:
-        return sum(number for key, number in found.items() if re.fullmatch(name, key))
+        return float(sum(number for key, number in found.items() if re.fullmatch(name, key)))
 
     assert answer["generator"] == f"nim:{NIM}"
     assert value(r"mindset_cache_total.*'answer'.*'hit'.*") == 1
@@ -162,7 +162,7 @@ def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
 
 
 def logged(id_: str, **more: Any) -> LoggedAnswer:
-    given = {
+    given: dict[str, Any] = {
         "id": id_, "kb": "docs", "version": 1, "release": 1, "request": "r", "caller": "c", "generator": "g", "prompt": None,
         "passages": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
         "cached": False, "milliseconds": 3,

@@ -64,13 +64,13 @@ class PrefectServer:
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         if path == "deployments/of-nights/create_flow_run":
+            known = self._keys.get(body["idempotency_key"])
             id_ = self._keys.setdefault(body["idempotency_key"], str(uuid.uuid4()))
-            kb = body["parameters"]["parameters"]["kb"]
             run = {
-                "id": id_, "name": f"{kb}-night-2026-01-01", "tags": ["mindset", "night"], "state_type": "SCHEDULED",
+                "id": id_, "name": body.get("name") or "witty-name", "tags": ["mindset", "night"], "state_type": "SCHEDULED",
                 "state": {"message": ""}, "parameters": body["parameters"], "start_time": None, "end_time": None,
             }  # fmt: skip
-            return 201, self.runs.setdefault(id_, run)
+            return 200 if known else 201, self.runs.setdefault(id_, run)
         if path == "flow_runs/filter":
             asked = body["flow_runs"]
             if "parent_flow_run_id" in asked:

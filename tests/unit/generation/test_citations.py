@@ -22,7 +22,8 @@ def read(*pieces: str, passages: int = PASSAGES) -> tuple[str, list[Citation]]:
 
 
 _ODDITIES = ["[", "]", "[1]", "[2]", "[9]", "[0]", "[1, 2]", "[1,9]", "[ 1 ]", "[1234]", "[12", ",", "1", "3", " ", "\n", ". ",
-             "[[1]]", "word", "[a]", "[1][3]", "[1," + " " * 247, "[" + "1," * 125, "é", "١", "[١]"]  # fmt: skip
+             "[[1]]", "word", "[a]", "[1][3]", "[1," + " " * 247, "[" + "1," * 125, "é", "١", "[١]",
+             "[^1]", "[passage 2]", "[1-3]", "【1】", "†", "and", "^", "(", ":", "-", "passage "]  # fmt: skip
 ANSWERS = st.one_of(st.lists(st.sampled_from(_ODDITIES), max_size=30).map("".join), st.text("[]12, \na", max_size=60))
 
 
@@ -71,6 +72,14 @@ def test_what_may_become_a_marker_is_held_back_and_what_cannot_is_told() -> None
         ("No marker.", "No marker.", []),
         ("An array[a] and [1", "An array[a] and [1", []),
         ("In the year [1887].", "In the year [1887].", []),
+        ("Ranged. [1-3]", "Ranged. [1][2][3]", [(1, 0, 8), (2, 0, 8), (3, 0, 8)]),
+        ("A foot. [^1]", "A foot. [1]", [(1, 0, 8)]),
+        ("Named. [passage 1] [Source 2]", "Named. [1] [2]", [(1, 0, 7), (2, 10, 11)]),
+        ("Joined. [1; 2] [1 and 3]", "Joined. [1][2] [1][3]", [(1, 0, 8), (2, 0, 8), (1, 14, 15), (3, 14, 15)]),
+        ("Other brackets.【1】【2†source】", "Other brackets.[1][2]", [(1, 0, 15), (2, 18, 18)]),
+        ("A link. [1](https://a.example)", "A link. [1] (https://a.example)", [(1, 0, 8)]),
+        ("[1]: https://a.example", "[1] : https://a.example", [(1, 0, 0)]),
+        ("In text [1]: a list", "In text [1]: a list", [(1, 0, 8)]),
         ("", "", []),
     ],
 )
@@ -89,12 +98,16 @@ def test_markers_become_citations_of_what_stands_before_them(
         ("Known. [1][7]", "Known. [1]"),
         ("Known. [7, 1, 8]", "Known. [1]"),
         ("[9] Starts so.", "Starts so."),
+        ("Known. [1-9]", "Known. [1][2][3]"),
+        ("Claimed. [passage 9]【9】 [^9] [7-9]", "Claimed.   "),
+        ("htt[9]ps://a.example", "htt ps://a.example"),
+        ("[a][9](b)", "[a] (b)"),
     ],
 )
 def test_markers_of_passages_that_were_not_given_are_removed(answer: str, text: str) -> None:
     found, citations = read(answer)
     assert found == text
-    assert all(each.passage == 1 for each in citations)
+    assert all(1 <= each.passage <= PASSAGES for each in citations)
 
 
 def test_without_passages_no_marker_stays() -> None:
@@ -107,4 +120,6 @@ def test_new_citations_are_told_once() -> None:
     assert [each.passage for each in reader.new_citations()] == [1]
     assert reader.new_citations() == []
     reader.feed(". [2]")
+    assert reader.new_citations() == []  # what comes next may make it part of a link
+    reader.finish()
     assert [each.passage for each in reader.new_citations()] == [2]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import closing
 
 import pytest
 
+from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
 from mindset.generation.nim import NimGenerator
 from tests.providers import ProviderServer, error_in_stream, queued
@@ -51,6 +54,17 @@ def test_an_answer_queued_for_too_long_is_unavailable(provider: ProviderServer) 
     provider.fail("/chat/completions", queued(10_000))
     with pytest.raises(ProviderUnavailable, match=r"in time|within"):
         _text(provider, LLAMA, deadline_s=0.3)
+
+
+def test_whoever_leaves_while_an_answer_is_queued_ends_the_polling(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", queued(10_000))
+    generator = provider.clients.enter_context(closing(NimGenerator(provider.nim_url, LLAMA)))
+    deadline = Deadline(60)
+    threading.Timer(0.2, deadline.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(ProviderUnavailable, match="whoever asked has gone"):
+        list(generator.stream("Who hoots?", [passage("Owls hoot.")], deadline))
+    assert time.monotonic() - started < 1.2
 
 
 def test_an_error_in_the_stream_is_told(provider: ProviderServer) -> None:

@@ -77,6 +77,29 @@ def test_who_comes_first_leaves_time_for_who_comes_after() -> None:
     assert 9 < second.asked[0] < 10
 
 
+def test_one_that_used_up_its_time_takes_none_of_the_next_ones(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=hang())
+    hanging = NimGenerator(provider.nim_url, MODEL, endpoint=Endpoint("model", Limits(first_token_s=0.3)))
+    provider.clients.callback(hanging.close)
+    second, last = Scripted("b", ProviderUnavailable("down")), Scripted("c", Piece("Hello"))
+    assert told(Route([hanging, second, last]).stream("?", PASSAGES, Deadline(10)))[:2] == ("Hello", "c")
+    assert second.asked[0] > 8
+    assert last.asked[0] > 8
+
+
+def test_a_model_that_is_left_alone_costs_the_route_no_time(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=status(500))
+    endpoint = Endpoint("model", breaker=Breaker("model", failures=1, cooling_s=60))
+    generator = NimGenerator(provider.nim_url, MODEL, endpoint=endpoint)
+    provider.clients.callback(generator.close)
+    route = Route([generator, ExtractiveGenerator()])
+    for _ in range(3):
+        text, writer, passed_over = told(route.stream("When do badgers dig setts?", PASSAGES, Deadline(5)))
+        assert ("[1]" in text, writer, len(passed_over)) == (True, "extractive:extractive", 1)
+    assert len(provider.requests) == 1
+    assert endpoint.state.failures == {"unavailable": 1, "left_alone": 2}
+
+
 def test_the_last_ones_failure_is_the_routes() -> None:
     with pytest.raises(ProviderRejected, match="second"):
         list(
@@ -196,3 +219,39 @@ def test_a_place_is_free_again_when_a_reader_leaves() -> None:
         next(pieces)
         pieces.close()
     assert endpoint.state.in_flight == 0
+
+
+def test_whoever_leaves_the_queue_does_so_at_once_and_whoever_waits_behind_gets_the_place() -> None:
+    endpoint = Endpoint("model", Limits(concurrency=1, queue=2, queue_s=20))
+    go_on, entered = threading.Event(), threading.Event()
+
+    def slow() -> Generator[Piece, None, None]:
+        entered.set()
+        go_on.wait(20)
+        yield Piece("done")
+
+    ended: dict[str, Exception | str] = {}
+
+    def ask(name: str, deadline: Deadline) -> None:
+        try:
+            ended[name] = "".join(piece.text for piece in endpoint.stream(slow, deadline))
+        except ProviderUnavailable as gone:
+            ended[name] = gone
+
+    deadlines = {name: Deadline(30) for name in ("first", "leaves", "stays")}
+    threads = {name: threading.Thread(target=ask, args=(name, each)) for name, each in deadlines.items()}
+    threads["first"].start()
+    assert entered.wait(5)
+    threads["leaves"].start()
+    threads["stays"].start()
+    while endpoint.state.queued < 2:
+        time.sleep(0.01)
+    deadlines["leaves"].cancel()
+    threads["leaves"].join(1)
+    assert isinstance(ended["leaves"], ProviderUnavailable)
+    assert endpoint.state.queued == 1
+    go_on.set()
+    for each in threads.values():
+        each.join(5)
+    assert (ended["first"], ended["stays"]) == ("done", "done")
+    assert not endpoint.state.failures

@@ -1,0 +1,85 @@
+"""Whether the models that knowledge bases name can be used, asked before somebody waits for an answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from mindset import nim
+from mindset.errors import MindsetError
+from mindset.knowledge_base import KnowledgeBase, Writer
+from mindset.settings import Settings
+
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class ModelProblem:
+    """A model that cannot be used, with the knowledge bases that name it."""
+
+    model: str
+    """`provider:model`."""
+    knowledge_bases: tuple[str, ...]
+    what: str
+    """What is wrong, and what to do."""
+
+
+def check_models(kbs: Iterable[KnowledgeBase], settings: Settings) -> list[ModelProblem]:
+    """The models that are retired, unknown, not reached or not allowed, as far as `settings.model_check` lets us ask."""
+    naming: dict[Writer, list[str]] = defaultdict(list)
+    for kb in kbs:
+        for writer in kb.generation.writers:
+            naming[writer].append(kb.name)
+    found = [*_of_nim(naming, settings), *_of_bedrock(naming, settings)]
+    return [ModelProblem(f"{each.provider}:{each.model}", tuple(naming[each]), what) for each, what in found]
+
+
+def _of_nim(writers: Iterable[Writer], settings: Settings) -> Iterator[tuple[Writer, str]]:
+    """Whom the NIM does not list: it costs nothing to ask."""
+    ours = [each for each in writers if each.provider == "nim"]
+    if not ours or settings.model_check == "off":
+        return
+    try:
+        served = nim.list_models(settings.nim_url, settings.nim_api_key, _PATIENCE_S)
+    except MindsetError as failed:
+        yield from ((each, str(failed)) for each in ours)
+        return
+    for each in ours:
+        if each.model not in served:
+            yield (
+                each,
+                (
+                    f"The NIM does not serve {each.model}: it is retired, or never was there. Set the knowledge base's "
+                    f"model to one of {', '.join(served[:20])}{', ...' if served[20:] else ''}, or MINDSET_NIM_URL to its NIM."
+                ),
+            )
+
+
+def _of_bedrock(writers: Iterable[Writer], settings: Settings) -> Iterator[tuple[Writer, str]]:
+    """Whom one token cannot be had of.
+
+    Nothing that is free tells so: the control plane knows a model's lifecycle and not whether this account may use it,
+    does not resolve every inference profile, and needs permissions that answering does not."""
+    ours = [each for each in writers if each.provider == "bedrock"]
+    if not ours or settings.model_check != "asked":
+        return
+    from mindset import bedrock  # boto3 takes a while to load
+
+    try:
+        client = bedrock.open_client(settings.bedrock_region, settings.bedrock_url, _PATIENCE_S, connections=1)
+    except MindsetError as failed:
+        yield from ((each, str(failed)) for each in ours)
+        return
+    with closing(client):
+        for each in ours:
+            try:
+                with bedrock.errors(each.model):
+                    client.converse(
+                        modelId=each.model,
+                        messages=[{"role": "user", "content": [{"text": "Say yes."}]}],
+                        inferenceConfig={"maxTokens": 1},
+                    )
+            except MindsetError as failed:
+                yield each, str(failed)

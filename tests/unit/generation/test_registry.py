@@ -1,0 +1,64 @@
+"""From a knowledge base's definition to its route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from mindset.deadline import Deadline
+from mindset.errors import ProviderUnavailable
+from mindset.generation.registry import Generators
+from mindset.knowledge_base import Generation, Writer
+from mindset.settings import Settings
+from tests.providers import ProviderServer, status
+from tests.unit.generation.passages import passage
+
+NIM, CLAUDE = "meta/llama-3.1-8b-instruct", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+PASSAGES = [passage("Badgers dig setts at night.")]
+
+
+@pytest.fixture
+def generators(provider: ProviderServer) -> Iterator[Generators]:
+    settings = Settings(nim_url=provider.nim_url, nim_api_key=SecretStr("key"), bedrock_url=provider.url)
+    opened = Generators(settings)
+    yield opened
+    opened.close()
+
+
+def _names(generators: Generators, generation: Generation, first: str | None = None) -> list[str]:
+    return [each.name for each in generators.route(generation, first).generators]
+
+
+def test_a_model_falls_back_to_quotations_unless_told_otherwise(generators: Generators) -> None:
+    assert _names(generators, Generation()) == ["extractive:extractive"]
+    assert _names(generators, Generation(provider="nim", model=NIM)) == [f"nim:{NIM}", "extractive:extractive"]
+    assert _names(generators, Generation(provider="nim", model=NIM, fallback=())) == [f"nim:{NIM}"]
+
+
+def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: Generators) -> None:
+    generation = Generation.model_validate(
+        {"provider": "nim", "model": NIM, "fallback": [{"provider": "bedrock"}, {"provider": "extractive"}]}
+    )
+    assert _names(generators, generation) == [f"nim:{NIM}", f"bedrock:{CLAUDE}", "extractive:extractive"]
+    assert _names(generators, generation, "bedrock") == [f"bedrock:{CLAUDE}", f"nim:{NIM}", "extractive:extractive"]
+
+
+def test_nobody_is_asked_twice_in_a_route(generators: Generators) -> None:
+    twice = Generation(provider="nim", model=NIM, fallback=(Writer(provider="nim", model=NIM), Writer()))
+    assert _names(generators, twice) == [f"nim:{NIM}", "extractive:extractive"]
+
+
+def test_knowledge_bases_that_name_the_same_model_share_its_breaker_and_its_places(
+    generators: Generators, provider: ProviderServer
+) -> None:
+    provider.fail("/chat/completions", always=status(500))
+    short, long = (Generation(provider="nim", model=NIM, max_tokens=most, fallback=()) for most in (100, 200))
+    for _ in range(5):
+        with pytest.raises(ProviderUnavailable):
+            list(generators.route(short).stream("When?", PASSAGES, Deadline(0.2)))
+    with pytest.raises(ProviderUnavailable, match="in a row"):
+        list(generators.route(long).stream("When?", PASSAGES, Deadline(5)))
+    (state,) = generators.states
+    assert (state.name, state.breaker, state.in_flight) == (f"nim:{NIM}", "open", 0)
