@@ -19,7 +19,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.access import Asking, Searching, visible
 from api.description import failures
-from api.metrics import Metrics
+from api.metrics import Metrics, Pace
 from api.models import (
     AnswerRequest,
     AnswerResponse,
@@ -32,7 +32,7 @@ from api.models import (
 )
 from api.problems import told_of
 from api.streaming import Stream, Streams, reading, result_of
-from mindset import answers
+from mindset import answers, tracing
 from mindset.access.caller import Caller
 from mindset.answers import Asked
 from mindset.catalog.answers import LoggedAnswer, new_answer_id
@@ -55,7 +55,6 @@ from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
 from mindset.parsing.characters import normalise
 from mindset.retrieval.search import Found
-from mindset.tracing import trace_id
 
 router = APIRouter(
     prefix="/v1",
@@ -80,7 +79,10 @@ _FAREWELL_S = 2.0
 @router.post("/search", summary="Search passages", response_model=SearchResponse)
 def search(body: SearchRequest, request: Request, caller: Searching) -> Response:
     """Find the passages of the live release that answer a question."""
-    found = answers.search(request.app.state.installation, _asked(request, body, caller))
+    asked = _asked(request, body, caller)
+    _note(request, asked)
+    found = answers.search(request.app.state.installation, asked)
+    _note(request, asked, found)
     metrics: Metrics = request.app.state.metrics
     metrics.searched(found)
     # Written here: FastAPI would check the models again, and write them on the thread that all requests share.
@@ -141,20 +143,21 @@ def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | 
 
     def events() -> Iterator[Found | Event]:
         found: Found | None = None
-        spoken = False
+        found_s, spoken_s = 0.0, None
+        _note(request, asked)
         for event in answers.answer(installation, asked, deadline):
             match event:
                 case Found():
-                    found = event
-                case Delta() if not spoken:
-                    spoken = True
-                    metrics.began_to_answer(asked.kb.name, time.perf_counter() - started)
+                    found, found_s = event, time.perf_counter() - started
+                    _note(request, asked, event)
+                case Delta() if spoken_s is None:
+                    spoken_s = time.perf_counter() - started
                 case Verdict():
                     metrics.judged(event)
                 case Answer():
                     assert found
                     _remember(request, asked, event)
-                    _finish(request, asked, found, event, started)
+                    _finish(request, asked, found, event, Pace(found_s, spoken_s, time.perf_counter() - started))
             yield event
 
     return streams.begin(lambda: gathered(events()), deadline)
@@ -269,13 +272,27 @@ def _remember(request: Request, asked: Asked, done: Answer) -> None:
     )
 
 
-def _finish(request: Request, asked: Asked, found: Found, done: Answer, started: float) -> None:
+def _note(request: Request, asked: Asked, found: Found | None = None) -> None:
+    """Let the lines that this thread logs, and the line of the request, say what it is about."""
+    noted: dict[str, object] = {"knowledge_base": asked.kb.name}
+    if found:
+        noted |= {"version": found.version, "release": found.release}
+    structlog.contextvars.bind_contextvars(caller=asked.caller.name, **noted)
+    installation: Installation = request.app.state.installation
+    if installation.settings.log_questions:
+        noted["question"] = normalise(asked.question)
+        tracing.describe(question=normalise(asked.question))
+    if hasattr(request.state, "answer_id"):
+        noted["answer"] = request.state.answer_id
+    request.state.noted = noted
+
+
+def _finish(request: Request, asked: Asked, found: Found, done: Answer, pace: Pace) -> None:
     """Count and log an answer."""
     installation: Installation = request.app.state.installation
     metrics: Metrics = request.app.state.metrics
-    seconds = time.perf_counter() - started
     metrics.searched(found)
-    metrics.answered(found.kb, done, seconds)
+    metrics.answered(found.kb, done, pace)
     if log := request.app.state.answer_log:
         log.add(
             LoggedAnswer(
@@ -294,8 +311,8 @@ def _finish(request: Request, asked: Asked, found: Found, done: Answer, started:
                 input_tokens=done.usage.input_tokens,
                 output_tokens=done.usage.output_tokens,
                 cached=done.cached,
-                milliseconds=round(seconds * 1000),
-                trace=trace_id(),
+                milliseconds=round(pace.whole_s * 1000),
+                trace=tracing.trace_id(),
                 question=normalise(asked.question) if installation.settings.log_questions else None,
             )
         )

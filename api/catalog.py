@@ -55,7 +55,7 @@ class VersionOut(BaseModel):
     state: Literal["building", "ready", "rejected", "retired"]
     model: str = Field(description="What embedded its texts", examples=["wordllama:wordllama:256"])
     documents: int | None
-    chunks: int | None
+    chunks: int | None = Field(examples=[1904])
     created_at: datetime
     ready_at: datetime | None
 

@@ -19,12 +19,22 @@ from api import completions
 from api.access import Asking, visible
 from api.answers import CLIENT_CLOSED_REQUEST, begin, begin_whole, streamed, until_told_to_stop
 from api.completions import ChatCompletion, ChatRequest, Model, Models
+from api.description import failures
 from api.problems import told_of
 from api.streaming import Stream, reading, result_of
 from mindset.access.caller import Caller
 from mindset.answers import Asked
 from mindset.catalog.releases import Release, list_releases
-from mindset.errors import NothingReleased
+from mindset.errors import (
+    IndexDamaged,
+    NothingReleased,
+    Overloaded,
+    ProviderRejected,
+    ProviderUnavailable,
+    QuestionRejected,
+    ShuttingDown,
+    UnknownKnowledgeBase,
+)
 from mindset.generation.answers import Answer, Delta, Event
 from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
@@ -32,8 +42,13 @@ from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.search import Found
 
 router = APIRouter(
-    prefix="/v1", tags=["openai"], responses={"4XX": completions.DESCRIBED, "5XX": completions.DESCRIBED}
-)
+    prefix="/v1",
+    tags=["openai"],
+    responses=failures(
+        UnknownKnowledgeBase, NothingReleased, QuestionRejected, IndexDamaged, ProviderRejected, ProviderUnavailable,
+        Overloaded, ShuttingDown, body=True, openai=True,
+    ),
+)  # fmt: skip
 
 _log = structlog.get_logger()
 

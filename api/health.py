@@ -30,7 +30,11 @@ async def live() -> Response:
     response_model=dict[str, str],
     responses={
         200: {"content": {"application/json": {"example": {"postgres": "ok", "chroma": "ok", "redis": "ok"}}}},
-        503: {"model": dict[str, str], "description": "Postgres is down"},
+        503: {
+            "model": dict[str, str],
+            "description": "Postgres is down",
+            "content": {"application/json": {"example": {"postgres": "down", "chroma": "ok", "redis": "ok"}}},
+        },
     },
 )
 async def ready(request: Request) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, every line with the id of the request that it belongs to."""
+"""Logs as JSON lines, every line with the ids of the request and of the span that it belongs to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import sys
 
 import structlog
 
+from mindset.tracing import span_ids
+
 
 def configure_logs(level: str) -> None:
     """Send structlog's and the standard library's records to standard output as JSON."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _traced,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -32,5 +35,13 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     # One line for every call to Chroma tells nobody anything.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _traced(
+    _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.update(span_ids())
+    return event

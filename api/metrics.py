@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +17,15 @@ from mindset.retrieval.search import Found
 
 _SECONDS = (0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds from the question to what was found, to the first text, if any came, and to the end of the answer."""
+
+    found_s: float
+    spoken_s: float | None
+    whole_s: float
 
 
 class Metrics:
@@ -34,10 +44,13 @@ class Metrics:
         )
         self._answers = self._counter("answers", "Answers", "knowledge_base", "generator", "supported")
         self._answer_seconds = self._histogram(
-            "answer_seconds", "From the question to the end of the answer", "generator"
+            "answer_seconds", "From the question to the end of the answer", "generator", "cached"
         )
         self._first = self._histogram(
-            "first_token_seconds", "From the question to the first of the text", "knowledge_base"
+            "first_token_seconds", "From the passages to the first of an answer's text", "generator"
+        )
+        self._generation_seconds = self._histogram(
+            "generation_seconds", "From the passages to the end of the answer", "generator"
         )
         self._tokens = self._counter("tokens", "Tokens, as providers count them", "generator", "direction")
         self._dollars = self._counter("cost_dollars", "What tokens cost, by MINDSET_PRICES", "generator")
@@ -70,18 +83,17 @@ class Metrics:
         if found.release is not None:
             self._release.labels(found.kb).set(found.release)
 
-    def began_to_answer(self, kb: str, seconds: float) -> None:
-        """Note that the first text of an answer has come."""
-        self._first.labels(kb).observe(seconds)
-
-    def answered(self, kb: str, answer: Answer, seconds: float) -> None:
-        """Note an answer, and how long it took from the question to its end."""
+    def answered(self, kb: str, answer: Answer, pace: Pace) -> None:
+        """Note an answer, and how long it took."""
         self._answers.labels(kb, answer.generator, str(answer.supported).lower()).inc()
-        self._answer_seconds.labels(answer.generator).observe(seconds)
+        self._answer_seconds.labels(answer.generator, str(answer.cached).lower()).observe(pace.whole_s)
         self._cached.labels("answer", "hit" if answer.cached else "miss").inc()
         if answer.passed_over:
             self._degraded.labels(kb, "generation").inc()
         if not answer.cached:
+            self._generation_seconds.labels(answer.generator).observe(pace.whole_s - pace.found_s)
+            if pace.spoken_s is not None:
+                self._first.labels(answer.generator).observe(pace.spoken_s - pace.found_s)
             spent = (answer.usage.input_tokens, answer.usage.output_tokens)
             for direction, tokens in zip(("input", "output"), spent, strict=True):
                 self._tokens.labels(answer.generator, direction).inc(tokens)

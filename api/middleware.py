@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import completions
 from api.metrics import Metrics
-from mindset.tracing import trace_id
 
 _log = structlog.get_logger()
 
@@ -40,8 +39,6 @@ class Requests:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
-        if trace := trace_id():
-            structlog.contextvars.bind_contextvars(trace=trace)
         started = time.perf_counter()
         status = 500
 
@@ -65,8 +62,19 @@ class Requests:
             self._metrics.request(scope["method"], route, status, seconds)
             if route not in ("/livez", "/readyz", "/metrics"):
                 _log.info(
-                    "request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 1)
-                )
+                    "request", method=scope["method"], route=route, status=status,
+                    milliseconds=round(seconds * 1000, 1), **_known(scope),
+                )  # fmt: skip
+
+
+def _known(scope: Scope) -> dict[str, Any]:
+    """What the request turned out to be about; the threads that found it out have contexts of their own."""
+    state = scope["state"]
+    known: dict[str, Any] = {"caller": state["caller"].name} if "caller" in state else {}
+    if kb := scope.get("path_params", {}).get("kb"):
+        known["knowledge_base"] = str(kb)[:80]
+    known.update(state.get("noted", {}))
+    return known
 
 
 def _bounded(receive: Receive) -> Receive:

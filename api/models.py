@@ -15,9 +15,9 @@ from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.passage import Passage
 from mindset.retrieval.search import Found
 
-# Far above the longest question, which the domain refuses with a reason; far below what would hurt.
+# Far above the longest question, which the domain refuses with a reason; within the largest body, however it is escaped.
 Question = Annotated[
-    str, Field(max_length=100_000, description="What is asked, in words", examples=["How do I roll back?"])
+    str, Field(max_length=40_000, description="What is asked, in words", examples=["How do I roll back?"])
 ]
 
 
@@ -129,7 +129,7 @@ class KnowledgeBaseOut(BaseModel):
     description: str
     live_version: int | None
     documents: int | None
-    chunks: int | None
+    chunks: int | None = Field(examples=[1904])
     released_at: datetime | None
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
 from mindset.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 _UNTRACED = "livez,readyz,metrics"
 
@@ -30,10 +34,9 @@ def start_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
     resource = Resource.create({"service.name": "mindset-api", "service.version": version("product-mindset")})
-    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.trace_share)))
+    provider = TracerProvider(resource=resource, sampler=_sampler(settings.trace_share))
     endpoint = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=5)))
     trace.set_tracer_provider(provider)
@@ -57,3 +60,31 @@ def start_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
         provider.shutdown()
 
     return stop
+
+
+def _sampler(share: float) -> Sampler:
+    """Whoever asks decides, else chance. What no request asked for, such as the SQL of the answer log, is not traced."""
+    from opentelemetry.sdk.trace.sampling import (
+        Decision,
+        ParentBased,
+        Sampler,
+        SamplingResult,
+        StaticSampler,
+        TraceIdRatioBased,
+    )
+    from opentelemetry.trace import SpanKind
+
+    class Requests(Sampler):
+        def __init__(self) -> None:
+            self._by_chance, self._not = TraceIdRatioBased(share), StaticSampler(Decision.DROP)
+
+        def should_sample(
+            self, parent_context: Any, trace_id: int, name: str, kind: Any = None, *more: Any, **named: Any
+        ) -> SamplingResult:
+            chosen = self._by_chance if kind == SpanKind.SERVER else self._not
+            return chosen.should_sample(parent_context, trace_id, name, kind, *more, **named)
+
+        def get_description(self) -> str:
+            return f"Requests{{{share}}}"
+
+    return ParentBased(Requests())

@@ -32,6 +32,7 @@ class AnswerLog:
         self._catalog, self._share, self._days = catalog, share, days
         self._tidy_at = 0.0
         self._waiting: deque[LoggedAnswer] = deque()
+        self._alone = 0
         self._choose = random.Random()  # noqa: S311  # nobody gains by guessing it
         self._closing = threading.Event()
         self.lost = 0
@@ -65,7 +66,7 @@ class AnswerLog:
             pass
 
     def _write_batch(self) -> bool:
-        batch = [self._waiting[at] for at in range(min(len(self._waiting), _BATCH))]
+        batch = [self._waiting[at] for at in range(min(len(self._waiting), 1 if self._alone else _BATCH))]
         try:
             with self._catalog.writing() as connection:
                 log_answers(connection, batch)
@@ -73,10 +74,14 @@ class AnswerLog:
             _log.warning("answer log waits", count=len(self._waiting), error=str(unwritten))
             return False
         except Exception:  # noqa: BLE001  # whatever one of them holds, the writer must live on for the others
-            self.lost += len(batch)
-            _log.exception("answers not logged", count=len(batch))
+            if len(batch) > 1:
+                self._alone = len(batch)  # one of them is to blame: each is written by itself
+                return True
+            self.lost += 1
+            _log.exception("answer not logged", answer=batch[0].id)
         for _ in batch:
             self._waiting.popleft()
+        self._alone = max(self._alone - len(batch), 0)
         return True
 
     def _tidy(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mindset.access.caller import Caller
 from mindset.catalog.filters import Filter
@@ -19,8 +20,12 @@ from mindset.guardrails.questions import checked_question
 from mindset.guardrails.verdict import Verdict
 from mindset.installation import Answered, Installation
 from mindset.knowledge_base import KnowledgeBase
+from mindset.retrieval.passage import Passage
 from mindset.retrieval.search import Found
 from mindset.tracing import span
+
+if TYPE_CHECKING:
+    from mindset.guardrails.bedrock import BedrockGuardrail
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     found = _search(installation, asked, view)
     broken: set[str] = set()
     if guardrail:
-        rulings = [guardrail.check("INPUT", each.text) for each in found.passages]
-        passed = [each for each, ruling in zip(found.passages, rulings, strict=True) if not ruling.intervened]
-        # A citation counts them, and so do their ranks.
-        found = replace(found, passages=tuple(replace(each, rank=rank) for rank, each in enumerate(passed, start=1)))
-        broken = {policy for each in rulings if each.intervened for policy in each.policies or ("bedrock",)}
+        found, broken = _passed(guardrail, found, deadline)
     yield found
     if broken:
         yield Verdict("passages", "blocked", tuple(sorted(broken)))
@@ -94,6 +95,21 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
         if not (judged or found.degraded or done.passed_over) and done.finish_reason == "stop":
             cache.put(key, Answered(found, done))
         yield done
+
+
+def _passed(guardrail: BedrockGuardrail, found: Found, deadline: Deadline | None) -> tuple[Found, set[str]]:
+    """What was found without the passages that the guardrail blocks, and the policies that these broke."""
+    passed: list[Passage] = []
+    broken: set[str] = set()
+    for each in found.passages:
+        if deadline:
+            deadline.check("The guardrail")
+        ruling = guardrail.check("INPUT", each.text)
+        if ruling.intervened:
+            broken |= {*(ruling.policies or ("bedrock",))}
+        else:
+            passed.append(replace(each, rank=len(passed) + 1))  # which citations count
+    return replace(found, passages=tuple(passed)), broken
 
 
 def _refused(view: Served, asked: Asked, verdict: Verdict) -> Iterator[Found | Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
@@ -10,15 +11,17 @@ from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvid
 
 from mindset.access.caller import Caller
 
-PROVIDER_ROUTE = "provider-route"
-"""Which provider of a knowledge base's route is asked first; empty: as its definition says."""
+Flag = Literal["provider-route"]
+
+PROVIDER_ROUTE: Flag = "provider-route"
+"""Which provider of a knowledge base's route is asked first; `extractive`: only quotations; empty: as its definition says."""
 
 _DOMAIN = "mindset"
 
 
-def use_settings(flags: Mapping[str, str]) -> None:
+def use_settings(flags: Mapping[Flag, str]) -> None:
     """Let these be the flags; to use another provider, call `openfeature.api.set_provider(..., domain="mindset")` after."""
-    api.set_provider(
+    api.set_provider_and_wait(  # else the first questions would be asked of a provider that is not ready
         InMemoryProvider({name: InMemoryFlag("set", {"set": value}) for name, value in flags.items()}), _DOMAIN
     )
 

@@ -118,8 +118,9 @@ class Settings(BaseSettings):
     """Names, separated by commas, under which `/mcp` may be reached (`mcp.example.com`, `10.0.0.7:*`); `*`: under any.
     Unset: the loopback's names, `api_host`, and the name in `api_url`."""
 
-    flags: dict[str, str] = {}
-    """Feature flags, as JSON: `{"provider-route": "extractive"}` asks that provider of a route first."""
+    flags: dict[Literal["provider-route"], Literal["extractive", "nim", "bedrock"]] = {}
+    """Feature flags, as JSON: `{"provider-route": "bedrock"}` asks that provider of a route first, and `extractive` means
+    quotations only: no model is asked."""
 
     otlp_endpoint: str | None = None
     """`http://host:4318` of an OpenTelemetry collector, which traces are sent to. Unset: nothing is traced."""
@@ -134,7 +135,7 @@ class Settings(BaseSettings):
     """Dollars for a million tokens in and out by generator, as JSON, for the metric of cost: `{"nim:...": [0.1, 0.3]}`."""
 
     answer_log_days: int = Field(default=90, ge=1)
-    """How long answers stay in the log; maintenance drops older days, and the feedback on them."""
+    """How long answers stay in the log; older days are dropped, and the feedback on them."""
 
     answer_log_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the answers that are logged, chosen by chance."""

@@ -13,8 +13,25 @@ _tracer = trace.get_tracer("mindset")
 
 def trace_id() -> str | None:
     """The id of the trace that is being recorded, 32 hexadecimal digits."""
+    return span_ids().get("trace")
+
+
+def span_ids() -> dict[str, str]:
+    """The ids of the trace and of the step of it that are being recorded, by the names that they have in logs."""
     context = trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid and context.trace_flags.sampled else None
+    if not (context.is_valid and context.trace_flags.sampled):
+        return {}
+    return {"trace": f"{context.trace_id:032x}", "span": f"{context.span_id:016x}"}
+
+
+def describe(**attributes: AttributeValue) -> None:
+    """Say more of the step that is being recorded."""
+    trace.get_current_span().set_attributes(attributes)
+
+
+def asked_of(server: str, operation: str, **attributes: AttributeValue) -> trace.Span:
+    """A span of what another server is asked, to be ended by whoever reads the answer, which may be elsewhere."""
+    return _tracer.start_span(f"{server}.{operation}", kind=trace.SpanKind.CLIENT, attributes=attributes)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from mindset.catalog.connection import Catalog
 from mindset.errors import ConfigurationError, NotAuthenticated
 from mindset.settings import Settings
 
+_SHORTEST_PEPPER = 32
+
 _HOW = "Send `Authorization: Bearer` with an API key (`mindset keys create`) or a token of your identity provider."
 
 
@@ -23,6 +25,12 @@ def check_access(settings: Settings) -> None:
         raise ConfigurationError(
             f"MINDSET_API_HOST={settings.api_host} can be reached from elsewhere, and MINDSET_API_ACCESS=open lets "
             "everybody do everything. Set MINDSET_API_ACCESS=required, or listen on 127.0.0.1."
+        )
+    pepper = settings.api_key_pepper.get_secret_value() if settings.api_key_pepper else None
+    if pepper is not None and ":" not in pepper and len(pepper) < _SHORTEST_PEPPER:
+        raise ConfigurationError(
+            f"MINDSET_API_KEY_PEPPER has {len(pepper)} characters; {_SHORTEST_PEPPER} is the least. Make another: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     if settings.oidc_issuer and not settings.oidc_audience:
         raise ConfigurationError(

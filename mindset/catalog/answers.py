@@ -49,22 +49,31 @@ def new_answer_id() -> str:
 
 def day_of(answer: str) -> date | None:
     """The day (UTC) on which an answer was given, which is its partition; None where the id is none of ours."""
+    moment = _moment_of(answer)
+    return moment.date() if moment else None
+
+
+def _moment_of(answer: str) -> datetime | None:
     if not re.fullmatch(r"[0-9a-f]{32}", answer):
         return None
     try:
-        return datetime.fromtimestamp(int(answer[:12], 16) / 1000, UTC).date()
+        return datetime.fromtimestamp(int(answer[:12], 16) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
 
 def log_answers(connection: Writing, answers: Sequence[LoggedAnswer]) -> None:
-    """Add answers to the log of their days."""
-    statement = sql.SQL("INSERT INTO answer_log (day, {}) VALUES (%s, {}) ON CONFLICT DO NOTHING").format(
+    """Add answers to the log of their days; those that are in it already stay as they are."""
+    statement = sql.SQL("INSERT INTO answer_log (day, asked_at, {}) VALUES (%s, %s, {}) ON CONFLICT DO NOTHING").format(
         sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS))
     )
     with connection.cursor() as cursor:
         cursor.executemany(
-            statement, [(day_of(each.id), *(getattr(each, column) for column in _COLUMNS)) for each in answers]
+            statement,
+            [
+                (day_of(each.id), _moment_of(each.id), *(getattr(each, column) for column in _COLUMNS))
+                for each in answers
+            ],
         )
 
 
@@ -78,11 +87,19 @@ def make_partitions(connection: Writing, ahead: int = 7) -> date:
         name for (name,) in rows(connection, "SELECT inhrelid::regclass::text FROM pg_inherits "
                                  "WHERE inhparent = 'answer_log'::regclass")
     }  # fmt: skip
-    for day in (today + timedelta(days=each) for each in range(ahead + 1)):
-        name = f"answer_log_p_{day:%Y%m%d}"
-        if name not in known:
-            _make_partition(connection, name, day)
+    days = {f"answer_log_p_{day:%Y%m%d}": day for day in (today + timedelta(days=each) for each in range(ahead + 1))}
+    if missing := days.keys() - known:
+        _have_alone(connection)
+        for name in sorted(missing):
+            _make_partition(connection, name, days[name])
     return today
+
+
+def _have_alone(connection: Writing) -> None:
+    """Keep everybody else from the log until the transaction ends: what is added between looking and making a partition
+    would be in its way. Whoever reads it for minutes is not waited for, since all others would wait behind."""
+    connection.execute("SET LOCAL lock_timeout = '2s'")
+    connection.execute("LOCK TABLE answer_log IN ACCESS EXCLUSIVE MODE")
 
 
 def _make_partition(connection: Writing, name: str, day: date) -> None:
@@ -113,6 +130,8 @@ def forget_answers(connection: Writing, before: date) -> int:
             before=before,
         )
     ]
+    if old:
+        _have_alone(connection)
     for name in old:
         connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
     connection.execute("DELETE FROM answer_log_p_default WHERE day < %s", [before])

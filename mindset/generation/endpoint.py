@@ -72,8 +72,8 @@ class Endpoint:
         Raises Overloaded, ProviderRejected, ProviderUnavailable."""
         provider, _, model = self.name.partition(":")
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
-        deadline.check(self.name)
         deadline.expect(min(self.limits.first_token_s, deadline.first_s))
+        deadline.check(self.name)
         if self._breaker.state == "open":
             self._admit()  # raises at once, instead of in the queue
         with span(f"generation.{provider}", **attributes) as traced, self._place(deadline):

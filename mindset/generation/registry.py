@@ -23,15 +23,19 @@ class Generators:
         self._endpoints: dict[str, Endpoint] = {}
 
     def route(self, generation: Generation, first: str | None = None) -> Route:
-        """Who is asked, in order; `first` names the provider that is asked before the others, where it is in the route."""
+        """Who is asked, in order; `first` names the provider that is asked before the others, where it is in the route.
+
+        `extractive` is always possible, and never fails: then no model is asked."""
+        if first == "extractive":
+            return Route([self._open(Writer(), generation)], generation.deadline_s)
         writers = sorted(generation.writers, key=lambda each: each.provider != first)
         return Route([self._open(writer, generation) for writer in writers], generation.deadline_s)
 
     @property
     def states(self) -> list[ProviderState]:
         """Of every model that was asked."""
-        with self._opening:
-            return [each.state for each in self._endpoints.values()]
+        # Without the lock: whoever opens one may wait for a store of secrets, and metrics are asked for all the time.
+        return [each.state for each in list(self._endpoints.values())]
 
     def close(self) -> None:
         """Close what was opened."""

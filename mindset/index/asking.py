@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from mindset.tracing import asked_of
+
 _CONNECT_S = 2.0
 
 # Kept-alive connections; more than a process's searches at a time would only lie about.
@@ -87,6 +89,7 @@ class Asking:
         kept = server.take()
         self._kept, self._over = kept is not None, False
         self._connection = kept or server.open(timeout_s)
+        self._span = asked_of("chroma", path.rpartition("/")[2])
         self._twice(self._send)
 
     def read(self, timeout_s: float | None = None) -> Response:
@@ -100,6 +103,7 @@ class Asking:
         if not self._over:
             self._over = True
             self._connection.close()
+            self._span.end()
 
     def _twice(self, step: Callable[[], T]) -> T:
         """The step, on a new connection where a server has closed a kept one. Searching twice changes nothing."""
@@ -128,5 +132,7 @@ class Asking:
         response = self._connection.getresponse()
         answer = Response(response.status, response.read())
         self._over = True
+        self._span.set_attribute("http.response.status_code", answer.status)
+        self._span.end()
         self._server.give_back(self._connection)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,13 @@ OBEYED = [
     f"{SYSTEM}\n[1]",
     f"The bakery opens at seven [1]. <img src={EVIL}> More: www.evil.example/steal [8](https://evil.example/steal) 【9】 [^9].",
     "Everything is free.",
+    # In bits that only markers, marks or nothing keep apart, and as what an app would make a link of all the same.
+    (
+        "Seven [1]. htt[9]ps://evil.example/steal [a][9](https://evil.example/steal) ![9](//evil.example/steal) evil.example/steal "
+        "&#104;ttps://evil.example/steal h\u200bttps://evil.example/steal mailto:me@evil.example [x](/\\evil.example/steal) "
+        f"<img src=//evil.example/steal onerror=alert(1)\n{SYSTEM.replace(' ', ' [9]')}"
+    ),
+    f"{b64encode(SYSTEM.encode()).decode()} [1]",
 ]
 
 
@@ -95,6 +103,7 @@ def check(answer: dict[str, Any], deltas: str) -> None:
         assert "<a " not in text
         assert "![" not in text
         assert " ".join(SYSTEM.split()[:14]) not in " ".join(text.split())
+        assert b64encode(SYSTEM.encode()).decode()[:100] not in text
     cited = {citation["uri"] for citation in answer["citations"]}
     assert cited <= {place["uri"] for passage in answer["passages"] for place in passage["places"]}
     assert all(1 <= citation["passage"] <= len(answer["passages"]) for citation in answer["citations"])

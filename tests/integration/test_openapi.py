@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import SecretStr
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.app import create_app
 from mindset.access.caller import Scope
@@ -75,7 +76,7 @@ def served(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         corpus.write("doc4.md", document(4))
         run_night(installation, corpus.name)
         url = opened.enter_context(api_at(settings))
-        headers = bearer(make_key(installation, Scope.ADMIN))
+        headers = {"Authorization": bearer(make_key(installation, Scope.ADMIN))["authorization"]}
         with httpx.Client(base_url=url, headers=headers) as client:
             asked = {"knowledge_base": corpus.name, "question": "How many rooms has the orchestra 1?"}
             answer = client.post("/v1/answers", json=asked).json()
@@ -134,15 +135,19 @@ def test_no_word_of_the_description_is_pydantics_or_fastapis() -> None:
 # What is done
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_answers_as_described(name: str, mode: GenerationMode, served: Served) -> None:
-    _check(name, mode, served, known={}, examples=20)
+def test_what_the_description_allows_is_answered_as_described(name: str, served: Served) -> None:
+    _check(name, GenerationMode.POSITIVE, served, known={}, examples=15)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_answers_as_described_about_what_there_is(name: str, served: Served) -> None:
+def test_what_there_is_to_ask_for_is_answered_as_described(name: str, served: Served) -> None:
     _check(name, GenerationMode.POSITIVE, served, known=served.known, examples=15)
+
+
+@pytest.mark.parametrize("name", OPERATIONS.keys() - UNGUARDED)
+def test_what_the_description_does_not_allow_is_refused(name: str, served: Served) -> None:
+    _check(name, GenerationMode.NEGATIVE, served, known={}, examples=15)
 
 
 def _check(name: str, mode: GenerationMode, served: Served, known: dict[str, Any], examples: int) -> None:
@@ -160,6 +165,19 @@ def _check(name: str, mode: GenerationMode, served: Served, known: dict[str, Any
                 given_values |= {key: value for key, value in known.items() if key in given_values}
                 if "id" in given_values and name in known:
                     given_values["id"] = known[name]
-        case.call_and_validate(headers=served.headers)
+        response = case.call(headers=served.headers)
+        refused = [positive_data_acceptance] if _refused_for_what_it_says(response.status_code, response.text) else []
+        case.validate_response(response, headers=served.headers, excluded_checks=refused)
 
     check()
+
+
+def _refused_for_what_it_says(status: int, text: str) -> bool:
+    """Whether a request has the right form and was refused all the same: a date that there is not, a cursor that was
+    never given out, a question without a letter. No schema says that."""
+    if status not in (400, 412, 422):
+        return False
+    return (
+        not re.search(r"urn:mindset:InvalidRequest|invalid_json|missing_required|unknown_param", text)
+        or "/where" in text
+    )

@@ -53,6 +53,16 @@ class Collector:
         self._http.server_close()
         self._thread.join()
 
+    def paths(self) -> set[tuple[str, ...]]:
+        """The names from a root to each span."""
+        known = {each.span_id: each for each in self.spans}
+
+        def path(span: Any) -> tuple[str, ...]:
+            above = known.get(span.parent_span_id)
+            return (*(path(above) if above else ()), span.name)
+
+        return {path(each) for each in self.spans}
+
     def tree(self) -> str:
         """The spans, each below its parent, with their milliseconds."""
         known = {each.span_id for each in self.spans}

@@ -46,6 +46,15 @@ def test_what_is_no_leak_comes_out_whole(said: str) -> None:
     assert through(*said) == (said, False)
 
 
+def test_what_looks_like_a_leak_is_held_back_until_it_is_none() -> None:
+    leaks = LeakFilter(SYSTEM)
+    begun = " ".join(SYSTEM.split()[:7])  # more letters than are no accident, fewer than a leak
+    assert len(leaks.feed(begun)) < len(begun)
+    assert begun.endswith(leaks.feed(" owls")[: -len(" owls")])
+    assert leaks.feed(f" {begun} owls") == f" {begun} owls"
+    assert not leaks.leaked
+
+
 def test_a_document_about_the_prompt_may_be_quoted() -> None:
     assert through(SYSTEM, quotable=(f"The prompt is: {SYSTEM}",)) == (SYSTEM, False)
 
