@@ -75,33 +75,38 @@ def _openai_content(status: HTTPStatus, kinds: dict[str, str]) -> dict[str, Any]
 
 
 def install(app: FastAPI) -> None:
-    """Add to the description what FastAPI does not know."""
+    """Add to the description what FastAPI does not know, and take out what it supposes."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = generate()
-            problem = Problem.model_json_schema(ref_template=_REF)
-            made["components"]["schemas"] |= problem.pop("$defs") | {"Problem": problem}
-            # What FastAPI adds where a route declares no 422 is not what these routes say.
             schemas = made["components"]["schemas"]
-            schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)
+            for supposed in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(supposed, None)
+            problem = Problem.model_json_schema(ref_template=_REF)
+            schemas |= problem.pop("$defs") | {"Problem": problem}
             for operation in [each for methods in made["paths"].values() for each in methods.values()]:
-                _add_examples(operation, made["components"]["schemas"])
+                _correct_failures(operation["responses"])
+                _add_examples(operation, schemas)
         assert app.openapi_schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
+def _correct_failures(responses: dict[str, Any]) -> None:
+    """FastAPI adds a 422 where a route declares none, and leaves what is null out of examples."""
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for failed in (each for status, each in responses.items() if status[0] in "45"):
+        for shown in failed["content"].get("application/json", {}).get("examples", {}).values():
+            shown["value"]["error"].setdefault("param", None)
+
+
 def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Examples of a request and of what it gets, composed of those of their fields."""
-    succeeded = [each for status, each in operation["responses"].items() if status.startswith("2")]
-    if "HTTPValidationError" in str(operation["responses"].get("422")):
-        del operation["responses"]["422"]
-    for failed in [each for status, each in operation["responses"].items() if status[0] in "45"]:
-        for shown in failed["content"].get("application/json", {}).get("examples", {}).values():
-            shown["value"]["error"].setdefault("param", None)  # FastAPI leaves out what is null
+    succeeded = [each for status, each in operation["responses"].items() if status[0] == "2"]
     for message in [operation.get("requestBody", {}), *succeeded]:
         media = message.get("content", {}).get("application/json")
         if media and media.get("schema") and media.keys().isdisjoint({"example", "examples"}):

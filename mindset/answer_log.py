@@ -12,7 +12,7 @@ import structlog
 
 from mindset.catalog.answers import LoggedAnswer, forget_answers, log_answers, make_partitions
 from mindset.catalog.connection import Catalog
-from mindset.errors import MindsetError
+from mindset.errors import ServiceUnavailable
 
 _log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class AnswerLog:
         try:
             with self._catalog.writing() as connection:
                 log_answers(connection, batch)
-        except MindsetError as unwritten:
+        except ServiceUnavailable as unwritten:
             _log.warning("answer log waits", count=len(self._waiting), error=str(unwritten))
             return False
         except Exception:  # noqa: BLE001  # whatever one of them holds, the writer must live on for the others

@@ -92,7 +92,7 @@ def visible_embeddings(
     shown = visible(where)
     with connection.cursor(name="visible_embeddings", binary=True) as cursor:
         cursor.execute(
-            f"""-- visible_embeddings: what a caller may see, to be compared without an index
+            f"""/* visible_embeddings: what a caller may see, to be compared without an index */
             SELECT e.text_hash, e.vector FROM embedding e
             WHERE e.model = %(model)s AND e.text_hash IN (
               SELECT p.chunk FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri

@@ -129,7 +129,7 @@ def _statement(words: int, shown: Condition) -> str:
         f"%(weight_{number})s::float8 * ts_rank('{{0.1, 0.1, 0.1, 0.1}}', c.tsv, %(word_{number})s::tsquery)"
         for number in range(words)
     )
-    return f"""-- lexical_candidates: the rarer words choose, all words score; title and headings count like text
+    return f"""/* lexical_candidates: the rarer words choose, all words score; title and headings count like text */
         WITH ranked AS (
           SELECT c.id, {score} AS score
           FROM chunk c WHERE c.kb = %(kb)s AND c.tsv @@ %(choosing)s::tsquery

@@ -57,7 +57,7 @@ def visible_passages(
     shown = visible(where)
     found = rows(
         connection,
-        f"""-- visible_passages: proposals in, what may be shown of them out; nothing else decides visibility
+        f"""/* visible_passages: proposals in, what may be shown of them out; nothing else decides visibility */
         WITH proposed AS (
           SELECT id, number FROM unnest(%(proposed)s::text[]) WITH ORDINALITY AS proposal(id, number) ORDER BY number
         ), chosen AS (

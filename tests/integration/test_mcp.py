@@ -16,7 +16,6 @@ import anyio
 import httpx
 import httpx2
 import pytest
-import stamina
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
@@ -28,11 +27,11 @@ from mindset.access.keys import create_key
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import list_releases, live_version
 from mindset.installation import Installation
-from mindset.local.supervision import local_stack
 from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
 from tests.providers import ProviderServer, hang
 from tests.providers.fixtures import provider
+from tests.providers.prefect import real_prefect
 from tests.served import address_of, api_at
 from tests.snippets import snippet
 
@@ -265,15 +264,9 @@ async def test_a_night_without_confirmation_starts_nothing_and_without_prefect_s
 
 @pytest.fixture
 def prefect(tmp_path: Path) -> Iterator[str]:
-    """A real Prefect that knows the deployment, and nobody who works on its runs."""
-    with local_stack(tmp_path / "prefect", services=("prefect",)) as addresses:
-        assert addresses.prefect_api_url
-        for attempt in stamina.retry_context(on=httpx.HTTPStatusError, timeout=30):  # its SQLite is busy at first
-            with attempt, httpx.Client(base_url=addresses.prefect_api_url, timeout=30) as client:
-                flow = client.post("/flows/", json={"name": "nightly"}).raise_for_status().json()["id"]
-                deployment = {"name": "nightly", "flow_id": flow, "tags": ["mindset", "night"]}
-                client.post("/deployments/", json=deployment).raise_for_status()
-        yield addresses.prefect_api_url
+    """A real one."""
+    with real_prefect(tmp_path / "prefect") as url:
+        yield url
 
 
 @pytest.mark.slow

@@ -128,8 +128,8 @@ def test_a_trace_leads_from_the_request_to_sql_chroma_and_the_model(
     paths = collector.paths()
     assert {each.trace_id.hex() for each in collector.spans if each.name.startswith("POST /v1")} == {PARENT}
     for path in (
-        ("POST /v1/answers", "retrieval.search", "retrieval.lexical", "SELECT"),
-        ("POST /v1/answers", "retrieval.search", "retrieval.visible", "SELECT"),
+        ("POST /v1/answers", "retrieval.search", "retrieval.lexical", "WITH"),
+        ("POST /v1/answers", "retrieval.search", "retrieval.visible", "WITH"),
         ("POST /v1/answers", "retrieval.search", "chroma.query"),
         ("POST /v1/answers", "generation.nim", "POST"),
     ):
@@ -379,6 +379,6 @@ def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus
     released.define(generation={"provider": "nim", "model": NIM, "fallback": []})
     with api_at(told) as url:  # the way out when no model is to be asked, also where none was planned
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
-    assert provider.requests == []
+    assert {each.method for each in provider.requests} <= {"GET"}  # which models there are
     with api_at(told.model_copy(update={"flags": {}})) as url:
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == f"nim:{NIM}"

@@ -1,0 +1,385 @@
+"""What there is to see: traces, metrics, logs, the answer log, flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mindset.answer_log import AnswerLog
+from mindset.catalog.answers import (
+    LoggedAnswer,
+    day_of,
+    forget_answers,
+    log_answers,
+    make_partitions,
+    new_answer_id,
+)
+from mindset.catalog.connection import rows, scalar
+from mindset.installation import Installation
+from mindset.local import ports
+from mindset.settings import Settings
+from tests.corpus import Corpus, run_night
+from tests.providers import ProviderServer, status
+from tests.providers.fixtures import provider
+from tests.providers.otlp import Collector
+from tests.served import api_at
+
+__all__ = ["provider"]
+
+NIM = "meta/llama-3.1-8b-instruct"
+QUESTION = "How many rooms has the bakery 3?"
+
+
+@pytest.fixture
+def released(installation: Installation, corpus: Corpus) -> Corpus:
+    corpus.define(generation={"provider": "nim", "model": NIM})
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    return corpus
+
+
+# Traces: in a process of its own, since OpenTelemetry is set up once in a process.
+
+_SERVE = "import sys; from api.__main__ import main; sys.exit(main())"
+PARENT = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as opened:
+        yield opened
+
+
+class Serving:
+    """An API in a process of its own; its log is there once it has ended."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process, self.url = process, url
+        self.lines: list[dict[str, Any]] = []
+
+    def post(self, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=30)
+
+    def end(self) -> None:
+        self._process.terminate()
+        assert self._process.stdout
+        self.lines = [json.loads(line) for line in self._process.stdout]  # every line is JSON
+        self._process.wait(20)
+
+    def line(self, route: str) -> dict[str, Any]:
+        (line,) = [each for each in self.lines if each.get("route") == route]
+        return line
+
+
+@contextmanager
+def serving(settings: Settings, provider: ProviderServer, **more: str) -> Iterator[Serving]:
+    assert settings.postgres_url
+    assert settings.redis_url
+    port = ports.choose(["api"], fixed={}, remembered={})["api"]
+    environment = os.environ | {
+        "MINDSET_POSTGRES_URL": settings.postgres_url.get_secret_value(),
+        "MINDSET_REDIS_URL": settings.redis_url.get_secret_value(),
+        "MINDSET_CHROMA_URL": settings.chroma_url or "",
+        "MINDSET_KNOWLEDGE_BASES": str(settings.knowledge_bases),
+        "MINDSET_NIM_URL": provider.nim_url,
+        "MINDSET_API_PORT": str(port),
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE], env=environment | more, stdout=subprocess.PIPE, text=True
+    ) as process:
+        opened = Serving(process, f"http://127.0.0.1:{port}")
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    httpx.get(f"{opened.url}/livez")
+                    break
+                except httpx.TransportError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            yield opened
+        finally:
+            process.kill()
+
+
+def test_a_trace_leads_from_the_request_to_sql_chroma_and_the_model(
+    settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
+) -> None:
+    with serving(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url) as api:
+        body = {"knowledge_base": released.name, "question": QUESTION, "stream": True}
+        answer = api.post("/v1/answers", body, traceparent=f"00-{PARENT}-b7ad6b7169203331-01")
+        assert "answer.completed" in answer.text
+        api.end()
+    tree = collector.tree()
+    paths = collector.paths()
+    open("/tmp/tree.txt", "w").write(tree + "\n\n" + "\n".join(map(str, api.lines)))
+    assert {each.trace_id.hex() for each in collector.spans if each.name.startswith("POST /v1")} == {PARENT}
+    for path in (
+        ("POST /v1/answers", "retrieval.search", "retrieval.lexical", "WITH"),
+        ("POST /v1/answers", "retrieval.search", "retrieval.visible", "WITH"),
+        ("POST /v1/answers", "retrieval.search", "chroma.query"),
+        ("POST /v1/answers", "generation.nim", "POST"),
+    ):
+        assert path in paths, tree
+    roots = {path[0] for path in paths}
+    assert all(re.match("GET|POST", each) for each in roots), f"traced, and asked for by nobody: {roots}"
+
+    def span(name: str) -> Any:
+        return next(each for each in collector.spans if each.name == name)
+
+    whole, model = span("POST /v1/answers"), span("generation.nim")
+    assert whole.end_time_unix_nano >= model.end_time_unix_nano
+    attributes = {each.key: each.value.string_value or each.value.int_value for each in model.attributes}
+    assert attributes["gen_ai.request.model"] == NIM
+    assert attributes["gen_ai.usage.output_tokens"] > 0
+    assert QUESTION not in str(collector.spans)
+    line = api.line("/v1/answers")
+    assert (line["trace"], line["span"]) == (PARENT, whole.span_id.hex())
+    assert (line["knowledge_base"], line["caller"]) == (released.name, "anyone")
+    assert line["release"] > 0
+    assert QUESTION not in str(api.lines)
+
+
+def test_without_a_share_only_requests_that_ask_for_it_are_traced(
+    settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
+) -> None:
+    with serving(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url, MINDSET_TRACE_SHARE="0") as api:
+        body = {"knowledge_base": released.name, "question": QUESTION}
+        assert api.post("/v1/search", body).is_success
+        assert api.post("/v1/answers", body, traceparent=f"00-{PARENT}-b7ad6b7169203331-01").is_success
+        api.end()
+    assert {each.trace_id.hex() for each in collector.spans} == {PARENT}
+    assert "trace" not in api.line("/v1/search")
+
+
+def test_a_collector_that_is_away_hurts_nobody_and_questions_are_told_where_asked_for(
+    settings: Settings, released: Corpus, provider: ProviderServer
+) -> None:
+    away = {"MINDSET_OTLP_ENDPOINT": "http://127.0.0.1:1", "MINDSET_LOG_QUESTIONS": "true"}
+    with serving(settings, provider, **away) as api:
+        body = {"knowledge_base": released.name, "question": QUESTION}
+        assert api.post("/v1/answers", body).is_success
+        started = time.monotonic()
+        assert api.post("/v1/search", body).is_success
+        assert time.monotonic() - started < 2
+        api.end()
+    assert api.line("/v1/answers")["question"] == QUESTION
+
+
+def test_questions_stand_in_spans_where_the_settings_ask_for_it(
+    settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
+) -> None:
+    told = {"MINDSET_OTLP_ENDPOINT": collector.url, "MINDSET_LOG_QUESTIONS": "true"}
+    with serving(settings, provider, **told) as api:
+        api.post("/v1/answers", {"knowledge_base": released.name, "question": QUESTION})
+        api.end()
+    holding = {each.name for each in collector.spans if QUESTION in str(each)}
+    assert holding == {"POST /v1/answers"}
+
+
+def test_without_a_collector_nothing_that_traces_is_imported() -> None:
+    script = (
+        "import sys; from api.app import create_app; from mindset.settings import Settings; "
+        "create_app(Settings(postgres_url='postgresql://127.0.0.1:1/none')); "
+        "print([name for name in sys.modules if name.startswith(('opentelemetry.instrumentation', 'opentelemetry.exporter'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+# Metrics
+
+
+def metrics_of(url: str) -> dict[str, Any]:
+    text = httpx.get(f"{url}/metrics").text
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
+    settings: Settings, released: Corpus, provider: ProviderServer
+) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "prices": {f"nim:{NIM}": (1e6, 2e6)}})
+    body = {"knowledge_base": released.name, "question": QUESTION}
+    with api_at(told) as url:
+        answer = httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["cached"]
+        provider.fail("/chat/completions", always=status(400))
+        httpx.post(f"{url}/v1/answers", json=body | {"question": "Where is the glacier 1?"}, timeout=30)
+        found = metrics_of(url)
+
+    def value(name: str) -> float:
+        return float(sum(number for key, number in found.items() if re.fullmatch(name, key)))
+
+    assert answer["generator"] == f"nim:{NIM}"
+    assert value(r"mindset_cache_total.*'answer'.*'hit'.*") == 1
+    tokens_in, tokens_out = (value(rf"mindset_tokens_total.*'{each}'.*nim.*") for each in ("input", "output"))
+    assert min(tokens_in, tokens_out) > 0
+    assert value(r"mindset_cost_dollars_total.*") == tokens_in + 2 * tokens_out
+    assert value(r"mindset_degraded_total.*'generation'.*") == 1
+    assert value(r"mindset_first_token_seconds_count.*") == 2  # the cached one tells nothing of a model
+    assert value(r"mindset_generation_seconds_count.*nim.*") == 1
+    assert value(r"mindset_answer_seconds_count.*'true'.*") == 1
+    assert value(r"mindset_breaker_state.*") == 0
+    assert value(r"mindset_open_streams.*") == 0
+    assert value(r"mindset_release_in_use.*") > 0
+    assert value(r"mindset_answers_not_logged_total.*") == 0
+
+
+# The answer log
+
+
+def logged(id_: str, **more: Any) -> LoggedAnswer:
+    given: dict[str, Any] = {
+        "id": id_, "kb": "docs", "version": 1, "release": 1, "request": "r", "caller": "c", "generator": "g", "prompt": None,
+        "passages": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
+        "cached": False, "milliseconds": 3,
+    }  # fmt: skip
+    return LoggedAnswer(**(given | more))
+
+
+def count(installation: Installation) -> int:
+    with installation.catalog.reading() as connection:
+        return int(scalar(connection, "SELECT count(*) FROM answer_log"))
+
+
+def test_answers_are_written_soon_and_the_rest_at_the_end(installation: Installation) -> None:
+    log = AnswerLog(installation.catalog)
+    for _ in range(1_200):
+        log.add(logged(new_answer_id()))
+    log.close()
+    assert count(installation) == 1_200
+    assert log.lost == 0
+
+
+def test_answers_wait_while_the_log_cannot_be_written(installation: Installation) -> None:
+    with installation.catalog.writing() as connection:
+        connection.execute("ALTER TABLE answer_log RENAME TO away")
+    log = AnswerLog(installation.catalog)
+    for _ in range(3):
+        log.add(logged(new_answer_id()))
+    time.sleep(0.3)  # in which it tries
+    with installation.catalog.writing() as connection:
+        connection.execute("ALTER TABLE away RENAME TO answer_log")
+    deadline = time.monotonic() + 10
+    while count(installation) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    log.close()
+    assert log.lost == 0
+
+
+def test_an_answer_that_cannot_be_logged_takes_no_other_with_it(installation: Installation) -> None:
+    log = AnswerLog(installation.catalog)
+    for number in range(20):
+        log.add(logged(new_answer_id(), version=2**40 if number == 7 else 1))
+    log.close()
+    assert (count(installation), log.lost) == (19, 1)
+
+
+def test_an_answer_is_logged_at_the_time_when_it_was_given(installation: Installation) -> None:
+    id_ = f"{946_684_800_000:012x}{new_answer_id()[12:]}"
+    with installation.catalog.writing() as connection:
+        log_answers(connection, [logged(id_)])
+        log_answers(connection, [logged(id_)])  # as after a commit of which nobody heard
+        ((day, year),) = rows(connection, "SELECT day::text, extract(year FROM asked_at) FROM answer_log")
+    assert (day, year) == ("2000-01-01", 2000)
+
+
+def test_a_partition_is_made_while_answers_are_being_added(installation: Installation) -> None:
+    def make() -> None:
+        with installation.catalog.writing() as connection:
+            make_partitions(connection)
+
+    with installation.catalog.writing() as adding:
+        log_answers(adding, [logged(new_answer_id())])
+        making = threading.Thread(target=make)
+        making.start()
+        making.join(0.5)
+        assert making.is_alive()  # it waits for who came before
+    making.join(10)
+    with installation.catalog.reading() as connection:
+        assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 0
+    assert count(installation) == 1
+
+
+def test_a_share_of_the_answers_is_logged(installation: Installation) -> None:
+    log = AnswerLog(installation.catalog, share=0.2)
+    for _ in range(1_000):
+        log.add(logged(new_answer_id()))
+    log.close()
+    assert 120 < count(installation) < 280
+
+
+def test_answers_of_before_their_partition_move_into_it_and_old_days_go(installation: Installation) -> None:
+    with installation.catalog.writing() as connection:
+        log_answers(connection, [logged(new_answer_id())])
+        assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 1
+        today = make_partitions(connection)
+        assert make_partitions(connection) == today
+    with installation.catalog.writing() as connection:
+        assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 0
+        assert scalar(connection, f"SELECT count(*) FROM answer_log_p_{today:%Y%m%d}") == 1
+        connection.execute(
+            "INSERT INTO feedback (kb, answer, verdict, given_at) VALUES ('docs', 'x', 'good', '2020-01-01')"
+        )
+        assert forget_answers(connection, today) == 0
+        assert rows(connection, "SELECT * FROM feedback") == []
+        assert forget_answers(connection, today + timedelta(days=1)) == 1
+    assert count(installation) == 0
+
+
+def test_the_day_of_an_answer_is_told_by_its_id(installation: Installation) -> None:
+    id_ = new_answer_id()
+    with installation.catalog.writing() as connection:
+        log_answers(connection, [logged(id_)])
+        assert scalar(connection, "SELECT day FROM answer_log WHERE id = %s", id_) == day_of(id_)
+    assert [day_of(each) for each in ("", "x" * 32, "f" * 32, "0")] == [None] * 4
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_questions_are_logged_only_where_the_settings_ask_for_it(
+    settings: Settings, installation: Installation, released: Corpus, provider: ProviderServer, asks: bool
+) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "log_questions": asks})
+    with api_at(told) as url:
+        httpx.post(f"{url}/v1/answers", json={"knowledge_base": released.name, "question": QUESTION}, timeout=30)
+    with installation.catalog.reading() as connection:
+        (row,) = rows(
+            connection, "SELECT question, generator, input_tokens > 0, prompt IS NOT NULL, release FROM answer_log"
+        )
+    assert row[:4] == (QUESTION if asks else None, f"nim:{NIM}", True, True)
+    assert row[4] is not None
+
+
+# Flags
+
+
+def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus, provider: ProviderServer) -> None:
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "flags": {"provider-route": "extractive"}})
+    body = {"knowledge_base": released.name, "question": QUESTION}
+    with api_at(told) as url:
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
+    released.define(generation={"provider": "nim", "model": NIM, "fallback": []})
+    with api_at(told) as url:  # the way out when no model is to be asked, also where none was planned
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
+    assert {each.method for each in provider.requests} <= {"GET"}  # which models there are
+    with api_at(told.model_copy(update={"flags": {}})) as url:
+        assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == f"nim:{NIM}"
