@@ -20,7 +20,6 @@ from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
 from tests.integration.test_access import PEPPER, bearer, make_key
 from tests.providers.faults import garbage
-from tests.providers.fixtures import provider
 from tests.providers.prefect import PrefectServer, real_prefect
 from tests.providers.server import ProviderServer
 from tests.served import api_at
@@ -290,15 +289,14 @@ def test_a_real_prefect_is_told_the_same(settings: Settings, released: Corpus, t
     assert [each["id"] for each in listed.json()] == [started.json()["id"]]
 
 
-def test_what_is_not_prefect_is_told_so(
-    settings: Settings, released: Corpus, prefect: PrefectServer, provider: ProviderServer
-) -> None:
-    provider.fail("nightly/nightly", always=garbage())
-    for url, said in ((f"{provider.url}/v1", "is not Prefect"), (f"{prefect.url}/elsewhere", "no deployment")):
-        with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
-            response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
-        assert response.status_code == 503
-        assert said in response.json()["detail"]
+def test_what_is_not_prefect_is_told_so(settings: Settings, released: Corpus, prefect: PrefectServer) -> None:
+    with ProviderServer() as other:
+        other.fail("nightly/nightly", always=garbage())
+        for url, said in ((f"{other.url}/v1", "is not Prefect"), (f"{prefect.url}/elsewhere", "no deployment")):
+            with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
+                response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
+            assert response.status_code == 503
+            assert said in response.json()["detail"]
 
 
 # Problems
