@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import answers, catalog, chat, description, documents, feedback, health, nights, problems
 from api.limits import RateLimits, check_limits
@@ -76,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with mcp_endpoint.serving(settings) as app.state.mcp:
                 yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # whose /docs loads nothing from elsewhere
         title="Product Mindset",
         version="0.1.0",
         summary="Search and answers from the live release of a knowledge base.",

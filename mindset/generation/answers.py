@@ -112,7 +112,8 @@ class _Draft:
         citations = tuple(each for each in self._reader.citations if each.end <= len(said))
         leaked = self._leaks.leaked
         supported = bool(citations) and not leaked
-        broken = {*self._links.broken, *(["length"] if self._too_long else []), *([LEAKED] if leaked else [])}
+        # After a leak nothing is read any more: what else would be broken is chance.
+        broken = {LEAKED} if leaked else {*self._links.broken, *(["length"] if self._too_long else [])}
         if broken:
             yield Verdict("answer", "blocked" if leaked else "changed", tuple(sorted(broken)), retract=leaked)
         if not (supported or leaked) and said not in ("", NOT_IN_DOCUMENTS):

@@ -259,10 +259,10 @@ def test_slow_answers_do_not_make_the_service_look_dead(
 ) -> None:
     asked, go_on, opened = threading.Event(), threading.Event(), Installation.generator
 
-    def slow(installation: Installation, kb: KnowledgeBase) -> Generator:
+    def slow(installation: Installation, kb: KnowledgeBase, first: str | None = None) -> Generator:
         asked.set()
         go_on.wait(10)
-        return opened(installation, kb)
+        return opened(installation, kb, first)
 
     monkeypatch.setattr(Installation, "generator", slow)
     waiting = threading.Thread(target=ask, args=(client, released.name))

@@ -69,7 +69,8 @@ OBEYED = [
     # In bits that only markers, marks or nothing keep apart, and as what an app would make a link of all the same.
     (
         "Seven [1]. htt[9]ps://evil.example/steal [a][9](https://evil.example/steal) ![9](//evil.example/steal) "
-        "evil.example/steal &#104;ttps://evil.example/steal h\u200bttps://evil.example/steal mailto:me@evil.example [x](/\\evil.example/steal) "
+        "evil.example/steal &#104;ttps://evil.example/steal h\u200bttps://evil.example/steal mailto:me@evil.example "
+        "[x](/\\evil.example/steal) "
         f"<img src=//evil.example/steal onerror=alert(1)\n{SYSTEM.replace(' ', ' [9]')}"
     ),
     f"{b64encode(SYSTEM.encode()).decode()} [1]",

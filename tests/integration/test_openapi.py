@@ -132,6 +132,14 @@ def test_no_word_of_the_description_is_pydantics_or_fastapis() -> None:
     assert not re.search("pydantic|fastapi|HTTPValidationError", str(DESCRIPTION), re.IGNORECASE)
 
 
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_pages_of_the_description_load_nothing_from_elsewhere(page: str, served: Served) -> None:
+    text = httpx.get(f"{served.url}{page}").text
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", text)
+    assert loaded
+    assert [httpx.get(f"{served.url}{path}").status_code for path in loaded] == [200] * len(loaded)
+
+
 # What is done
 
 

@@ -16,7 +16,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BROUGHT_ALONG = {"starlette", "anyio", "psycopg-pool", "pydantic-core"}  # by FastAPI, an extra of psycopg, and pydantic
+BROUGHT_ALONG = {
+    "starlette",
+    "anyio",
+    "psycopg-pool",
+    "pydantic-core",
+    "httpcore",
+}  # by FastAPI, psycopg, pydantic, httpx
 OURS = {"mindset", "blocks", "flows", "api", "cli"}
 
 

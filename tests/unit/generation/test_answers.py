@@ -163,7 +163,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.integers(1, 9))
 def test_however_a_model_splits_its_words_the_answer_is_the_same_and_keeps_the_rules(
     said: list[str], size: int

@@ -137,7 +137,7 @@ TEXTS = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 4_000), max_size=8))
 @example("x" * 1_995 + "https://evil.example/x", [1_995])
 def test_however_it_is_cut_into_pieces_the_same_comes_out(text: str, at: list[int]) -> None:
@@ -146,7 +146,7 @@ def test_however_it_is_cut_into_pieces_the_same_comes_out(text: str, at: list[in
     assert through(*text) == through(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS)
 def test_what_comes_out_would_come_out_again(text: str) -> None:
     out, _ = through(text)
@@ -154,7 +154,7 @@ def test_what_comes_out_would_come_out_again(text: str) -> None:
     assert ("".join(again.split()), broken) == ("".join(out.split()), set())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS)
 def test_nothing_that_comes_out_is_a_foreign_link(text: str) -> None:
     out, _ = through(text)
