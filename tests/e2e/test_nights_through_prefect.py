@@ -165,7 +165,8 @@ def test_a_kill_during_a_night_costs_nothing_but_time(
 def test_every_flow_has_a_deployment_whose_form_describes_its_fields(house: Addresses) -> None:
     deployments = httpx.post(f"{house.prefect_api_url}/deployments/filter", json={}).json()
     assert {each["name"] for each in deployments} == {
-        "nightly", "maintain", "ingest", "chunk", "embed", "index", "evaluate", "deploy",
+        "nightly", "maintain", "quality", "ingest", "chunk", "embed", "index", "evaluate",
+        "deploy",
     }  # fmt: skip
     for each in deployments:
         model = next(iter(each["parameter_openapi_schema"]["definitions"].values()))
