@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.providers.http import answered_by
+from tests.providers.reply import Reply
 
 AUDIENCE = "product-mindset"
 
@@ -24,39 +26,20 @@ class OidcIssuer:
         self.asked = 0
         self.down = False
         self.extra_keys: list[dict[str, Any]] = []
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = issuer._answer(self.path)
-                raw = json.dumps(body or {}).encode()
-                self.send_response(503 if issuer.down else 200 if body else 404)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Tests need no access log."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._http = answered_by(self._answer)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return self._http.url
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
 
     def claims(self, **changed: Any) -> dict[str, Any]:
         """Those of a token that counts; None leaves a claim out."""
@@ -71,7 +54,11 @@ class OidcIssuer:
         """A token signed by the issuer's RSA key."""
         return jwt.encode(self.claims(**changed), self.rsa, "RS256", headers={"kid": "rsa"} | (headers or {}))
 
-    def _answer(self, path: str) -> dict[str, Any] | None:
+    def _answer(self, _method: str, path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
+        said = self._said(path)
+        return Reply((json.dumps(said or {}).encode(),), status=503 if self.down else 200 if said else 404)
+
+    def _said(self, path: str) -> dict[str, Any] | None:
         if path == "/.well-known/openid-configuration":
             return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
         if path == "/keys":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.providers.http import answered_by
+from tests.providers.reply import Reply
 
 
 class Collector:
@@ -16,42 +18,26 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                raw = gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
-                request = ExportTraceServiceRequest.FromString(raw)
-                collector.spans += [
-                    span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans
-                ]
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Tests need no access log."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._http = answered_by(self._keep)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return self._http.url
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
+
+    def _keep(self, _method: str, _path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        raw = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+        request = ExportTraceServiceRequest.FromString(raw)
+        self.spans += [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
+        return Reply(())
 
     def paths(self) -> set[tuple[str, ...]]:
         """The names from a root to each span."""

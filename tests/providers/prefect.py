@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +14,8 @@ import httpx
 import stamina
 
 from mindset.local.supervision import local_stack
+from tests.providers.http import answered_by
+from tests.providers.reply import Reply
 
 
 class PrefectServer:
@@ -24,45 +24,25 @@ class PrefectServer:
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self._keys: dict[str, str] = {}
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._send(*server._get(self.path.removeprefix("/api/")))
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self._send(*server._post(self.path.removeprefix("/api/"), body))
-
-            def _send(self, status: int, body: Any) -> None:
-                raw = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Tests need no access log."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._http = answered_by(self._answer)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/api"
+        return f"{self._http.url}/api"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
+
+    def _answer(self, method: str, path: str, _headers: Mapping[str, str], body: bytes) -> Reply:
+        path = path.removeprefix("/api/")
+        status, said = self._get(path) if method == "GET" else self._post(path, json.loads(body))
+        return Reply((json.dumps(said).encode(),), status=status)
 
     def _get(self, path: str) -> tuple[int, Any]:
         if path == "deployments/name/nightly/nightly":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from contextlib import ExitStack
-from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 from tests.providers import bedrock, nim
 from tests.providers.faults import Fault
 from tests.providers.handler import ProviderHandler, Request
+from tests.providers.http import HttpServer
 from tests.providers.reply import Reply
 
 
@@ -33,21 +33,19 @@ class ProviderServer:
         self._always: dict[str, Fault] = {}
         self._queued: dict[str, tuple[int, Reply]] = {}
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (ProviderHandler,), {"provider": self}))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._http = HttpServer(type("Handler", (ProviderHandler,), {"provider": self}), port)
 
     @property
     def url(self) -> str:
         """Bedrock's `endpoint_url`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return self._http.url
 
     @property
     def nim_url(self) -> str:
         return f"{self.url}/v1"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
@@ -55,9 +53,7 @@ class ProviderServer:
     ) -> None:
         self.clients.close()
         self.stopping.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
 
     def fail(self, path: str, *faults: Fault, always: Fault | None = None) -> None:
         """Requests whose path ends in `path` get these faults, one each, and then `always`."""
