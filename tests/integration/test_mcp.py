@@ -125,6 +125,12 @@ async def test_what_searches_and_reads_returns_what_is_visible(
         found = await call("search", question="rooms of the bakery 3", limit=3)
         assert found.structured_content["passages"][0]["places"][0]["uri"] == "doc3.md"
         assert "(doc3.md)" in text(found)
+        only = {"field": "uri", "op": "eq", "value": "doc1.md"}
+        among = await call("search", question="rooms of the bakery 3", where=only)
+        assert {each["places"][0]["uri"] for each in among.structured_content["passages"]} == {"doc1.md"}
+        wrong = await call("search", question="rooms", where=only | {"op": "like"})
+        assert wrong.is_error
+        assert "write `field`, `op`" in text(wrong)
         whole = await call("get_document", uri="doc3.md")
         assert text(whole).strip() == document(3).strip()
         assert whole.structured_content["length"] == len(text(whole))
