@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import statistics
 import threading
 import time
@@ -319,8 +318,3 @@ def _until_used(
 
 def _cut(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def as_json(found: Sequence[Measured]) -> str:
-    """All figures by experiment."""
-    return json.dumps({each.name: each.figures for each in found}, indent=1)

@@ -140,10 +140,3 @@ class _Draft:
         self._waiting += self._reader.new_citations()
         while self._waiting and self._waiting[0].end <= self._length and not self._leaks.leaked:
             yield self._waiting.popleft()
-
-
-def last_of(pieces: Iterator[Event]) -> Answer:
-    """The answer, once it is whole. Raises as `stream_answer` does."""
-    (whole,) = deque(pieces, maxlen=1)
-    assert isinstance(whole, Answer)
-    return whole

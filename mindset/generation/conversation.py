@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mindset.generation.words import COMMON, listed
+
 MOST_TURNS = 6
 """How many of the last turns are looked at."""
 
@@ -13,113 +15,12 @@ _LONGEST = 4_000
 _WORD = re.compile(r"\w[\w'-]*")
 
 # Words that stand for something said before. A question with one of them, or of hardly any words, is not whole.
-_POINTING = frozenset(
-    [
-        "it",
-        "its",
-        "they",
-        "them",
-        "their",
-        "theirs",
-        "this",
-        "that",
-        "these",
-        "those",
-        "he",
-        "she",
-        "him",
-        "her",
-        "his",
-        "hers",
-        "one",
-        "ones",
-        "there",
-        "then",
-        "same",
-        "other",
-        "others",
-        "former",
-        "latter",
-        "above",
-        "more",
-        "else",
-        "instead",
-    ]
-)
+_POINTING = listed("""
+    it its they them their theirs this that these those he she him her his hers one ones there then same other
+    others former latter above more else instead
+""")
 _OPENING = re.compile(r"^\s*(and|but|so|or|then|what about|how about|why not|why|really)\b", re.IGNORECASE)
-_EMPTY = frozenset(
-    [
-        "a",
-        "about",
-        "all",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "get",
-        "had",
-        "has",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "me",
-        "much",
-        "must",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "please",
-        "shall",
-        "should",
-        "so",
-        "some",
-        "such",
-        "tell",
-        "than",
-        "the",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
-)
+_EMPTY = COMMON | {"please", "whose"}
 
 _NOTHING = _EMPTY | _POINTING
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mindset.generation.answers import Answer, last_of, stream_answer
+from mindset.generation.answers import Answer, stream_answer
 from mindset.generation.extractive import LONGEST_SENTENCE, SENTENCES, ExtractiveGenerator
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.retrieval.passage import Passage
@@ -19,7 +19,9 @@ FOXES = passage("Foxes hunt mice in the **meadow**. A fox sleeps by day.", rank=
 
 
 def ask(question: str, *passages: Passage) -> Answer:
-    return last_of(stream_answer(ExtractiveGenerator(), question, passages))
+    *_, whole = stream_answer(ExtractiveGenerator(), question, passages)
+    assert isinstance(whole, Answer)
+    return whole
 
 
 def test_an_answer_quotes_the_sentence_that_answers_and_cites_its_passage() -> None:
