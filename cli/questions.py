@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from cli.installation import connected_settings
 from cli.output import CODES, AsJson, err, out, print_json
-from mindset.errors import MindsetError, QuestionRejected, ServiceUnavailable
+from mindset.errors import MindsetError, NotAuthenticated, QuestionRejected, ServiceUnavailable
 from mindset.installation import address
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
@@ -106,9 +106,11 @@ def _post(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _api() -> Iterator[httpx.Client]:
-    url = address(connected_settings().api_url, "api_url")
+    settings = connected_settings()
+    url = address(settings.api_url, "api_url")
+    headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"} if settings.api_key else {}
     try:
-        with httpx.Client(base_url=url, timeout=90) as client:
+        with httpx.Client(base_url=url, headers=headers, timeout=90) as client:
             yield client
     except httpx.TransportError as lost:
         raise ServiceUnavailable(
@@ -123,6 +125,8 @@ def _problem(response: httpx.Response) -> MindsetError:
         kind, detail = problem["type"].removeprefix("urn:mindset:"), problem["detail"]
     except (ValueError, KeyError):
         return ServiceUnavailable(f"The API answered {response.status_code}: {response.text[:200]}")
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        return NotAuthenticated(f"{detail} The commands send MINDSET_API_KEY.")
     if response.status_code in (413, 422):
         return QuestionRejected(detail)
     known = {each.__name__: each for each in CODES}

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     api_url: str | None = None
     """`http://host:8080` of the serving API. Unset: the local stack's."""
 
+    api_key: SecretStr | None = None
+    """Key that `mindset ask` and `mindset search` send to the serving API, where it asks for one."""
+
     api_host: str = "127.0.0.1"
     """Address that the serving API listens on."""
 

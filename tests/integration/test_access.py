@@ -18,13 +18,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from api.app import create_app
+from cli.app import app
 from mindset.access.caller import Scope
 from mindset.access.keys import create_key
 from mindset.catalog.connection import scalar
 from mindset.catalog.keys import revoke_key
-from mindset.errors import ConfigurationError
+from mindset.errors import ConfigurationError, NotAuthenticated
 from mindset.installation import Installation
 from mindset.settings import Settings
 from tests.corpus import Corpus, run_night
@@ -175,6 +177,18 @@ def test_the_use_of_a_key_is_noted(client: httpx.Client, installation: Installat
         assert scalar(connection, "SELECT last_used_at FROM api_key WHERE id = %s", key.split("_")[1]) is not None
         kept = scalar(connection, "SELECT row_to_json(k)::text FROM api_key k WHERE id = %s", key.split("_")[1])
     assert key.split("_")[2] not in kept
+
+
+def test_the_command_line_asks_with_the_key_of_its_settings(
+    client: httpx.Client, installation: Installation, released: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINDSET_API_URL", str(client.base_url))
+    command = ["search", released.name, "rooms of the bakery"]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, NotAuthenticated)
+    assert "MINDSET_API_KEY" in str(refused.exception)
+    monkeypatch.setenv("MINDSET_API_KEY", make_key(installation, Scope.SEARCH))
+    assert "doc1.md" in CliRunner().invoke(app, command).output
 
 
 # What is wrong
