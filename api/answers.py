@@ -31,7 +31,7 @@ from api.models import (
     search_out,
 )
 from api.problems import told_of
-from api.streaming import Stream, Streams, reading, result_of
+from api.streaming import Stream, Streams, first_of, reading, result_of
 from mindset import answers, tracing
 from mindset.access.caller import Caller
 from mindset.answers import Asked
@@ -97,11 +97,11 @@ def search(body: SearchRequest, request: Request, caller: Searching) -> Response
         200: {
             "content": {
                 "text/event-stream": {
-                    "example": 'event: retrieval.completed\ndata: {"version": 3}\n\nevent: answer.delta\ndata: {"text": "..."}'
+                    "example": 'event: answer.created\ndata: {"id": "..."}\n\nevent: answer.delta\ndata: {"text": "..."}'
                 }
             },
-            "description": "The answer, or, with `stream`, events: retrieval.completed, answer.delta, citation, "
-            "answer.completed, error",
+            "description": "The answer, or, with `stream`, events: answer.created, retrieval.completed, answer.delta, "
+            "citation, guardrail, answer.completed, error",
         }
     },
 )
@@ -193,13 +193,16 @@ Telling = Callable[[Request, Found, Stream[Found | Event], anyio.Event, float], 
 for `until_told_to_stop`, the sign that the process ends and its grace period."""
 
 
-async def streamed(request: Request, stream: Stream[Found | Event], telling: Telling) -> EventSourceResponse:
+async def streamed(request: Request, stream: Stream[Found | Event], telling: Telling) -> Response:
     """The answer as events, once its passages are found: what is wrong with the question has a status of its own."""
     try:
-        found = await stream.next()
+        found = await first_of(stream, request)
     except BaseException:
         stream.leave()
         raise
+    if found is None:
+        stream.leave()
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     assert isinstance(found, Found)
     stopping = anyio.Event()
     grace = request.app.state.installation.settings.shutdown_grace_s

@@ -120,16 +120,21 @@ async def reading(stream: Stream[T]) -> AsyncIterator[Stream[T]]:
         stream.leave()
 
 
+async def first_of(stream: Stream[T], request: Request) -> T | None:
+    """The next event of a stream; None when the client went away before it came, or it is over."""
+    coming, watching = asyncio.ensure_future(stream.next()), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({coming, watching}, return_when=asyncio.FIRST_COMPLETED)
+        return await coming if coming.done() else None
+    finally:
+        coming.cancel()
+        watching.cancel()
+
+
 async def result_of(stream: Stream[T], request: Request) -> T | None:
     """The one event of a stream; None when the client went away before it came."""
     async with reading(stream):
-        coming, watching = asyncio.ensure_future(stream.next()), asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait({coming, watching}, return_when=asyncio.FIRST_COMPLETED)
-            return await coming if coming.done() else None
-        finally:
-            coming.cancel()
-            watching.cancel()
+        return await first_of(stream, request)
 
 
 async def _gone(request: Request) -> None:

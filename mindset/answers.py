@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mindset.access.caller import Caller
@@ -42,6 +43,11 @@ class Asked:
     turns: tuple[Turn, ...] = ()
     """What was asked and answered before in the same conversation, the newest last."""
 
+    @cached_property
+    def standalone(self) -> str:
+        """The question as it is searched for and answered: with what its conversation is about. Raises QuestionRejected."""
+        return condensed(checked_question(self.question), self.turns)
+
 
 def search(installation: Installation, asked: Asked) -> Found:
     """The passages of the live release that answer the question, of those that the caller may read.
@@ -59,7 +65,6 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     asked.caller.check_sees(asked.kb)
     # Read before anything is looked up: what is kept under this epoch shows nothing that was withdrawn before it.
     view = installation.searcher.view(asked.kb.name, None)
-    question = condensed(checked_question(asked.question), asked.turns)
     generator = installation.generator(asked.kb, provider_route(asked.kb.name, asked.caller))
     cache = installation.answered
     settings = (asked.kb.generation.model_dump(), asked.kb.guardrails.model_dump())
@@ -71,7 +76,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
         yield replace(before.answer, cached=True)
         return
     guardrail = installation.guardrail(asked.kb)
-    if guardrail and (ruling := guardrail.check("INPUT", question)).intervened:
+    if guardrail and (ruling := guardrail.check("INPUT", asked.standalone, deadline)).intervened:
         yield from _refused(view, asked, Verdict("question", "blocked", ruling.policies))
         return
     found = _search(installation, asked, view)
@@ -82,12 +87,12 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     if broken:
         yield Verdict("passages", "blocked", tuple(sorted(broken)))
     judged = bool(broken)
-    for done in stream_answer(generator, question, found.passages, deadline):
+    for done in stream_answer(generator, asked.standalone, found.passages, deadline):
         if not isinstance(done, Answer):
             judged |= isinstance(done, Verdict)  # which would have to be told again
             yield done
             continue
-        if guardrail and done.supported and (ruling := guardrail.check("OUTPUT", done.text)).intervened:
+        if guardrail and done.supported and (ruling := guardrail.check("OUTPUT", done.text, deadline)).intervened:
             yield Verdict("answer", "blocked", ruling.policies, retract=True)
             done = replace(  # noqa: PLW2901
                 done, text=ruling.text, citations=(), supported=False, finish_reason="guardrail"
@@ -102,9 +107,7 @@ def _passed(guardrail: BedrockGuardrail, found: Found, deadline: Deadline | None
     passed: list[Passage] = []
     broken: set[str] = set()
     for each in found.passages:
-        if deadline:
-            deadline.check("The guardrail")
-        ruling = guardrail.check("INPUT", each.text)
+        ruling = guardrail.check("INPUT", each.text, deadline)
         if ruling.intervened:
             broken |= {*(ruling.policies or ("bedrock",))}
         else:
@@ -128,7 +131,7 @@ def _search(installation: Installation, asked: Asked, view: Served) -> Found:
         return replace(before, cached=True, milliseconds=milliseconds)
     with span("retrieval.search", knowledge_base=asked.kb.name, version=view.version):
         found = installation.searcher.search(
-            asked.kb, condensed(asked.question, asked.turns), asked.caller.principals, asked.limit,
+            asked.kb, asked.standalone, asked.caller.principals, asked.limit,
             where=asked.where, view=view,
         )  # fmt: skip
     if not found.degraded:
@@ -140,7 +143,7 @@ def _depends_on(asked: Asked, view: Served) -> list[object]:
     """Everything that decides what is found, in JSON's types."""
     return [
         asked.kb.name, asked.kb.retrieval.model_dump(), asked.kb.chunking.language, view.version, view.release, view.epoch,
-        asked.caller.principals, condensed(asked.question, asked.turns), asked.limit,
+        asked.caller.principals, asked.standalone, asked.limit,
         asked.where.model_dump() if asked.where else None,
     ]  # fmt: skip
 

@@ -16,7 +16,13 @@ from pydantic import SecretStr
 
 from mindset.access.secrets import Secret
 from mindset.deadline import Deadline, retry_after_s
-from mindset.errors import ConfigurationError, ProviderError, ProviderRejected, ProviderUnavailable
+from mindset.errors import (
+    ConfigurationError,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    ServiceUnavailable,
+)
 
 # 408 and 425 ask to be tried again, as 429 does; every other 4xx would be refused again.
 _TRY_AGAIN = frozenset({408, 425, 429})
@@ -55,10 +61,17 @@ class _Key(httpx.Auth):
 
     def __init__(self, given: SecretStr) -> None:
         self._secret = Secret("MINDSET_NIM_API_KEY", given)
-        self._checked()
+        if not self._secret.is_reference:
+            self._checked()  # else at the first request: whoever opens a client does not wait for a store of secrets
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if key := self._checked():
+        try:
+            key = self._checked()
+        except ConfigurationError as wrong:
+            raise ProviderRejected(str(wrong)) from wrong
+        except ServiceUnavailable as lost:
+            raise ProviderUnavailable(str(lost)) from lost
+        if key:
             request.headers["Authorization"] = f"Bearer {key}"
         yield request
 

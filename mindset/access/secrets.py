@@ -32,6 +32,11 @@ class Secret:
         self._value: str | None = None
         self._due = 0.0
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it names where the value is kept."""
+        return self._read is not None
+
     def value(self) -> str:
         """As it is now. A store that does not answer leaves the last value in use.
 

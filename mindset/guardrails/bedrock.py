@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mindset import bedrock
+from mindset.deadline import Deadline
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime.type_defs import ApplyGuardrailResponseTypeDef
@@ -30,11 +31,15 @@ class BedrockGuardrail:
         self._id, self._version = id_, version
         self._client = bedrock.open_client(region, url, timeout_s=5.0, connections=16)
 
-    def check(self, source: Literal["INPUT", "OUTPUT"], text: str) -> Ruling:
-        """Its ruling on a text, `INPUT` for what goes to a model.
+    def check(self, source: Literal["INPUT", "OUTPUT"], text: str, deadline: Deadline | None = None) -> Ruling:
+        """Its ruling on a text, `INPUT` for what goes to a model. It is not asked any more once the deadline is over.
 
         Raises ProviderRejected or ProviderUnavailable: what could not be checked does not pass."""
-        rulings = [self._ask(source, text[at : at + _MOST_CHARACTERS]) for at in range(0, len(text), _MOST_CHARACTERS)]
+        rulings = []
+        for at in range(0, len(text), _MOST_CHARACTERS):
+            if deadline:
+                deadline.check(f"Guardrail {self._id}")
+            rulings.append(self._ask(source, text[at : at + _MOST_CHARACTERS]))
         policies = tuple(sorted({each for ruling in rulings for each in ruling.policies}))
         return Ruling(any(each.intervened for each in rulings), "".join(each.text for each in rulings), policies)
 
