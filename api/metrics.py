@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from mindset.generation.answers import Answer
 from mindset.generation.endpoint import ProviderState
+from mindset.generation.protocol import Usage
 from mindset.guardrails.verdict import Verdict
 from mindset.retrieval.search import Found
 
@@ -88,17 +89,21 @@ class Metrics:
         self._answers.labels(kb, answer.generator, str(answer.supported).lower()).inc()
         self._answer_seconds.labels(answer.generator, str(answer.cached).lower()).observe(pace.whole_s)
         self._cached.labels("answer", "hit" if answer.cached else "miss").inc()
-        if answer.passed_over:
-            self._degraded.labels(kb, "generation").inc()
+        for step in answer.degraded:
+            self._degraded.labels(kb, step).inc()
         if not answer.cached:
             self._generation_seconds.labels(answer.generator).observe(pace.whole_s - pace.found_s)
             if pace.spoken_s is not None:
                 self._first.labels(answer.generator).observe(pace.spoken_s - pace.found_s)
-            spent = (answer.usage.input_tokens, answer.usage.output_tokens)
-            for direction, tokens in zip(("input", "output"), spent, strict=True):
-                self._tokens.labels(answer.generator, direction).inc(tokens)
-            if price := self._prices.get(answer.generator):
-                self._dollars.labels(answer.generator).inc((spent[0] * price[0] + spent[1] * price[1]) / 1e6)
+            self._spent(answer.generator, answer.usage)
+            if judgement := answer.judgement:
+                self._spent(judgement.judge, judgement.usage)
+
+    def _spent(self, model: str, usage: Usage) -> None:
+        self._tokens.labels(model, "input").inc(usage.input_tokens)
+        self._tokens.labels(model, "output").inc(usage.output_tokens)
+        if price := self._prices.get(model):
+            self._dollars.labels(model).inc((usage.input_tokens * price[0] + usage.output_tokens * price[1]) / 1e6)
 
     def judged(self, verdict: Verdict) -> None:
         """Note what a guardrail found."""

@@ -176,14 +176,14 @@ def citation_out(citation: Citation, passages: tuple[Passage, ...]) -> CitationO
 
 
 def degraded(found: Found, answer: Answer) -> list[str]:
-    """What an answer had to do without; `generation`: another wrote it than should have."""
-    return [*found.degraded, *(["generation"] if answer.passed_over else [])]
+    """What an answer had to do without."""
+    return [*found.degraded, *answer.degraded]
 
 
 def answer_out(number: str, found: Found, answer: Answer, conversation: str | None = None) -> AnswerResponse:
     """An answer as the API shows it."""
     return AnswerResponse(
-        **search_out(found).model_dump() | {"degraded": degraded(found, answer)},
+        **search_out(found).model_dump() | {"degraded": degraded(found, answer), "cached": answer.cached},
         id=number,
         conversation=conversation,
         answer=answer.text,

@@ -12,7 +12,7 @@ from mindset.access.caller import Caller
 from mindset.catalog.filters import Filter
 from mindset.catalog.releases import Served
 from mindset.deadline import Deadline
-from mindset.flags import provider_route
+from mindset.flags import judges, provider_route, reranks
 from mindset.generation.answers import Answer, Delta, Event, stream_answer
 from mindset.generation.conversation import Turn, condensed
 from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS
@@ -48,6 +48,16 @@ class Asked:
         """The question as it is searched for and answered: with what its conversation is about. Raises QuestionRejected."""
         return condensed(checked_question(self.question), self.turns)
 
+    @cached_property
+    def reranked(self) -> bool:
+        """Whether the knowledge base's reranker is asked."""
+        return self.kb.retrieval.rerank is not None and reranks(self.kb.name, self.caller)
+
+    @cached_property
+    def judged(self) -> bool:
+        """Whether the knowledge base's judge is asked."""
+        return self.kb.guardrails.judge is not None and judges(self.kb.name, self.caller)
+
 
 def search(installation: Installation, asked: Asked) -> Found:
     """The passages of the live release that answer the question, of those that the caller may read.
@@ -68,7 +78,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     generator = installation.generator(asked.kb, provider_route(asked.kb.name, asked.caller))
     cache = installation.answered
     settings = (asked.kb.generation.model_dump(), asked.kb.guardrails.model_dump())
-    key = cache.key(_depends_on(asked, view), settings, generator.name, FINGERPRINT)
+    key = cache.key(_depends_on(asked, view), settings, generator.name, FINGERPRINT, asked.judged)
     if before := cache.get(key):
         yield replace(before.found, cached=True)
         yield Delta(before.answer.text)
@@ -86,10 +96,11 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
     yield found
     if broken:
         yield Verdict("passages", "blocked", tuple(sorted(broken)))
-    judged = bool(broken)
-    for done in stream_answer(generator, asked.standalone, found.passages, deadline):
+    ruled = bool(broken)
+    judge = installation.judge(asked.kb) if asked.judged else None
+    for done in stream_answer(generator, asked.standalone, found.passages, deadline, judge):
         if not isinstance(done, Answer):
-            judged |= isinstance(done, Verdict)  # which would have to be told again
+            ruled |= isinstance(done, Verdict)  # which would have to be told again
             yield done
             continue
         if guardrail and done.supported and (ruling := guardrail.check("OUTPUT", done.text, deadline)).intervened:
@@ -97,7 +108,7 @@ def answer(installation: Installation, asked: Asked, deadline: Deadline | None =
             done = replace(  # noqa: PLW2901
                 done, text=ruling.text, citations=(), supported=False, finish_reason="guardrail"
             )
-        if not (judged or found.degraded or done.passed_over) and done.finish_reason == "stop":
+        if not (ruled or found.degraded or done.degraded) and done.finish_reason == "stop":
             cache.put(key, Answered(found, done))
         yield done
 
@@ -132,7 +143,7 @@ def _search(installation: Installation, asked: Asked, view: Served) -> Found:
     with span("retrieval.search", knowledge_base=asked.kb.name, version=view.version):
         found = installation.searcher.search(
             asked.kb, asked.standalone, asked.caller.principals, asked.limit,
-            where=asked.where, view=view,
+            where=asked.where, view=view, rerank=asked.reranked,
         )  # fmt: skip
     if not found.degraded:
         cache.put(key, found)
@@ -143,7 +154,7 @@ def _depends_on(asked: Asked, view: Served) -> list[object]:
     """Everything that decides what is found, in JSON's types."""
     return [
         asked.kb.name, asked.kb.retrieval.model_dump(), asked.kb.chunking.language, view.version, view.release, view.epoch,
-        asked.caller.principals, asked.standalone, asked.limit,
+        asked.caller.principals, asked.standalone, asked.limit, asked.reranked,
         asked.where.model_dump() if asked.where else None,
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from mindset.cache import Cache
 from mindset.catalog.connection import Catalog
 from mindset.errors import ConfigurationError, MindsetError
 from mindset.generation.answers import Answer
+from mindset.generation.judge import Judge
 from mindset.generation.registry import Generators
 from mindset.generation.route import Route
 from mindset.index.chroma import ChromaIndex
@@ -145,6 +146,11 @@ class Installation:
     def generator(self, kb: KnowledgeBase, first: str | None = None) -> Route:
         """Who writes the knowledge base's answers, in the order in which they are asked; `first` before the others."""
         return self.generators.route(kb.generation, first)
+
+    def judge(self, kb: KnowledgeBase) -> Judge | None:
+        """Who judges the knowledge base's answers, where it names somebody."""
+        judge = kb.guardrails.judge
+        return self.generators.judge(judge, kb.generation) if judge else None
 
     def close(self) -> None:
         """Close what was opened."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mindset.errors import ConfigurationError, UnknownKnowledgeBase
 
@@ -98,6 +98,8 @@ _EMBEDDING_MODELS: dict[str, dict[str, Any]] = {
     "bedrock": {"model": "amazon.titan-embed-text-v2:0", "dimension": 1024},
 }
 
+_RERANKERS = {"nim": "nvidia/llama-nemotron-rerank-1b-v2", "bedrock": "cohere.rerank-v3-5:0"}
+
 _CHAT_MODELS = {
     "extractive": "extractive",
     "nim": "nvidia/llama-3.1-nemotron-nano-8b-v1",
@@ -136,6 +138,28 @@ class Embedding(_Strict):
         return given
 
 
+class Reranking(_Strict):
+    """Which model puts the best of what was found in order."""
+
+    provider: Literal["nim", "bedrock"] = "nim"
+    """Who is asked."""
+
+    model: str = _RERANKERS["nim"]
+    """The provider's name of the model; each has a default."""
+
+    candidates: int = Field(default=40, ge=2, le=200)
+    """How many chunks it reads for a question: the best, of those that the caller may see."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_provider(cls, given: Any) -> Any:
+        """A model that is left out is the provider's own."""
+        if not isinstance(given, dict):
+            return given
+        provider = str(given.get("provider", "nim"))
+        return {"model": _RERANKERS[provider]} | given if provider in _RERANKERS else given
+
+
 class Retrieval(_Strict):
     """How passages are found."""
 
@@ -150,6 +174,9 @@ class Retrieval(_Strict):
 
     lexical_weight: float = Field(default=1.0, ge=0)
     """Weight of full-text search in the fusion; 0 leaves it out."""
+
+    rerank: Reranking | None = None
+    """Which model puts the best of both searches in order; None: their fusion does."""
 
     deadline_s: float = Field(default=2.0, gt=0)
     """A search step that takes longer is left out, and the answer says `degraded`."""
@@ -208,6 +235,16 @@ class Guardrails(_Strict):
 
     version: str = "DRAFT"
     """Its version."""
+
+    judge: Writer | None = None
+    """A model that is asked whether each answer follows from its passages; what does not is taken back."""
+
+    @field_validator("judge")
+    @classmethod
+    def _judges(cls, judge: Writer | None) -> Writer | None:
+        if judge and judge.provider == "extractive":
+            raise ValueError("extractive quotes and cannot judge: name nim or bedrock as its provider")
+        return judge
 
 
 class Gate(_Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mindset.access.caller import Scope
@@ -13,6 +13,16 @@ from mindset.errors import ConfigurationError
 
 # Made absolute once: children of this process run elsewhere.
 _Here = Annotated[Path, AfterValidator(Path.absolute)]
+
+
+class Flags(BaseModel):
+    """What is switched for everybody, where no other provider of flags is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    provider_route: Literal["extractive", "nim", "bedrock"] | None = Field(default=None, alias="provider-route")
+    rerank: bool = True
+    judge: bool = True
 
 
 class Settings(BaseSettings):
@@ -121,9 +131,8 @@ class Settings(BaseSettings):
     """Names, separated by commas, under which `/mcp` may be reached (`mcp.example.com`, `10.0.0.7:*`); `*`: under any.
     Unset: the loopback's names, `api_host`, and the name in `api_url`."""
 
-    flags: dict[Literal["provider-route"], Literal["extractive", "nim", "bedrock"]] = {}
-    """Feature flags, as JSON: `{"provider-route": "bedrock"}` asks that provider of a route first, and `extractive` means
-    quotations only: no model is asked."""
+    flags: Flags = Flags()
+    """Feature flags, as JSON, such as `{"provider-route": "bedrock", "rerank": false}`."""
 
     otlp_endpoint: str | None = None
     """`http://host:4318` of an OpenTelemetry collector, which traces are sent to. Unset: nothing is traced."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mindset.deadline import Deadline
 from mindset.generation.citations import Citation, CitationReader
+from mindset.generation.judge import Judge, Judgement
 from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SYSTEM, sent
 from mindset.generation.protocol import Generator, Piece, Usage
 from mindset.guardrails.leaks import LEAKED, LeakFilter
@@ -40,6 +41,14 @@ class Answer:
     cached: bool = False
     prompt: str | None = None
     """Fingerprint of the words that the model was told; None where no model wrote."""
+    judgement: Judgement | None = None
+    """What a judge said of it; None where nobody judged."""
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What it had to do without: `generation`, another wrote it than should have; `judge`, who could not say."""
+        unjudged = self.judgement is not None and self.judgement.supported is None
+        return (*(["generation"] if self.passed_over else []), *(["judge"] if unjudged else []))
 
 
 LONGEST_ANSWER = 40_000
@@ -50,12 +59,17 @@ Event = Delta | Citation | Verdict | Answer
 
 
 def stream_answer(
-    generator: Generator, question: str, passages: Sequence[Passage], deadline: Deadline | None = None
+    generator: Generator,
+    question: str,
+    passages: Sequence[Passage],
+    deadline: Deadline | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Event]:
     """Deltas and citations as they come, what the guardrails found, and last the whole answer, which is what counts.
 
-    Text that cites nothing is not an answer, and text that tells what the system was told is none either: the whole
-    answer then says that the documents do not, whatever the deltas said, and a verdict takes these back.
+    Text that cites nothing is not an answer, text that tells what the system was told is none either, nor is what the judge
+    does not find in the passages: the whole answer then says that the documents do not, whatever the deltas said, and a
+    verdict takes these back.
     Raises ProviderRejected, ProviderUnavailable or Overloaded."""
     if rules := instructs(question):
         yield Verdict("question", "noted", rules)
@@ -65,7 +79,7 @@ def stream_answer(
     draft = _Draft(shown, generator.name)
     if shown.passages:
         yield from draft.written(generator.stream(question, shown.passages, deadline))
-    yield from draft.whole()
+    yield from draft.whole(lambda text: judge.judge(question, text, shown.passages, deadline) if judge else None)
 
 
 def _shown(passages: Sequence[Passage]) -> Shown:
@@ -106,8 +120,8 @@ class _Draft:
         if self._leaks.leaked or self._too_long:
             self._finish = "guardrail" if self._leaks.leaked else "length"
 
-    def whole(self) -> Iterator[Verdict | Answer]:
-        """What was not let through, and the answer, once all is written."""
+    def whole(self, judged: Callable[[str], Judgement | None]) -> Iterator[Verdict | Answer]:
+        """What was not let through, and the answer, once all is written; `judged` says what a judge says of a text."""
         said = "".join(self._text).strip()
         citations = tuple(each for each in self._reader.citations if each.end <= len(said))
         leaked = self._leaks.leaked
@@ -118,6 +132,11 @@ class _Draft:
             yield Verdict("answer", "blocked" if leaked else "changed", tuple(sorted(broken)), retract=leaked)
         if not (supported or leaked) and said not in ("", NOT_IN_DOCUMENTS):
             yield Verdict("answer", "blocked", ("unsupported",), retract=True)
+        quoted = self._writer.startswith("extractive:")
+        judgement = judged(said) if supported and not quoted else None
+        if judgement and judgement.supported is False:
+            yield Verdict("answer", "blocked", ("judge",), retract=True)
+            supported = False
         yield Answer(
             text=said if supported else NOT_IN_DOCUMENTS,
             citations=citations if supported else (),
@@ -126,7 +145,8 @@ class _Draft:
             finish_reason=self._finish,
             usage=self._usage,
             passed_over=self._passed_over,
-            prompt=None if self._writer.startswith("extractive:") else FINGERPRINT,
+            prompt=None if quoted else FINGERPRINT,
+            judgement=judgement,
         )
 
     def _told(self, piece: str, rest: str = "") -> Iterator[Delta | Citation]:

@@ -30,10 +30,18 @@ def check_models(kbs: Iterable[KnowledgeBase], settings: Settings) -> list[Model
     """The models that are retired, unknown, not reached or not allowed, as far as `settings.model_check` lets us ask."""
     naming: dict[Writer, list[str]] = defaultdict(list)
     for kb in kbs:
-        for writer in kb.generation.writers:
+        for writer in {*kb.generation.writers, *_beside(kb)}:
             naming[writer].append(kb.name)
     found = [*_of_nim(naming, settings), *_of_bedrock(naming, settings)]
     return [ModelProblem(f"{each.provider}:{each.model}", tuple(naming[each]), what) for each, what in found]
+
+
+def _beside(kb: KnowledgeBase) -> Iterator[Writer]:
+    """Who else is asked while a question is answered; a reranker of Bedrock cannot be asked for a token."""
+    if judge := kb.guardrails.judge:
+        yield judge
+    if (reranking := kb.retrieval.rerank) and reranking.provider == "nim":
+        yield Writer(provider="nim", model=reranking.model)
 
 
 def _of_nim(writers: Iterable[Writer], settings: Settings) -> Iterator[tuple[Writer, str]]:

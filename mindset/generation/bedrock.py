@@ -51,8 +51,10 @@ class BedrockGenerator:
         self._clients.patient(min(deadline_s, self._endpoint.limits.first_token_s))  # not while somebody waits
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
+        return self.told(build_prompt(question, passages), deadline)
+
+    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
-        prompt = build_prompt(question, passages)
         return self._endpoint.stream(lambda: self._pieces(prompt, deadline), deadline)
 
     def close(self) -> None:

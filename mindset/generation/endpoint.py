@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from mindset.breaker import Breaker, State
 from mindset.deadline import Deadline, RetryBudget, retried_until_first
 from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
-from mindset.generation.breaker import Breaker, State
 from mindset.generation.protocol import Piece
 from mindset.tracing import span
 

@@ -49,8 +49,11 @@ class NimGenerator:
         self._turns = count_from()
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
+        return self.told(build_prompt(question, passages), deadline)
+
+    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
-        body = self._request(build_prompt(question, passages))
+        body = self._request(prompt)
         return self._endpoint.stream(lambda: self._pieces(body, deadline), deadline)
 
     def close(self) -> None:

@@ -19,8 +19,11 @@ NOT_IN_DOCUMENTS = "Not in the documents."
 PROMPT = "answer-v1"
 """The prompt in use. A changed wording is a new file, so that an evaluation names what it measured."""
 
+JUDGING_PROMPT = "judge-v1"
+"""The prompt of who judges answers."""
+
 # What would open or close a fence, however it is spelt: the text must not be able to leave it.
-_FENCE = re.compile(r"<(?=\s*/?\s*(?:passage|question))", re.IGNORECASE)
+_FENCE = re.compile(r"<(?=\s*/?\s*(?:passage|question|answer))", re.IGNORECASE)
 _BYTES_PER_TOKEN = 3
 
 BUDGET_TOKENS = 12_000
@@ -40,10 +43,16 @@ def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGE
 
     Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
     _, user = _templates(PROMPT)
-    kept = [_fenced(number, passages[number - 1]) for number in sent(passages, budget)]
+    return Prompt(SYSTEM, user.substitute(passages=_all_fenced(passages, budget), question=_inert(question).strip()))
+
+
+def judging_prompt(question: str, answer: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
+    """The prompt for who judges an answer: `yes`, if all of it follows from these passages, or `no`."""
+    system, user = _templates(JUDGING_PROMPT)
+    fenced = _all_fenced(passages, budget)
     return Prompt(
-        system=SYSTEM,
-        user=user.substitute(passages="\n\n".join(kept), question=_inert(question).strip()),
+        system.template,
+        user.substitute(passages=fenced, question=_inert(question).strip(), answer=_inert(answer).strip()),
     )
 
 
@@ -61,6 +70,10 @@ def sent(passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> list[int]:
             break
         kept.append(number)
     return sorted(kept)
+
+
+def _all_fenced(passages: Sequence[Passage], budget: int) -> str:
+    return "\n\n".join(_fenced(number, passages[number - 1]) for number in sent(passages, budget))
 
 
 def _fenced(number: int, passage: Passage) -> str:

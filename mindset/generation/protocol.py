@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mindset.deadline import Deadline
+from mindset.generation.prompt import Prompt
 from mindset.retrieval.passage import Passage
 
 
@@ -47,3 +48,11 @@ class Generator(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Model(Generator, Protocol):
+    """A generator that is a language model, which can be told anything."""
+
+    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
+        """As `stream`, of whatever the prompt asks."""
+        ...

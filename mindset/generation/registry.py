@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 
 from mindset.generation.endpoint import Endpoint, Limits, ProviderState
-from mindset.generation.protocol import Generator
+from mindset.generation.judge import Judge
+from mindset.generation.protocol import Generator, Model
 from mindset.generation.route import Route
 from mindset.knowledge_base import Generation, Writer
 from mindset.settings import Settings
+
+# Of a judge's answer, which is one word; some models think aloud before it.
+_JUDGING_TOKENS = 256
 
 
 class Generators:
@@ -19,7 +23,7 @@ class Generators:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._opening = threading.Lock()
-        self._opened: dict[str, Generator] = {}
+        self._opened: dict[tuple[Writer, int, float], Model] = {}
         self._endpoints: dict[str, Endpoint] = {}
 
     def route(self, generation: Generation, first: str | None = None) -> Route:
@@ -27,9 +31,13 @@ class Generators:
 
         `extractive` is always possible, and never fails: then no model is asked."""
         if first == "extractive":
-            return Route([self._open(Writer(), generation)], generation.deadline_s)
+            return Route([self._generator(Writer(), generation)], generation.deadline_s)
         writers = sorted(generation.writers, key=lambda each: each.provider != first)
-        return Route([self._open(writer, generation) for writer in writers], generation.deadline_s)
+        return Route([self._generator(writer, generation) for writer in writers], generation.deadline_s)
+
+    def judge(self, judge: Writer, generation: Generation) -> Judge:
+        """Who judges the answers; its time is part of that of an answer."""
+        return Judge(self._model(judge, _JUDGING_TOKENS, generation.deadline_s))
 
     @property
     def states(self) -> list[ProviderState]:
@@ -42,35 +50,35 @@ class Generators:
         for each in self._opened.values():
             each.close()
 
-    def _open(self, writer: Writer, generation: Generation) -> Generator:
-        key = f"{writer.model_dump_json()} {generation.max_tokens} {generation.deadline_s}"
+    def _generator(self, writer: Writer, generation: Generation) -> Generator:
+        if writer.provider == "extractive":
+            from mindset.generation.extractive import ExtractiveGenerator
+
+            return ExtractiveGenerator()
+        return self._model(writer, generation.max_tokens, generation.deadline_s)
+
+    def _model(self, writer: Writer, max_tokens: int, deadline_s: float) -> Model:
+        key = (writer, max_tokens, deadline_s)
         with self._opening:
             if key not in self._opened:
-                self._opened[key] = self._opened_anew(writer, generation)
+                self._opened[key] = self._opened_anew(*key)
             return self._opened[key]
 
-    def _opened_anew(self, writer: Writer, generation: Generation) -> Generator:
-        settings = self._settings
-        match writer.provider:
-            case "extractive":
-                from mindset.generation.extractive import ExtractiveGenerator
+    def _opened_anew(self, writer: Writer, max_tokens: int, deadline_s: float) -> Model:
+        settings, endpoint = self._settings, self._endpoint(writer)
+        if writer.provider == "nim":
+            from mindset.generation.nim import NimGenerator
 
-                return ExtractiveGenerator()
-            case "nim":
-                from mindset.generation.nim import NimGenerator
+            return NimGenerator(
+                settings.nim_url, writer.model, settings.nim_api_key, endpoint=endpoint,
+                max_tokens=max_tokens, deadline_s=deadline_s,
+            )  # fmt: skip
+        from mindset.generation.bedrock import BedrockGenerator
 
-                return NimGenerator(
-                    settings.nim_url, writer.model, settings.nim_api_key, endpoint=self._endpoint(writer),
-                    max_tokens=generation.max_tokens, deadline_s=generation.deadline_s,
-                )  # fmt: skip
-            case "bedrock":
-                from mindset.generation.bedrock import BedrockGenerator
-
-                return BedrockGenerator(
-                    writer.model, region=settings.bedrock_region, url=settings.bedrock_url,
-                    endpoint=self._endpoint(writer), max_tokens=generation.max_tokens,
-                    deadline_s=generation.deadline_s,
-                )  # fmt: skip
+        return BedrockGenerator(
+            writer.model, region=settings.bedrock_region, url=settings.bedrock_url, endpoint=endpoint,
+            max_tokens=max_tokens, deadline_s=deadline_s,
+        )  # fmt: skip
 
     def _endpoint(self, writer: Writer) -> Endpoint:
         name, settings = f"{writer.provider}:{writer.model}", self._settings

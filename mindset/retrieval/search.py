@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from mindset.catalog.filters import Filter
 from mindset.catalog.lexical import LexicalSearch
 from mindset.catalog.passages import Shown, visible_passages
 from mindset.catalog.releases import Served, served
+from mindset.deadline import Deadline
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.embedding.registry import dense_weight_of, embedding_of, open_embedder
 from mindset.errors import (
@@ -34,10 +36,11 @@ from mindset.errors import (
 )
 from mindset.guardrails.questions import checked_question
 from mindset.index.chroma import ChromaIndex, NearestAsked
-from mindset.knowledge_base import KnowledgeBase
+from mindset.knowledge_base import KnowledgeBase, Reranking
 from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.passage import Passage
 from mindset.retrieval.passages import to_passages
+from mindset.retrieval.reranking import Reranker, open_reranker
 from mindset.settings import Settings
 from mindset.tracing import span
 
@@ -54,7 +57,7 @@ _READ_S = 0.05
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found, where it looked, and what it had to leave out (`dense`, `lexical`)."""
+    """What a search found, where it looked, and what it had to leave out (`dense`, `lexical`, `rerank`)."""
 
     kb: str
     version: int
@@ -116,13 +119,16 @@ class Searcher:
         self._dense_steps = ThreadPoolExecutor(threads, thread_name_prefix="dense")
         self._full_text = LexicalSearch()
         self._embedders: dict[ModelId, Embedder] = {}
+        self._rerankers: dict[Reranking, Reranker] = {}
         self._opening = threading.Lock()
 
     def close(self) -> None:
-        """End the threads and the embedders."""
+        """End the threads and the models."""
         self._dense_steps.shutdown(cancel_futures=True)
         for embedder in self._embedders.values():
             embedder.close()
+        for reranker in self._rerankers.values():
+            reranker.close()
 
     def search(
         self,
@@ -135,11 +141,13 @@ class Searcher:
         where: Filter | None = None,
         view: Served | None = None,
         join: bool = True,
+        rerank: bool = True,
     ) -> Found:
         """At most `limit` chunks that answer the question, from the live release or from the version given, as passages.
 
         `where` keeps those of documents that it holds for. `view` is what `self.view` told of the version, where that was
-        asked before. Neighbouring chunks become one passage unless `join` is False.
+        asked before. Neighbouring chunks become one passage unless `join` is False. Where the definition names a reranker it is
+        asked, unless `rerank` is False.
         Raises QuestionRejected, NothingReleased, UnknownVersion, ServiceUnavailable (when neither ranking could be had)."""
         started = time.perf_counter()
         question = checked_question(question)
@@ -159,7 +167,9 @@ class Searcher:
 
         looked = time.perf_counter()
         fused = reciprocal_rank_fusion(list(rankings.values()))
-        shown = self._visible(search, fused, limit)
+        reranking = kb.retrieval.rerank if rerank else None
+        wanted = max(limit, reranking.candidates) if reranking else limit
+        shown = self._visible(search, fused, wanted)
         if "dense" in rankings and self._sees_too_little(search, shown, rankings["dense"][1], len(fused), limit):
             match _result(lambda: self._compare(search)):
                 case str(failure):
@@ -167,9 +177,18 @@ class Searcher:
                 case ranking, took:
                     rankings["dense"] = (rankings["dense"][0], ranking)
                     milliseconds["exact"] = took
-                    shown = self._visible(search, reciprocal_rank_fusion(list(rankings.values())), limit)
+                    shown = self._visible(search, reciprocal_rank_fusion(list(rankings.values())), wanted)
         now = time.perf_counter()
-        milliseconds |= {"visible": (now - looked) * 1000, "total": (now - started) * 1000}
+        milliseconds["visible"] = (now - looked) * 1000
+        if reranking:
+            match _result(lambda: self._rerank(search, reranking, shown)):
+                case str(failure):
+                    failures["rerank"] = failure
+                case ordered:
+                    shown = ordered
+                    milliseconds["rerank"] = (time.perf_counter() - now) * 1000
+            shown = [row for rows in _by_chunk(shown)[:limit] for row in rows]
+        milliseconds["total"] = (time.perf_counter() - started) * 1000
         return Found(
             kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(failures),
             {name: round(value, 2) for name, value in milliseconds.items()}, failures,
@@ -318,6 +337,22 @@ class Searcher:
             return False
         return len({row.chunk for row in self._visible(search, dense, limit)}) < min(limit, len(dense))
 
+    @span("retrieval.rerank")
+    def _rerank(self, search: _Search, reranking: Reranking, shown: Sequence[Shown]) -> list[Shown]:
+        """What may be seen, as the reranker orders it: no other text is sent to anybody."""
+        chunks = _by_chunk(shown)
+        if len(chunks) < 2:
+            return list(shown)
+        with self._opening:
+            if reranking not in self._rerankers:
+                self._rerankers[reranking] = open_reranker(reranking, self._settings)
+            reranker = self._rerankers[reranking]
+        left = search.left()
+        if left <= 0:
+            raise ServiceUnavailable("The other steps took all the time there was. Raise retrieval.deadline_s.")
+        order = reranker.order(search.question, [rows[0].text for rows in chunks], Deadline(left))
+        return [row for at in order for row in chunks[at]]
+
     @span("retrieval.exact")
     def _compare(self, search: _Search) -> _Ranking:
         """The nearest of all that the caller may see, without an index. Raises ServiceUnavailable at the deadline."""
@@ -359,6 +394,11 @@ def _nearest(asked: Sequence[NearestAsked], candidates: int, deadline: float) ->
     if len(asked) > 1:
         hits.sort(key=lambda hit: (hit.distance, hit.chunk))
     return [hit.chunk for hit in hits[:candidates]]
+
+
+def _by_chunk(shown: Sequence[Shown]) -> list[list[Shown]]:
+    """The places of each chunk, in the order in which the chunks come."""
+    return [list(rows) for _, rows in groupby(shown, key=lambda row: row.chunk)]
 
 
 def _result(step: Callable[[], T]) -> T | str:

@@ -30,7 +30,7 @@ from mindset.catalog.answers import (
 from mindset.catalog.connection import rows, scalar
 from mindset.installation import Installation
 from mindset.local import ports
-from mindset.settings import Settings
+from mindset.settings import Flags, Settings
 from tests.corpus import Corpus, run_night
 from tests.providers import ProviderServer, status
 from tests.providers.fixtures import provider
@@ -372,7 +372,7 @@ def test_questions_are_logged_only_where_the_settings_ask_for_it(
 
 
 def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus, provider: ProviderServer) -> None:
-    told = settings.model_copy(update={"nim_url": provider.nim_url, "flags": {"provider-route": "extractive"}})
+    told = settings.model_copy(update={"nim_url": provider.nim_url, "flags": Flags(provider_route="extractive")})
     body = {"knowledge_base": released.name, "question": QUESTION}
     with api_at(told) as url:
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
@@ -380,5 +380,5 @@ def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus
     with api_at(told) as url:  # the way out when no model is to be asked, also where none was planned
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
     assert {each.method for each in provider.requests} <= {"GET"}  # which models there are
-    with api_at(told.model_copy(update={"flags": {}})) as url:
+    with api_at(told.model_copy(update={"flags": Flags()})) as url:
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == f"nim:{NIM}"

@@ -9,7 +9,7 @@ from struct import pack
 from typing import Any
 from urllib.parse import unquote
 
-from tests.providers.reply import Reply, chat_deltas, tokens, vector
+from tests.providers.reply import Reply, chat_deltas, relevance, tokens, vector
 
 _ROUTE = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke)")
 _GUARDRAIL = re.compile(r"/guardrail/[^/]+/version/[^/]+/apply")
@@ -37,7 +37,7 @@ def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str 
         return error(404, f"no route {path}")
     model, action = unquote(route[1]), route[2]
     if action == "invoke":
-        return _embed(model, body)
+        return _rerank(model, body) if "rerank" in model else _embed(model, body)
     if "embed" in model or "retired" in model:
         return error(404, "This model version has reached the end of its life.")
     system = "".join(block["text"] for block in body.get("system", []))
@@ -98,6 +98,14 @@ def _embed(model: str, body: Body) -> Reply:
     if not 1 <= len(texts) <= 96 or body.get("input_type") not in {"search_document", "search_query"}:
         return error(400, "texts: 1 to 96; input_type: search_document or search_query")
     return _json({"embeddings": [vector(text, _COHERE_DIMENSION) for text in texts], "texts": texts, "id": "1"})
+
+
+def _rerank(model: str, body: Body) -> Reply:
+    if ("cohere." in model) != (body.get("api_version") == 2):
+        return error(400, "api_version: 2 is required of Cohere's models, and unknown to others")
+    scores = [relevance(body["query"], each) for each in body["documents"]]
+    best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body["top_n"]]
+    return _json({"results": [{"index": index, "relevance_score": scores[index]} for index in best]})
 
 
 def _event(name: str, payload: Body) -> bytes:

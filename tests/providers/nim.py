@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.providers.reply import Reply, chat_deltas, tokens, vector
+from tests.providers.reply import Reply, chat_deltas, is_judged, relevance, tokens, vector
 
 EMBEDDING_MODELS = {"nvidia/llama-nemotron-embed-1b-v2": 2048, "nvidia/nv-embedqa-e5-v5": 1024}
+RERANKERS = ("nvidia/llama-nemotron-rerank-1b-v2",)
 CHAT_MODELS = ("nvidia/llama-3.1-nemotron-nano-8b-v1", "meta/llama-3.1-8b-instruct")
 
 Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends it
 
 
-def reply(method: str, path: str, body: Body, script: str | None = None) -> Reply:
+def reply(method: str, path: str, body: Body, script: str | None = None, rankings: object = None) -> Reply:
     """The answer to a request below /v1."""
     match method, path:
         case "POST", "/v1/embeddings":
             return _embeddings(body)
+        case "POST", "/v1/ranking":
+            return _ranking(body) if rankings is None else _json({"rankings": rankings})
         case "POST", "/v1/chat/completions":
             return _chat(body, script)
         case "GET", "/v1/models":
-            names = (*EMBEDDING_MODELS, *CHAT_MODELS)
+            names = (*EMBEDDING_MODELS, *RERANKERS, *CHAT_MODELS)
             return _json({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
         case "GET", "/v1/health/live" | "/v1/health/ready":
             return _json({"object": "health-response", "message": "ready"})
@@ -61,13 +64,23 @@ def _embeddings(body: Body) -> Reply:
     )
 
 
+def _ranking(body: Body) -> Reply:
+    if body["model"] not in RERANKERS:
+        return error(404, f"The model `{body['model']}` does not exist.")
+    if not 1 <= len(body["passages"]) <= 512:
+        return error(422, "passages: 1 to 512")
+    logits = [relevance(body["query"]["text"], each["text"]) for each in body["passages"]]
+    best = sorted(range(len(logits)), key=lambda index: -logits[index])
+    return _json({"rankings": [{"index": index, "logit": logits[index]} for index in best]})
+
+
 def _chat(body: Body, script: str | None) -> Reply:
     model = body["model"]
     if model not in CHAT_MODELS:
         return error(404, f"The model `{model}` does not exist.")
     system = next((each["content"] for each in body["messages"] if each["role"] == "system"), "")
     deltas = chat_deltas(body["messages"][-1]["content"])
-    if script is not None:
+    if script is not None and not is_judged(body["messages"][-1]["content"]):
         deltas = [script[at : at + 7] for at in range(0, len(script), 7)]
     if "nemotron" in model and "detailed thinking off" not in system:
         deltas = ["<thi", "nk>Let me see [7].</th", "ink>\n\n", *deltas]

@@ -26,8 +26,25 @@ _FIRST_PASSAGE = re.compile(r"^\[1\][^\n]*\n(.*?)(?:\n</passage>|\n\[2\]|\Z)", r
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)", re.DOTALL)
 
 
+_JUDGED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
+
+
+def is_judged(user: str) -> bool:
+    """Whether this is about an answer, and not about a question."""
+    return bool(_JUDGED.search(user))
+
+
+def relevance(question: str, passage: str) -> float:
+    """How much of a passage the question's words are."""
+    asked, told = (set(re.findall(r"\w+", text.lower())) for text in (question, passage))
+    return len(asked & told) / max(len(told), 1)
+
+
 def chat_deltas(user: str) -> list[str]:
-    """The first sentence of passage [1], cited, in several deltas."""
+    """The first sentence of passage [1], cited, in several deltas; of an answer, whether it stands in the passages."""
+    if judged := _JUDGED.search(user):
+        said = " ".join(re.sub(r"\[\d+\]", "", judged[1]).split())
+        return ["Ye", "s."] if said in " ".join(user[: judged.start()].split()) else ["No"]
     passage = _FIRST_PASSAGE.search(user)
     if passage is None or not passage[1].strip():
         return ["Not in the ", "documents."]

@@ -26,6 +26,8 @@ class ProviderServer:
         self.stop_reason = "end_turn"
         self.script: str | None = None
         """What every chat answers, instead of a sentence of the first passage."""
+        self.rankings: object = None
+        """What a reranker says, instead of how much of each passage the question's words are (NIM only)."""
         self.left_early = threading.Event()
         """Set once a client has gone before its answer was whole."""
         self.stopping = threading.Event()
@@ -82,7 +84,7 @@ class ProviderServer:
                     reply.headers["Retry-After"] = f"{fault.retry_after:g}"
                 return reply, None
             if speaks_nim:
-                reply = nim.reply(request.method, request.path, request.body, self.script)
+                reply = nim.reply(request.method, request.path, request.body, self.script, self.rankings)
             else:
                 reply = bedrock.reply(request.path, request.body, self.stop_reason, fault.error if fault else "")
             if fault and fault.kind == "queued":

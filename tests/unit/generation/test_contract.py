@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
+from mindset.breaker import Breaker
 from mindset.deadline import Deadline
 from mindset.errors import ProviderRejected, ProviderUnavailable
 from mindset.generation.bedrock import BedrockGenerator
-from mindset.generation.breaker import Breaker
 from mindset.generation.endpoint import Endpoint, Limits
 from mindset.generation.nim import NimGenerator
 from mindset.generation.protocol import Generator, Piece

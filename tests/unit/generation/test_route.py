@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
+from mindset.breaker import Breaker
 from mindset.deadline import Deadline, RetryBudget
 from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
-from mindset.generation.breaker import Breaker
 from mindset.generation.endpoint import Endpoint, Limits
 from mindset.generation.extractive import ExtractiveGenerator
 from mindset.generation.nim import NimGenerator
