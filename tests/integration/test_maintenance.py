@@ -39,7 +39,7 @@ def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
     installation: Installation, corpus: Corpus
 ) -> None:
     corpus.define(keep_versions=2)
-    corpus.fill(5)
+    corpus.fill(20)
     run_night(installation, corpus.name)
     for number in range(10, 14):
         corpus.write(f"doc{number}.md", document(number))
@@ -73,7 +73,7 @@ def test_a_night_leaves_the_large_segment_alone(installation: Installation, corp
     corpus.fill(20)
     run_night(installation, corpus.name)
     (large,) = live_segments(installation, corpus.name)
-    for number in range(20, 30):
+    for number in range(20, 26):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
     assert large in live_segments(installation, corpus.name)
@@ -120,12 +120,13 @@ def test_questions_asked_while_segments_are_compacted_are_answered_whole(
     corpus.fill(10)
     run_night(installation, corpus.name)
     kb = installation.knowledge_base(corpus.name)
-    over = threading.Event()
+    over, searching = threading.Event(), threading.Lock()
     degraded: list[str] = []
 
     def keep_asking() -> None:
         while not over.is_set():
-            found = installation.searcher.search(kb, "How many rooms has the glacier 1?", [])
+            with searching:
+                found = installation.searcher.search(kb, "How many rooms has the glacier 1?", [])
             degraded.extend(found.failures.values())
 
     asking = threading.Thread(target=keep_asking)
@@ -133,7 +134,8 @@ def test_questions_asked_while_segments_are_compacted_are_answered_whole(
     for number in range(10, 16):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-        with installation.catalog.writing() as connection:  # nobody else needs the segments that are compacted
+        # Nobody else needs the segments that are compacted, nor a search the version before.
+        with searching, installation.catalog.writing() as connection:
             connection.execute("UPDATE version SET state = 'retired' WHERE number < %s", [number - 8])
         tidy(installation, corpus.name)
     over.set()
