@@ -46,7 +46,7 @@ test: setup ## Run all tests, against real servers
 faults: KILLS ?= 500
 faults: SEED := $(or $(SEED),$(shell date +%s))
 faults: setup ## Kill nights, maintenance and servers at any moment (KILLS=500, SEED= of an earlier run)
-	MINDSET_FAULT_KILLS=$(KILLS) MINDSET_FAULT_SEED=$(SEED) $(RUN)/pytest tests/faults -n 2 --dist loadgroup --verbose --show-capture=no
+	MINDSET_FAULT_KILLS=$(KILLS) MINDSET_FAULT_SEED=$(SEED) $(RUN)/pytest tests/faults tests/e2e/test_kills_through_prefect.py -n 2 --dist loadgroup --verbose --show-capture=no
 
 .PHONY: format lint types check
 format: setup ## Format the code

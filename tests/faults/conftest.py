@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -11,8 +10,10 @@ from pydantic import SecretStr
 from mindset.catalog.migrations import migrate
 from mindset.local.supervision import local_stack
 from mindset.settings import Settings
-from tests.faults.tally import Tally, count, summary
+from tests.faults.tally import summary, tally
 from tests.faults.victims import KILLS, SEED, Servers
+
+__all__ = ["tally"]
 
 # Their assertions, too, shall say what they compared.
 pytest.register_assert_rewrite("tests.faults.invariants", "tests.faults.questions")
@@ -39,17 +40,6 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
 def servers(own_settings: Settings) -> Servers:
     """Those two servers, to be killed."""
     return Servers(own_settings.directory)
-
-
-@pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
-    """Counts of this test, for the summary."""
-    counts: Tally = {}
-    record_property("tally", counts)
-    started = time.monotonic()
-    yield counts
-    if any(what.startswith("killed: ") for what in counts):
-        count(counts, "seconds", time.monotonic() - started)
 
 
 def pytest_report_header() -> str:

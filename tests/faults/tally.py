@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import pytest
 
 Tally = dict[str, int | float]
 """Counts by `kind: name`; a plain dictionary, since it travels between test processes."""
@@ -28,3 +31,14 @@ def summary(tallies: Iterable[Mapping[str, int | float]]) -> list[str]:
         f"{'kills':<60}{kills:>9,.0f}",
         f"{'seconds a kill':<60}{total.get('seconds', 0) / max(kills, 1):>9.1f}",
     ]
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+    """Counts of this test, for the summary."""
+    counts: Tally = {}
+    record_property("tally", counts)
+    started = time.monotonic()
+    yield counts
+    if any(what.startswith("killed: ") for what in counts):
+        count(counts, "seconds", time.monotonic() - started)

@@ -18,7 +18,7 @@ from tests.faults.jobs import STAGES, Work
 KILLS: Final = int(os.environ.get("MINDSET_FAULT_KILLS", "25"))
 """Kills in all, those through Prefect included."""
 
-THROUGH_PREFECT: Final = int(os.environ.get("MINDSET_FAULT_PREFECT_KILLS", str(min(KILLS, max(1, KILLS // 25)))))
+THROUGH_PREFECT: Final = int(os.environ.get("MINDSET_FAULT_PREFECT_KILLS", str(min(KILLS, max(2, KILLS // 25)))))
 """How many of them kill Prefect's worker or its flow runs: each takes ten times as long as one without Prefect."""
 
 SEED: Final = int(os.environ.get("MINDSET_FAULT_SEED", "1"))

@@ -6,10 +6,8 @@ import json
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,7 +29,6 @@ from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
 from tests.providers import ProviderServer, hang
 from tests.providers.fixtures import provider
-from tests.providers.prefect import real_prefect
 from tests.served import address_of, api_at
 from tests.snippets import snippet
 
@@ -266,29 +263,6 @@ async def test_a_night_without_confirmation_starts_nothing_and_without_prefect_s
     assert would.structured_content["done"] is False
     assert failed.is_error
     assert "MINDSET_PREFECT_API_URL" in text(failed)
-
-
-@pytest.fixture
-def prefect(tmp_path: Path) -> Iterator[str]:
-    """A real one."""
-    with real_prefect(tmp_path / "prefect") as url:
-        yield url
-
-
-@pytest.mark.slow
-async def test_a_confirmed_night_is_started_and_can_be_watched(
-    settings: Settings, released: Corpus, prefect: str
-) -> None:
-    with api_at(settings.model_copy(update={"prefect_api_url": prefect})) as address:
-        async with client_at(address) as client:
-            started = await client.call_tool("start_night", {"knowledge_base": released.name, "confirm": True})
-            night = started.structured_content["night"]
-            seen = await client.call_tool("get_night", {"id": night})
-            unknown = await client.call_tool("get_night", {"id": str(uuid.uuid4())})
-    assert started.structured_content["done"]
-    assert (seen.structured_content["id"], seen.structured_content["ended"]) == (night, False)
-    assert seen.structured_content["state"] == "SCHEDULED"
-    assert text(unknown).startswith("UnknownNight: ")
 
 
 async def test_a_client_that_goes_away_ends_the_work(

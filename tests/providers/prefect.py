@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-import stamina
-
-from mindset.local.supervision import local_stack
 from tests.providers.http import answered_by
 from tests.providers.reply import Reply
 
@@ -67,16 +61,3 @@ class PrefectServer:
         if path == "artifacts/filter":
             return 200, []
         return 404, {"detail": f"no route {path}"}
-
-
-@contextmanager
-def real_prefect(directory: Path) -> Iterator[str]:
-    """The address of a real Prefect that knows the deployment, and nobody who works on its runs."""
-    with local_stack(directory, services=("prefect",)) as addresses:
-        assert addresses.prefect_api_url
-        for attempt in stamina.retry_context(on=httpx.HTTPStatusError, timeout=30):  # its SQLite is busy at first
-            with attempt, httpx.Client(base_url=addresses.prefect_api_url, timeout=30) as client:
-                flow = client.post("/flows/", json={"name": "nightly"}).raise_for_status().json()["id"]
-                deployment = {"name": "nightly", "flow_id": flow, "tags": ["mindset", "night"]}
-                client.post("/deployments/", json=deployment).raise_for_status()
-        yield addresses.prefect_api_url

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cli.prepare import PROJECT, command
-from mindset.installation import Installation, open_installation
+from mindset.installation import Installation
 from mindset.local.addresses import Addresses
-from mindset.local.state import connect
-from mindset.local.supervision import local_stack
 from mindset.nights import FlowRun, Nights
-from mindset.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.faults.invariants import check_invariants
 from tests.faults.jobs import STAGES
@@ -31,29 +26,20 @@ BATCH = 10
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(180 + 180 * BATCH)]
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Servers, Addresses]]:
-    """Everything that `mindset up` starts."""
-    directory = tmp_path_factory.mktemp("house")
-    definitions = directory / "knowledge_bases"
-    definitions.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINDSET_KNOWLEDGE_BASES", str(definitions))
-        with local_stack(directory / "stack", project=PROJECT, prepare=command()) as addresses:
-            settings = connect(Settings(directory=directory / "stack", knowledge_bases=definitions))
-            yield settings, Servers(directory / "stack"), addresses
-
-
 @pytest.mark.parametrize(("seed", "kills"), list(batches(THROUGH_PREFECT, BATCH)), ids=str)
 def test_the_night_after_a_killed_one_needs_no_hand(
-    house: tuple[Settings, Servers, Addresses], tmp_path: Path, tally: Tally, seed: int, kills: int
+    house: Addresses,
+    corpus: Corpus,
+    installation: Installation,
+    directory: Path,
+    tally: Tally,
+    seed: int,
+    kills: int,
 ) -> None:
-    settings, servers, addresses = house
-    choose = random.Random(seed)
-    corpus = Corpus(tmp_path / "documents", settings.knowledge_bases)
+    servers, choose = Servers(directory / "stack"), random.Random(seed)
     corpus.define(keep_versions=3, largest_loss=1.0)
     corpus.fill(DOCUMENTS)
-    with open_installation(settings) as installation, Nights(addresses.prefect_api_url or "") as nights:
+    with Nights(house.prefect_api_url or "") as nights:
         run_night(installation, corpus.name)
         with Asker(installation, corpus.name, ["How many rooms are there?"]) as asker, counted(asker, tally):
             for number in range(kills):
