@@ -243,7 +243,7 @@ def release(
     """Promote a version, or roll back to what was live before. Your name is kept with the release."""
     installation, name = _seen(request, kb, caller)
     once = Once(caller.name, idempotency_key, fingerprint(name, body.model_dump())) if idempotency_key else None
-    condition = domain.Condition(_expected(if_match), once)
+    condition = domain.Condition(_expected(if_match), if_match is not None, once)
     reason = body.reason.replace("\0", "")
     match body:
         case Promotion():
@@ -287,11 +287,11 @@ def _version_out(version: Version) -> VersionOut:
     return VersionOut.model_validate(asdict(version))
 
 
-def _expected(if_match: str | None) -> int | None:
-    """The release that an If-Match header names. Raises RequestRejected."""
+def _expected(if_match: str | None) -> frozenset[int] | None:
+    """The releases that an If-Match header names; None: whichever is live. Raises RequestRejected."""
     if if_match is None or if_match.strip() == "*":
         return None
-    tag = if_match.strip().removeprefix("W/").strip('"')
-    if not (tag.isascii() and tag.isdigit() and len(tag) < 19):
+    tags = [each.strip().removeprefix("W/").strip('"') for each in if_match.split(",")]
+    if not all(tag.isascii() and tag.isdigit() and len(tag) < 19 for tag in tags):
         raise RequestRejected(f"If-Match {if_match[:50]!r} is no ETag of releases. `GET .../releases` sends it.")
-    return int(tag)
+    return frozenset(map(int, tags))

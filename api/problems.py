@@ -107,6 +107,12 @@ def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
         detail = "The service is misconfigured. Its log names the fault under this request's id."
     elif isinstance(error, errors.ProviderError):
         detail = "The model cannot answer now. The service's log says why under this request's id; try again later."
+    elif isinstance(error, errors.ServiceUnavailable) and error.__cause__ is not None:
+        # What a driver or a client says holds addresses, and is told before anybody has said who they are.
+        detail = (
+            "Something that this service stands on does not answer now. Its log says what under this request's id; "
+            "try again shortly."
+        )
     return status, type(error).__name__, detail
 
 

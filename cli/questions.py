@@ -129,6 +129,8 @@ def _problem(response: httpx.Response) -> MindsetError:
         return NotAuthenticated(f"{detail} The commands send MINDSET_API_KEY.")
     if response.status_code in (413, 422):
         return QuestionRejected(detail)
+    if kind == ServiceUnavailable.__name__:
+        return ServiceUnavailable(f"{detail} `mindset status` shows what is down.")
     known = {each.__name__: each for each in CODES}
     return known.get(kind, ServiceUnavailable)(detail)
 

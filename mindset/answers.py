@@ -117,8 +117,8 @@ def _passed(guardrail: BedrockGuardrail, found: Found, deadline: Deadline | None
     """What was found without the passages that the guardrail blocks, and the policies that these broke."""
     passed: list[Passage] = []
     broken: set[str] = set()
-    for each in found.passages:
-        ruling = guardrail.check("INPUT", each.text, deadline)
+    rulings = guardrail.check_all("INPUT", [each.text for each in found.passages], deadline)
+    for each, ruling in zip(found.passages, rulings, strict=True):
         if ruling.intervened:
             broken |= {*(ruling.policies or ("bedrock",))}
         else:

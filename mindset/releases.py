@@ -28,8 +28,10 @@ class Decision:
 class Condition:
     """Under which a request changes what is live."""
 
-    release: int | None = None
-    """The release that must be live still; None: whichever."""
+    releases: frozenset[int] | None = None
+    """Releases one of which must be live still; None: whichever."""
+    some: bool = False
+    """Whether any release must be live."""
     once: Once | None = None
     """Makes the same request, sent again, be told the same."""
 
@@ -40,9 +42,12 @@ class Condition:
         if self.once and (told := earlier(connection, self.once)):
             return Decision(**{**told, "reasons": tuple(told["reasons"]), "again": True})
         live = live_release(connection, kb)
-        if self.release is not None and live != self.release:
+        if self.some and live is None:
+            raise PreconditionFailed(f"No release of {kb} is live, and the request was made for one.")
+        if self.releases is not None and live not in self.releases:
+            named = " or ".join(map(str, sorted(self.releases)))
             raise PreconditionFailed(
-                f"Release {live} of {kb} is live, and the request was made for {self.release}. Look at what is live now."
+                f"Release {live} of {kb} is live, and the request was made for {named}. Look at what is live now."
             )
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +19,7 @@ from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
 from tests.integration.test_access import PEPPER, bearer, make_key
 from tests.providers.faults import garbage
-from tests.providers.prefect import PrefectServer, real_prefect
+from tests.providers.prefect import PrefectServer
 from tests.providers.server import ProviderServer
 from tests.served import api_at
 
@@ -194,6 +193,14 @@ def test_a_release_that_is_not_what_one_saw_is_not_changed(client: httpx.Client,
     assert (refused.status_code, refused.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
     assert live(client, twice.name) == 1
     assert post(client, twice.name, {"if-match": '"latest"'}, action="roll_back").status_code == 422
+    now = client.get(f"/v1/knowledge-bases/{twice.name}/releases").headers["etag"]
+    either = {"if-match": f"{seen['if-match']}, {now}"}
+    assert post(client, twice.name, either, action="promote", version=2).status_code == 201
+
+
+def test_a_release_that_must_be_there_is_not_where_none_is(client: httpx.Client, corpus: Corpus) -> None:
+    refused = post(client, corpus.name, {"if-match": "*"}, action="promote", version=1)
+    assert (refused.status_code, refused.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
 
 
 def test_the_same_request_sent_again_is_done_once_and_told_the_same(
@@ -260,39 +267,20 @@ def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
 
 
 def test_without_prefect_it_is_said(settings: Settings, released: Corpus) -> None:
-    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "Prefect does not answer")):
+    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "does not answer now")):
         with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
             started = time.monotonic()
             response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
             assert time.monotonic() - started < 12
         assert response.status_code == 503
         assert said in response.json()["detail"]
-
-
-@pytest.mark.slow
-def test_a_real_prefect_is_told_the_same(settings: Settings, released: Corpus, tmp_path: Path) -> None:
-    at, key = f"/v1/knowledge-bases/{released.name}/nights", {"idempotency-key": "tonight"}
-    with (
-        real_prefect(tmp_path / "prefect") as prefect_url,
-        api_at(settings.model_copy(update={"prefect_api_url": prefect_url})) as url,
-        httpx.Client(base_url=url, timeout=30) as client,
-    ):
-        started = client.post(at, headers=key)
-        again = client.post(at, headers=key)
-        other = client.post(at, headers=key, json={"allow_loss": True})
-        night = client.get(started.headers["location"])
-        listed = client.get(at)
-    assert (started.status_code, started.headers.get("idempotent-replay")) == (202, None)
-    assert (again.json()["id"], again.headers["idempotent-replay"]) == (started.json()["id"], "true")
-    assert other.status_code == 422
-    assert (night.json()["state"], night.json()["knowledge_base"]) == ("SCHEDULED", released.name)
-    assert [each["id"] for each in listed.json()] == [started.json()["id"]]
+        assert "127.0.0.1" not in response.text, "where things are is told to nobody"
 
 
 def test_what_is_not_prefect_is_told_so(settings: Settings, released: Corpus, prefect: PrefectServer) -> None:
     with ProviderServer() as other:
         other.fail("nightly/nightly", always=garbage())
-        for url, said in ((f"{other.url}/v1", "is not Prefect"), (f"{prefect.url}/elsewhere", "no deployment")):
+        for url, said in ((f"{other.url}/v1", "does not answer now"), (f"{prefect.url}/elsewhere", "no deployment")):
             with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
                 response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
             assert response.status_code == 503
