@@ -41,7 +41,7 @@ def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
     corpus.define(keep_versions=2)
     corpus.fill(20)
     run_night(installation, corpus.name)
-    for number in range(10, 14):
+    for number in range(20, 24):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
     orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
