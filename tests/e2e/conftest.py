@@ -37,6 +37,11 @@ def house(directory: Path) -> Iterator[Addresses]:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
 def corpus(directory: Path, tmp_path: Path) -> Corpus:
     return Corpus(tmp_path / "documents", directory / "knowledge_bases")
 
