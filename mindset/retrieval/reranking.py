@@ -77,6 +77,7 @@ class BedrockReranker:
 
         self._model, self._errors = model, bedrock.errors
         self._clients = bedrock.Clients(region, url, _CONNECTIONS)
+        self._clients.patient(1.0)  # opened now: what most searches have left, and boto3 takes half a second for it
         self._breaker = Breaker(f"bedrock:{model}")
 
     def order(self, question: str, texts: Sequence[str], deadline: Deadline) -> list[int]:
