@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,6 +108,14 @@ _CHAT_MODELS = {
 }
 
 
+def _with_model(given: Any, models: Mapping[str, str], provider: str) -> Any:
+    """What is given of a section; a model that is left out is the provider's own, and `provider` who it is by default."""
+    if not isinstance(given, dict):
+        return given
+    named = str(given.get("provider", provider))
+    return {"model": models[named]} | given if named in models else given
+
+
 class Embedding(_Strict):
     """Which model turns texts into vectors."""
 
@@ -153,11 +162,7 @@ class Reranking(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_the_provider(cls, given: Any) -> Any:
-        """A model that is left out is the provider's own."""
-        if not isinstance(given, dict):
-            return given
-        provider = str(given.get("provider", "nim"))
-        return {"model": _RERANKERS[provider]} | given if provider in _RERANKERS else given
+        return _with_model(given, _RERANKERS, "nim")
 
 
 class Retrieval(_Strict):
@@ -200,11 +205,7 @@ class Writer(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_the_provider(cls, given: Any) -> Any:
-        """A model that is left out is the provider's own."""
-        if not isinstance(given, dict):
-            return given
-        provider = str(given.get("provider"))
-        return {"model": _CHAT_MODELS[provider]} | given if provider in _CHAT_MODELS else given
+        return _with_model(given, _CHAT_MODELS, "extractive")
 
 
 class Generation(Writer):

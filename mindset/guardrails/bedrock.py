@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -55,7 +56,10 @@ class BedrockGuardrail:
 
     def check_all(self, source: Source, texts: Sequence[str], deadline: Deadline | None = None) -> list[Ruling]:
         """As `check`, of several texts at the same time."""
-        return list(self._threads.map(lambda text: self.check(source, text, deadline), texts))
+        contexts = [copy_context() for _ in texts]  # so that each request is part of the trace that asked for it
+        return list(
+            self._threads.map(lambda context, text: context.run(self.check, source, text, deadline), contexts, texts)
+        )
 
     def close(self) -> None:
         """End the threads, and give the connections back."""
