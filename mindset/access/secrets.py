@@ -95,7 +95,7 @@ def _from_aws(place: str) -> str:
     except (boto.BotoCoreError, KeyError) as lost:
         raise ServiceUnavailable(
             f"AWS Secrets Manager cannot be asked for {name}: {lost}. Check region and credentials."
-        ) from None
+        ) from lost
     return _member(text, key, name) if key else text
 
 
@@ -114,16 +114,16 @@ def _from_vault(place: str) -> str:
         return str(found["data"]["data"][key])
     except KeyError:
         raise ConfigurationError(f"{path} in Vault has no key {key!r}. Add it, or name another.") from None
-    except TypeError:  # what comes of an answer that is not JSON
-        raise ServiceUnavailable(f"What answers for Vault is not Vault, for {path}. Check VAULT_ADDR.") from None
+    except TypeError as other:  # what comes of an answer that is not JSON
+        raise ServiceUnavailable(f"What answers for Vault is not Vault, for {path}. Check VAULT_ADDR.") from other
     except hvac.exceptions.VaultDown as down:
-        raise ServiceUnavailable(f"Vault cannot be asked for {path}: {down}. Check VAULT_ADDR.") from None
+        raise ServiceUnavailable(f"Vault cannot be asked for {path}: {down}. Check VAULT_ADDR.") from down
     except hvac.exceptions.VaultError as refused:
         raise ConfigurationError(
             f"Vault refuses {path}: {type(refused).__name__}. Check the path, VAULT_TOKEN and its policy."
         ) from None
     except requests.RequestException as lost:
-        raise ServiceUnavailable(f"Vault cannot be asked for {path}: {lost}. Check VAULT_ADDR.") from None
+        raise ServiceUnavailable(f"Vault cannot be asked for {path}: {lost}. Check VAULT_ADDR.") from lost
 
 
 def _member(text: str, key: str, name: str) -> str:
