@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, LiteralString, NewType, Self, TypeVar
 
@@ -182,6 +182,9 @@ class BuildLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._connection:
+            # Closing alone leaves the lock until the server notices, and a build right after this one would be refused.
+            with suppress(psycopg.Error):  # a server that went away took the lock along
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
 
     def ensure(self) -> None:

@@ -29,6 +29,16 @@ def test_the_server_looks_after_a_build_locks_machine_every_half_minute(
         assert shown == ["30", "10", "3"]
 
 
+def test_a_build_right_after_another_finds_the_lock_free(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with installation.catalog.build_lock(corpus.name) as lock:
+        assert lock._connection
+        monkeypatch.setattr(lock._connection, "close", lambda: None)  # the server has not noticed yet
+    with installation.catalog.build_lock(corpus.name):
+        pass
+
+
 def test_a_language_that_postgres_does_not_know_is_named_before_a_version_is_begun(
     installation: Installation, corpus: Corpus
 ) -> None:
