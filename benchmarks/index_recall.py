@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mindset.chunking.chunk import plain
+from benchmarks.texts import DATA, real_texts
 from mindset.embedding.protocol import Vectors
 from mindset.embedding.wordllama import WordLlamaEmbedder
 from mindset.index import chroma
@@ -33,8 +31,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"max_neighbors": 32, "ef_construction": 200, "ef_search": 400},
     {"max_neighbors": 48, "ef_construction": 300, "ef_search": 400},
 ]
-QUESTIONS = 500
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def main() -> None:
@@ -84,27 +80,6 @@ def _measure(
         milliseconds.append((time.perf_counter() - begun) * 1000)
         found.append(len({int(hit.chunk) for hit in hits} & set(expected.tolist())) / 20)
     return statistics.mean(found), milliseconds
-
-
-def real_texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
-    """So many different windows of real text of several lengths, and questions: other windows of fifteen words."""
-    files = sorted(file for folder in folders for file in folder.rglob("*.md"))
-    words = [plain(file.read_text(encoding="utf-8")).split() for file in files]
-    windows = list(
-        dict.fromkeys(text for each in words for length in (10, 20, 40, 80, 160) for text in _windows(each, length))
-    )
-    others = list(dict.fromkeys(text for each in words for text in _windows(each, 15)))
-    choose = random.Random(0)
-    choose.shuffle(windows)
-    choose.shuffle(others)
-    assert len(windows) >= count, f"the corpora give {len(windows)} texts; name more with --corpus"
-    return windows[:count], others[:QUESTIONS]
-
-
-def _windows(words: list[str], length: int) -> Iterator[str]:
-    """Windows of so many words, each beginning six words after the one before, or a quarter of its length."""
-    for start in range(0, len(words), max(6, length // 4)):
-        yield " ".join(words[start : start + length])
 
 
 if __name__ == "__main__":

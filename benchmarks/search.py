@@ -40,11 +40,11 @@ import yaml
 from pydantic import SecretStr
 
 from benchmarks.growth.nights import KB, Notes, night
-from benchmarks.index_recall import DATA
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine
 from benchmarks.serving.client import Client
 from benchmarks.serving.place import api
+from benchmarks.texts import DATA
 from mindset.catalog.migrations import migrate
 from mindset.embedding.protocol import ModelId
 from mindset.embedding.wordllama import WordLlamaEmbedder

@@ -29,9 +29,9 @@ from pydantic import SecretStr
 from benchmarks.growth.chart import chart
 from benchmarks.growth.nights import CHANGED, KB, NightsAt, Notes, measure_nights
 from benchmarks.growth.segments import SearchAt, generated, measure_segments
-from benchmarks.index_recall import DATA, real_texts
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine, spread
+from benchmarks.texts import DATA, real_texts
 from mindset.catalog.migrations import migrate
 from mindset.embedding.wordllama import WordLlamaEmbedder
 from mindset.index.chroma import ChromaIndex

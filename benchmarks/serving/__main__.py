@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chart import Bar, Group, Key, Panel, svg
-from benchmarks.index_recall import DATA
 from benchmarks.machine import machine
 from benchmarks.serving import experiments
 from benchmarks.serving.experiments import Measured
 from benchmarks.serving.place import Place, place
+from benchmarks.texts import DATA
 
 _OURS, _BARE = "#2563a8", "#9aa5b1"
 

@@ -15,7 +15,7 @@ from mindset.errors import ConfigurationError
 
 
 class SentenceTransformerEmbedder:
-    """Thread-safe: one thread at a time computes. `token_budget` bounds a batch, padding included.
+    """Thread-safe: one thread at a time computes. `token_budget` bounds a batch, padding included, by an estimate.
 
     Raises ConfigurationError where the extra `gpu` is not installed or the model cannot be loaded."""
 
@@ -29,14 +29,14 @@ class SentenceTransformerEmbedder:
             ) from None
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         # bfloat16 halves memory and time on a GPU; most CPUs only emulate it.
-        kind = {"torch_dtype": torch.bfloat16} if place.startswith("cuda") else {}
+        kind = {"dtype": torch.bfloat16} if place.startswith("cuda") else {}
         try:
             self._model = SentenceTransformer(model, device=place, model_kwargs=kind)
         except (OSError, ValueError) as wrong:
             raise ConfigurationError(
                 f"embedding.model {model!r} cannot be loaded: {wrong}. Name a model of the hub, or a folder."
             ) from wrong
-        self.dimension = int(self._model.get_sentence_embedding_dimension())
+        self.dimension = int(self._model.get_embedding_dimension())
         self.model_id = ModelId(f"sentence-transformers:{model}:{self.dimension}")
         self._budget = token_budget
         self._lock = threading.Lock()  # the library's tokenizers may not be borrowed twice
@@ -62,9 +62,10 @@ class SentenceTransformerEmbedder:
         """The memory goes with the object."""
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        # Texts over the model's limit are truncated by it, and so cost no more than the limit.
+        # Three bytes a token is what Chinese takes and less than English does; counting took a fifth of the time on a
+        # GPU. Texts over the model's limit are truncated by it, and so cost no more than the limit.
         limit = int(self._model.max_seq_length or 512)
-        return [min(len(ids), limit) for ids in self._model.tokenizer(list(texts))["input_ids"]]
+        return [min(len(text.encode()) // 3 + 2, limit) for text in texts]
 
     def _unit(self, rows: NDArray[np.float32]) -> Vectors:
         # Normalised here, in float32: a bfloat16 vector's length is off by up to a percent.
