@@ -85,7 +85,8 @@ def building(stage: Stage) -> Iterator[Installation]:
 
 
 def shown_progress(key: str, description: str) -> Progress:
-    """Progress as an artifact of the running flow: at once and at the end, and at most once a second between."""
+    """Progress as an artifact of the running flow: at once and at the end, and every three seconds between: the stage waits
+    for Prefect meanwhile."""
     artifact: UUID | None = None
     last = 0.0
     logger = get_run_logger()
@@ -93,7 +94,7 @@ def shown_progress(key: str, description: str) -> Progress:
     def show(done: int, total: int) -> None:
         nonlocal artifact, last
         now = time.monotonic()
-        if done < total and now - last < 1:
+        if done < total and now - last < 3:
             return
         last, percent = now, 100 * done / max(total, 1)
         if artifact is None:

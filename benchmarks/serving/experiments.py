@@ -22,6 +22,11 @@ from mindset.releases import promote
 
 MIB = 2**20
 
+# Streams a second, half of what two cores can begin; and words of each, two seconds apart, so that the first is still open
+# when the last of a thousand has come.
+_ARRIVALS = 40.0
+_STREAM_TOKENS = 30
+
 Took = tuple[float, float]
 """Milliseconds until the first token, and until the end."""
 
@@ -96,9 +101,8 @@ async def _served(client: Client, question: str) -> Took:
 
 def streams(where: Place, count: int) -> Measured:
     """So many streams open at once in one process: its memory, whether all end whole, and what vanished clients leave."""
-    seconds = 20.0
     with (
-        paced(0.5, 1.0, int(seconds)) as model,
+        paced(0.5, 2.0, _STREAM_TOKENS) as model,
         api(
             where.installation.settings, model,
             MINDSET_API_STREAMS=str(count + 10), MINDSET_PROVIDER_CONCURRENCY=str(count + 10),
@@ -111,7 +115,7 @@ def streams(where: Place, count: int) -> Measured:
 
         async def one(number: int) -> None:
             async with Client(port) as client:
-                await asyncio.sleep(number * 8 / count)  # they come within eight seconds
+                await asyncio.sleep(number / _ARRIVALS)
                 name, begun = "nothing", time.perf_counter()
                 async for event, _, at in client.events("/v1/answers", _asking(where.questions[number % 300])):
                     if event == "answer.delta" and name != "answer.delta":
@@ -260,9 +264,11 @@ async def _vanish(port: int, questions: Sequence[str], count: int) -> float:
     async def one(number: int) -> None:
         client = await Client(port).__aenter__()
         try:
-            await asyncio.sleep(number * 8 / count)
+            await asyncio.sleep(number / _ARRIVALS)
+            spoke = False
             async for name, _, _ in client.events("/v1/answers", _asking(questions[number % 300])):
-                if name == "answer.delta":
+                if name == "answer.delta" and not spoke:
+                    spoke = True
                     opened.release()
         finally:
             client.abort()

@@ -105,7 +105,7 @@ def test_a_conversation_without_redis_is_degraded_and_so_is_its_stream(
         whole = httpx.post(f"{url}/v1/answers", json=body, timeout=20).json()
         events = httpx.post(f"{url}/v1/answers", json=body | {"stream": True}, timeout=20).text
     assert (whole["conversation"], whole["degraded"]) == (None, ["conversation"])
-    assert '"degraded": ["conversation"]' in events
+    assert '"degraded":["conversation"]' in events
 
 
 def test_a_silent_redis_is_waited_for_once_a_second_whatever_is_asked_of_it(
