@@ -1,12 +1,13 @@
 """Latency and rate of `/v1/search` in one API process, beside the bare work it stands on, and where its time goes.
 
-    python -m benchmarks.search [--chunks 100000] [--keep DIRECTORY] [--clients 8] [--requests 2000] [--pace 150]
-                                [--rounds 3] [--cached] [--source FOLDER ...]
+    python -m benchmarks.search [--chunks 100000] [--keep DIRECTORY] [--clients 1 4 8] [--requests 2000] [--pace 150]
+                                [--rounds 3] [--cached] [--source FOLDER ...] [--out docs/benchmarks]
 
 Starts a stack of its own and fills it with short real notes of a chunk each; with `--keep` it stays in that directory, and
-is filled only once (100,000 chunks take some four minutes on two cores). Three loads, from a client that costs next to
-nothing: closed, where each client asks again at once, so that the machine is always full; paced, so many requests a second
-in all; and one client. `--cached` adds the closed load with the cache, in which every question was asked before.
+is filled only once (100,000 chunks take some four minutes on two cores). The loads come from clients that cost next to
+nothing: closed ones, where each of so many clients asks again at once; and a paced one, so many requests a second in all,
+however long they take. `--cached` adds closed ones with the cache, in which every question was asked before. A table goes to
+standard output, and `search.svg` shows the closed loads.
 
 Bare is a process that embeds the question and asks Chroma for as many candidates, without HTTP API, Postgres, full text or
 rights, at the same numbers of clients. Rounds take turns, so that what else the machine does meets all of them; figures are
@@ -14,7 +15,7 @@ medians over the rounds.
 
 The stages are told by the API itself: `view` is not among them, since it is read before the search. `dense` ends where the
 answer was read, which is after that of the full text: they run at the same time, and the longer one counts. CPU is what the
-processes of each server used, for one request of the closed load.
+processes of each server used, for one request of the closed load with the most clients.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ import psutil
 import yaml
 from pydantic import SecretStr
 
+from benchmarks.chart import Bar, Group, Key, Panel, svg
 from benchmarks.growth.nights import KB, Notes, night
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine
@@ -76,26 +78,39 @@ class Load:
         self.failed += failed
 
 
+@dataclass
+class Loads:
+    """By number of clients, and the paced one."""
+
+    served: dict[int, Load]
+    bare: dict[int, Load]
+    cached: dict[int, Load]
+    paced: Load
+
+
 def main() -> None:
-    """Measure, and print tables as Markdown."""
+    """Measure, print tables as Markdown, and write `search.svg`."""
     chosen = _options()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with _filled(chosen.keep, chosen.chunks, chosen.source) as (installation, questions, directory):
         loads = _measure(installation, questions, directory, chosen)
     print(f"{chosen.chunks:,} chunks, {chosen.rounds} rounds; {json.dumps(machine())}\n")
-    print(_table(loads))
+    print(_table(loads, chosen.pace))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    (chosen.out / "search.svg").write_text(_chart(loads, chosen.chunks), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--chunks", type=int, default=100_000)
     options.add_argument("--keep", type=Path, help="directory of the stack, filled once")
-    options.add_argument("--clients", type=int, default=8)
-    options.add_argument("--requests", type=int, default=2_000, help="of each load in a round")
+    options.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8], help="at a time; each number is a load")
+    options.add_argument("--requests", type=int, default=2_000, help="of each load in a round; fewer of one client")
     options.add_argument("--pace", type=float, default=150.0, help="requests a second of the paced load, in all")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--cached", action="store_true", help="measure answers from the cache as well")
     options.add_argument("--source", type=Path, nargs="+", default=[DATA / "guides", DATA / "chunking" / "corpora"])
+    options.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of search.svg")
     return options.parse_args()
 
 
@@ -128,32 +143,29 @@ def _filled(keep: Path | None, chunks: int, sources: Sequence[Path]) -> Iterator
                 yield installation, notes.questions(1_000), directory
 
 
-def _measure(
-    installation: Installation, questions: list[str], directory: Path, chosen: argparse.Namespace
-) -> dict[str, Load]:
+def _measure(installation: Installation, questions: list[str], directory: Path, chosen: argparse.Namespace) -> Loads:
     settings = installation.settings
-    many, paced = f"closed, {chosen.clients} clients", f"paced, {chosen.pace:.0f} a second"
-    loads = {
-        name: Load() for name in (many, paced, "one client", f"bare, {chosen.clients} clients", "bare, one client")
-    }
-    alone = max(chosen.requests // 4, 200)
+    counts = sorted(chosen.clients)
+    loads = Loads({each: Load() for each in counts}, {each: Load() for each in counts}, {}, Load())
+    most = counts[-1]
     with api(settings, _NO_PROVIDER) as (process, port):
-        asyncio.run(_ask(port, questions, chosen.clients, 200, None, Load()))  # warms up
+        asyncio.run(_ask(port, questions, most, 200, None, Load()))  # warms up
         for number in range(chosen.rounds):
-            with _cpu(loads[many], process, directory, chosen.requests):
-                asyncio.run(_ask(port, questions, chosen.clients, chosen.requests, None, loads[many]))
-            _bare(installation, questions, chosen.clients, chosen.requests, loads[f"bare, {chosen.clients} clients"])
-            asyncio.run(_ask(port, questions, 4 * chosen.clients, chosen.requests, chosen.pace, loads[paced]))
-            asyncio.run(_ask(port, questions, 1, alone, None, loads["one client"]))
-            _bare(installation, questions, 1, alone, loads["bare, one client"])
-            _say(f"round {number + 1}: {loads[many].rate[-1]:.0f} a second")
+            for clients in counts:
+                requests = chosen.requests if clients > 1 else max(chosen.requests // 4, 200)
+                with _cpu(loads.served[clients], process, directory, requests):
+                    asyncio.run(_ask(port, questions, clients, requests, None, loads.served[clients]))
+                _bare(installation, questions, clients, requests, loads.bare[clients])
+            asyncio.run(_ask(port, questions, 4 * most, chosen.requests, chosen.pace, loads.paced))
+            _say(f"round {number + 1}: {loads.served[most].rate[-1]:.0f} a second")
     if chosen.cached:
-        loads[f"cached, {chosen.clients} clients"] = cached = Load()
+        loads.cached = {each: Load() for each in counts}
         few = questions[:100]
         with api(settings, _NO_PROVIDER, MINDSET_CACHE_TTL_S="3600") as (_, port):
-            asyncio.run(_ask(port, few, chosen.clients, 2_000, None, Load()))
+            asyncio.run(_ask(port, few, most, 2_000, None, Load()))
             for _ in range(chosen.rounds):
-                asyncio.run(_ask(port, few, chosen.clients, 4 * chosen.requests, None, cached))
+                for clients in counts:
+                    asyncio.run(_ask(port, few, clients, 2 * chosen.requests, None, loads.cached[clients]))
     return loads
 
 
@@ -232,30 +244,69 @@ def _processor_seconds(process: psutil.Process, directory: Path) -> dict[str, fl
     return found
 
 
-def _table(loads: dict[str, Load]) -> str:
+def _table(loads: Loads, pace: float) -> str:
     median: Callable[[Sequence[float]], float] = statistics.median
+    named = [
+        *((_of(each), load) for each, load in loads.served.items()),
+        (f"paced, {pace:.0f} a second", loads.paced),
+        *((f"bare, {_of(each)}", load) for each, load in loads.bare.items()),
+        *((f"cached, {_of(each)}", load) for each, load in loads.cached.items()),
+    ]
     lines = ["| load | p50 ms | p95 ms | p99 ms | requests/s (least to most) | failed |", "| --- |" + " ---: |" * 5]
-    for name, load in loads.items():
-        spread = f"{median(load.rate):.0f} ({min(load.rate):.0f} to {max(load.rate):.0f})"
+    for name, load in named:
+        rate = f"{median(load.rate):.0f} ({min(load.rate):.0f} to {max(load.rate):.0f})"
         lines.append(
-            f"| {name} | {median(load.p50):.1f} | {median(load.p95):.1f} | {median(load.p99):.1f} | {spread} | {load.failed} |"
+            f"| {name} | {median(load.p50):.1f} | {median(load.p95):.1f} | {median(load.p99):.1f} | {rate} | {load.failed} |"
         )
-    many, _, one, bare, bare_one = list(loads.values())[:5]
-    alone = median(one.p50) / median(bare_one.p50)
+    ratios = (f"{median(load.p50) / median(loads.bare[each].p50):.2f} x" for each, load in loads.served.items())
     lines += [
         "",
-        f"Over bare Chroma and embedding, p50: {median(many.p50) / median(bare.p50):.2f} x at many, {alone:.2f} x at one.",
+        f"Over bare Chroma and embedding, p50: {', '.join(ratios)}.",
         "",
-        "| stage, p50 ms | many clients | one client |",
-        "| --- | ---: | ---: |",
-        *(f"| {stage} | {median(many.stages[stage]):.1f} | {median(one.stages[stage]):.1f} |" for stage in one.stages),
-        f"| HTTP, view and access | {_outside(many):.1f} | {_outside(one):.1f} |",
+        f"| stage, p50 ms | {' | '.join(_of(each) for each in loads.served)} |",
+        "| --- |" + " ---: |" * len(loads.served),
+    ]
+    every = list(loads.served.values())
+    for stage in every[0].stages:
+        lines.append(
+            f"| {stage} | {' | '.join(f'{median(each.stages[stage]):.1f}' for each in loads.served.values())} |"
+        )
+    lines += [
+        f"| HTTP, view and access | {' | '.join(f'{_outside(each):.1f}' for each in loads.served.values())} |",
         "",
         "| CPU for a request | ms |",
         "| --- | ---: |",
-        *(f"| {name} | {median(values):.2f} |" for name, values in many.cpu.items()),
+        *(f"| {name} | {median(values):.2f} |" for name, values in every[-1].cpu.items()),
     ]
     return "\n".join(lines)
+
+
+def _chart(loads: Loads, chunks: int) -> str:
+    kinds = [("searches", loads.served, "#2563a8"), ("bare Chroma and embedding", loads.bare, "#9aa5b1")]
+    if loads.cached:
+        kinds.append(("cached", loads.cached, "#7fb069"))
+
+    def panel(title: str, value: Callable[[Load], float], unit: str) -> Panel:
+        groups = [
+            Group(
+                _of(each),
+                [Bar(value(load[each]), f"{value(load[each]):.0f} {unit}", colour) for _, load, colour in kinds],
+            )
+            for each in loads.served
+        ]
+        return Panel(title, [Key(name, (colour,)) for name, _, colour in kinds], groups)
+
+    return svg(
+        f"Searches over {chunks:,} chunks, by clients that ask without a pause",
+        [
+            panel("Requests a second", lambda load: statistics.median(load.rate), "/s"),
+            panel("p95, ms", lambda load: statistics.median(load.p95), "ms"),
+        ],
+    )
+
+
+def _of(clients: int) -> str:
+    return "one client" if clients == 1 else f"{clients} clients"
 
 
 def _outside(load: Load) -> float:

@@ -12,14 +12,6 @@ from mindset.valkey import Valkey
 
 _LONGEST_ANSWER = 4_000
 
-# One reply to read instead of eight: the answer's reader waits for it.
-_APPEND = """
-redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 1
-"""
-
 
 class Sessions:
     """Thread-safe. A conversation belongs to one caller and one knowledge base."""
@@ -49,9 +41,16 @@ class Sessions:
         id_ = conversation or secrets.token_urlsafe(24)
         key = self._key(id_, kb, caller)
         said = json.dumps([turn.question, turn.answer[:_LONGEST_ANSWER]])
-        arguments = (said, MOST_TURNS, self._ttl_s)
-        appended = self._valkey.ask(lambda client: client.register_script(_APPEND)([key], arguments, client))
-        return id_ if appended else None
+
+        def kept(client: object) -> bool:
+            pipeline = client.pipeline()  # type: ignore[attr-defined]  # redis-py's types say less than it does
+            pipeline.rpush(key, said)
+            pipeline.ltrim(key, -MOST_TURNS, -1)
+            pipeline.expire(key, self._ttl_s)
+            pipeline.execute()
+            return True
+
+        return id_ if self._valkey.ask(kept) else None
 
     @staticmethod
     def _key(conversation: str, kb: str, caller: Caller) -> str:
