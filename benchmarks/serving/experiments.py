@@ -259,23 +259,23 @@ async def _concurrently(port: int, questions: Sequence[str], clients: int, each:
 
 async def _vanish(port: int, questions: Sequence[str], count: int) -> float:
     """Seconds until the process has no stream open, after all its clients have gone at once."""
-    opened = asyncio.Semaphore(0)
+    speaking: set[int] = set()
 
     async def one(number: int) -> None:
+        await asyncio.sleep(number / _ARRIVALS)
         client = await Client(port).__aenter__()
         try:
-            await asyncio.sleep(number / _ARRIVALS)
-            spoke = False
             async for name, _, _ in client.events("/v1/answers", _asking(questions[number % 300])):
-                if name == "answer.delta" and not spoke:
-                    spoke = True
-                    opened.release()
+                if name == "answer.delta":
+                    speaking.add(number)
         finally:
             client.abort()
 
     asking = [asyncio.ensure_future(one(number)) for number in range(count)]
-    for _ in range(count):
-        await opened.acquire()
+    while len(speaking) < count:
+        for ended in (each for each in asking if each.done()):
+            ended.result()  # raises what broke it
+        await asyncio.sleep(0.05)
     for each in asking:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
