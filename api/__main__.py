@@ -23,8 +23,6 @@ def main() -> int:
     except MindsetError as wrong:
         print(wrong, file=sys.stderr)  # noqa: T201  # whoever starts it reads this, not the log
         return 2
-    # A thread that comes back from Postgres or Chroma waits this long for its turn: 5 ms by default, once for each answer.
-    sys.setswitchinterval(0.0005)
     uvicorn.run(
         app,
         host=settings.api_host,

@@ -22,9 +22,9 @@ from mindset.releases import promote
 
 MIB = 2**20
 
-# Streams a second, half of what two cores can begin; and words of each, two seconds apart, so that the first is still open
+# Streams a second, a quarter of what two cores can begin; and words of each, three seconds apart, so that the first is still open
 # when the last of a thousand has come.
-_ARRIVALS = 40.0
+_ARRIVALS = 20.0
 _STREAM_TOKENS = 30
 
 Took = tuple[float, float]
@@ -102,7 +102,7 @@ async def _served(client: Client, question: str) -> Took:
 def streams(where: Place, count: int) -> Measured:
     """So many streams open at once in one process: its memory, whether all end whole, and what vanished clients leave."""
     with (
-        paced(0.5, 2.0, _STREAM_TOKENS) as model,
+        paced(0.5, 3.0, _STREAM_TOKENS) as model,
         api(
             where.installation.settings, model,
             MINDSET_API_STREAMS=str(count + 10), MINDSET_PROVIDER_CONCURRENCY=str(count + 10),
@@ -268,6 +268,7 @@ async def _vanish(port: int, questions: Sequence[str], count: int) -> float:
             async for name, _, _ in client.events("/v1/answers", _asking(questions[number % 300])):
                 if name == "answer.delta":
                     speaking.add(number)
+            raise RuntimeError(f"stream {number} was over before all of them had begun")
         finally:
             client.abort()
 
