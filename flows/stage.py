@@ -85,8 +85,8 @@ def building(stage: Stage) -> Iterator[Installation]:
 
 
 def shown_progress(key: str, description: str) -> Progress:
-    """Progress as an artifact of the running flow: at once and at the end, and at most every three seconds between: the stage waits
-    for Prefect meanwhile."""
+    """Progress as an artifact of the running flow: at once and at the end, and at most every three seconds between: the stage
+    waits for Prefect meanwhile."""
     artifact: UUID | None = None
     last = 0.0
     logger = get_run_logger()

@@ -195,7 +195,8 @@ class BuildLock:
             # The client's keepalives tell it of a server that vanished, so that it takes the lock again elsewhere.
             self._connection = psycopg.connect(
                 self._url, autocommit=True, application_name=f"mindset build {self._kb}", connect_timeout=5,
-                options=_SERVER_KEEPALIVES, keepalives_idle=30, keepalives_interval=10, keepalives_count=3, tcp_user_timeout=60_000,
+                options=_SERVER_KEEPALIVES, keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+                tcp_user_timeout=60_000,
             )  # fmt: skip
             if not scalar(
                 self._connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", f"build {self._kb}"
