@@ -268,11 +268,9 @@ def _table(loads: Loads, pace: float) -> str:
     ]
     every = list(loads.served.values())
     for stage in every[0].stages:
-        lines.append(
-            f"| {stage} | {' | '.join(f'{median(each.stages[stage]):.1f}' for each in loads.served.values())} |"
-        )
+        lines.append(f"| {stage} | {' | '.join(f'{median(each.stages[stage]):.1f}' for each in every)} |")
     lines += [
-        f"| HTTP, view and access | {' | '.join(f'{_outside(each):.1f}' for each in loads.served.values())} |",
+        f"| HTTP, view and access | {' | '.join(f'{_outside(each):.1f}' for each in every)} |",
         "",
         "| CPU for a request | ms |",
         "| --- | ---: |",

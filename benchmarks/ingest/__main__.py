@@ -24,9 +24,8 @@ from benchmarks.ingest.embedders import NAMES
 from benchmarks.ingest.process import ContestantFailed, check_environment
 from benchmarks.ingest.results import Results, tables
 from benchmarks.ingest.trial import run_trial
+from benchmarks.texts import DATA
 from mindset.errors import MindsetError
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def main() -> None:

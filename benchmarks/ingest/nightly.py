@@ -12,6 +12,7 @@ from benchmarks.ingest.memory import peak_bytes
 from benchmarks.ingest.stages import KB, visible
 from mindset.nights import Nights
 
+# A worker asks for runs each second, and its process takes some three to be seen.
 _QUIET_S = 6.0
 
 
