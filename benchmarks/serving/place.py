@@ -83,8 +83,10 @@ def paced(first_s: float, pace_s: float, tokens: int) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        yield port
-        process.kill()
+        try:
+            yield port
+        finally:
+            process.kill()
 
 
 @contextmanager
