@@ -181,15 +181,17 @@ _RULES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
         ("encoded", "base64 rot13", r"\b(?:base64|rot13)\b[^.\n]{0,40}\b(?:decode|follow|obey|execute)\b"),
     )
 )
-_UNSEEN = (
-    ("comment", re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL), ""),
+_UNSEEN: tuple[tuple[str, tuple[str, ...], re.Pattern[str], str], ...] = (
+    ("comment", ("<!--",), re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL), ""),
     (
         "comment",
+        ("]:",),
         re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*<?#?>?[ \t]*(?:\([^\n]*\)|\"[^\n]*\")[ \t]*$", re.MULTILINE),
         "",
     ),
     (
         "hidden-element",
+        ("display", "visibility", "font-size", "opacity", "color"),
         re.compile(
             r"<(\w+)\b[^<>]*(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])|"
             r"color\s*:\s*(?:white|#fff(?:fff)?|transparent)\b)[^<>]*>.*?(?:</\1\s*>|\Z)",
@@ -197,11 +199,16 @@ _UNSEEN = (
         ),
         "",
     ),
-    ("remote-image", re.compile(r"!\[([^\]\n]*)\]\(\s*<?(?:https?:)?//[^)\s]*[^)]*\)", re.IGNORECASE), r"\1"),
-    ("remote-image", re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE), ""),
-    ("script-link", re.compile(r"\b(?:javascript|vbscript|data)\s*:[^\s)]*[,;(/][^\s)]*", re.IGNORECASE), ""),
+    ("remote-image", ("![",), re.compile(r"!\[([^\]\n]*)\]\(\s*<?(?:https?:)?//[^)\s]*[^)]*\)", re.IGNORECASE), r"\1"),
+    ("remote-image", ("<img",), re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE), ""),
+    (
+        "script-link",
+        ("javascript", "vbscript", "data"),
+        re.compile(r"\b(?:javascript|vbscript|data)\s*:[^\s)]*[,;(/][^\s)]*", re.IGNORECASE),
+        "",
+    ),
 )
-"""What a reader does not see, or what calls somebody when it is shown."""
+"""What a reader does not see, or what calls somebody when it is shown; words as in `_RULES`."""
 
 _WRAPPED = re.compile(
     r"(?<=[\w,;])\n(?=[^\W\d_])(?<!instructions\n)(?<!message\n)(?<!prompt\n)(?!(?:system|assistant|developer|human|begin|end|start|close)\b)"
@@ -211,6 +218,7 @@ _SPELT_OUT = re.compile(
     r"(?:previous|prior|above|earlier|preceding|system)(?:the|system)?(?:instruction|prompt|rule|guideline|direction|message)s?"
     r"|(?:reveal|print|show|repeat|output|display|leak)(?:me|us)?(?:the|your|its)?(?:full|entire|whole|hidden|initial)?systemprompt"
 )
+_SPELT_OUT_WORDS = ("ignore", "disregard", "forget", "override", "bypass", "systemprompt")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _BASE64 = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{16,}={0,2}(?![\w+/])")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s)[^.!?\n]*)*(?:[.!?]+|\n|\Z)")
@@ -225,7 +233,9 @@ def inert(text: str) -> tuple[str, frozenset[str]]:
     else, and the names of the rules that it broke."""
     found: set[str] = set()
     text = visible(text)
-    for name, pattern, instead in _UNSEEN:
+    for name, words, pattern, instead in _UNSEEN:
+        if not _any_of(words, text.lower()):
+            continue
         unseen = [match[0] for match in pattern.finditer(text)]
         if unseen and name not in ("comment", "hidden-element"):  # which honest documents have
             found.add(name)
@@ -256,20 +266,22 @@ def instructions(text: str) -> list[tuple[int, int, str]]:
     # A sentence may go on in the next line; what stands at the beginning of a line may also be a mark of its own.
     flowing = _WRAPPED.sub(" ", folded)
     spans = {*_matches(flowing), *_spelt_out(folded), *_encoded(text)}
-    if not text.isascii():
-        spans |= set(_matches(text.lower()))  # languages whose letters look like Latin ones
+    if _CYRILLIC.search(text):
+        spans |= set(_matches(text.lower()))  # its own languages, before its letters became Latin ones
     return sorted(spans)
 
 
 def _matches(text: str) -> Iterator[tuple[int, int, str]]:
     for name, words, rule in _RULES:
-        if any(word in text for word in words):
+        if _any_of(words, text):
             yield from ((match.start(), match.end(), name) for match in rule.finditer(text))
 
 
 def _spelt_out(folded: str) -> Iterator[tuple[int, int, str]]:
     """Instructions whose letters are set apart: `i g n o r e`, `I-G-N-O-R-E`, `ig**no**re`."""
     letters = _NO_LETTERS.sub("", folded)
+    if not _any_of(_SPELT_OUT_WORDS, letters):
+        return
     for match in _SPELT_OUT.finditer(letters):
         places = [at for at, mark in enumerate(folded) if not _NO_LETTERS.match(mark)]
         start, end = places[match.start()], places[match.end() - 1] + 1
@@ -287,6 +299,12 @@ def _encoded(text: str) -> Iterator[tuple[int, int, str]]:
         if any(_matches(decoded)):
             yield match.start(), match.end(), "encoded"
 
+
+def _any_of(words: tuple[str, ...], text: str) -> bool:
+    return any(map(text.__contains__, words))  # a rule asks this of each passage: a generator takes twice as long
+
+
+_CYRILLIC = re.compile("[\u0400-\u052f]")
 
 # Of the same length, so that places in the one are places in the other.
 _LOOK_ALIKE = {
