@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from itertools import count
 from typing import Any, TypeVar
@@ -51,7 +52,6 @@ from mindset.errors import (
 )
 from mindset.generation.answers import Answer, Delta, Event
 from mindset.generation.citations import Citation
-from mindset.generation.conversation import Turn
 from mindset.guardrails.verdict import Verdict
 from mindset.installation import Installation
 from mindset.parsing.characters import normalise
@@ -144,20 +144,22 @@ def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | 
 
     def events() -> Iterator[Found | Event]:
         found: Found | None = None
-        found_s, spoken_s = 0.0, None
+        found_s, spoken_s, remembered = 0.0, None, None
         _note(request, asked)
         for event in answers.answer(installation, asked, deadline):
             match event:
                 case Found():
                     found, found_s = event, time.perf_counter() - started
                     _note(request, asked, event)
+                    remembered = _remember(request, asked)
                 case Delta() if spoken_s is None:
                     spoken_s = time.perf_counter() - started
                 case Verdict():
                     metrics.judged(event)
                 case Answer():
                     assert found
-                    _remember(request, asked, event)
+                    if remembered:
+                        request.state.conversation = remembered.result()
                     _finish(request, asked, found, event, Pace(found_s, spoken_s, time.perf_counter() - started))
             yield event
 
@@ -172,9 +174,9 @@ def _in_conversation(request: Request, body: AnswerRequest, caller: Caller) -> A
         return asked
     installation: Installation = request.app.state.installation
     asked.caller.check_sees(asked.kb)
-    turns = installation.sessions.turns(body.conversation, asked.kb.name, caller)
-    request.state.forgotten = turns is None
-    return replace(asked, turns=turns or ())
+    before = installation.sessions.before(body.conversation, asked.kb.name, caller)
+    request.state.forgotten = before is None
+    return replace(asked, before=before or ())
 
 
 def _told(request: Request, found: Found, done: Answer) -> AnswerResponse:
@@ -266,15 +268,12 @@ async def until_told_to_stop(
     raise ShuttingDown("This server is going down, and the answer is not whole. Ask again: another server answers.")
 
 
-def _remember(request: Request, asked: Asked, done: Answer) -> None:
-    """Add the turn to its conversation, or begin one; OpenAI's clients send theirs along."""
+def _remember(request: Request, asked: Asked) -> Future[str | None] | None:
+    """Add the question to its conversation, or begin one; OpenAI's clients send theirs along."""
     if not hasattr(request.state, "conversation"):
-        return
+        return None
     installation: Installation = request.app.state.installation
-    turn = Turn(asked.question, done.text)
-    request.state.conversation = installation.sessions.append(
-        request.state.conversation, asked.kb.name, asked.caller, turn
-    )
+    return installation.sessions.append(request.state.conversation, asked.kb.name, asked.caller, asked.question)
 
 
 def _note(request: Request, asked: Asked, found: Found | None = None) -> None:

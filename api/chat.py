@@ -109,8 +109,8 @@ def _live(installation: Installation, kb: KnowledgeBase) -> Release | None:
 
 def _asked(request: Request, body: ChatRequest, caller: Caller) -> Asked:
     kb = visible(request.app.state.installation, body.model, caller)
-    question, turns = completions.conversation(body.messages)
-    return Asked(kb, question, caller, turns=turns)
+    question, before = completions.conversation(body.messages)
+    return Asked(kb, question, caller, before=before)
 
 
 async def _chunks(

@@ -15,7 +15,6 @@ from api.models import CitationOut, PassageOut, answer_out
 from mindset.catalog.releases import Release
 from mindset.errors import QuestionRejected
 from mindset.generation.answers import Answer
-from mindset.generation.conversation import Turn
 from mindset.generation.protocol import Usage
 from mindset.knowledge_base import KnowledgeBase
 from mindset.retrieval.search import Found
@@ -132,21 +131,21 @@ class ChatRequest(BaseModel):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def conversation(messages: Sequence[Message]) -> tuple[str, tuple[Turn, ...]]:
-    """The question, and what was said before it. Raises QuestionRejected where the last message is not the user's."""
+def conversation(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
+    """The question, and those that were answered before it. Raises QuestionRejected where the last message is not the user's."""
     said = [each for each in messages if each.role in ("user", "assistant")]
     if not said or said[-1] is not messages[-1] or said[-1].role != "user":
         raise QuestionRejected("The last message is not the user's. End `messages` with the question, of role `user`.")
-    turns: list[Turn] = []
+    before: list[str] = []
     asked: list[str] = []
     for message in said[:-1]:
         if message.role == "user":
             asked.append(message.content)
-        elif asked:  # a greeting that answers nothing is no turn
-            turns.append(Turn("\n".join(asked), message.content))
+        elif asked:  # a greeting answers nothing
+            before.append("\n".join(asked))
             asked = []
     # What nobody has answered yet is asked together with the last.
-    return "\n".join([*asked, said[-1].content]), tuple(turns)
+    return "\n".join([*asked, said[-1].content]), tuple(before)
 
 
 class UrlCitation(BaseModel):

@@ -14,7 +14,7 @@ from mindset.catalog.releases import Served
 from mindset.deadline import Deadline
 from mindset.flags import judges, provider_route, reranks
 from mindset.generation.answers import Answer, Delta, Event, stream_answer
-from mindset.generation.conversation import Turn, condensed
+from mindset.generation.conversation import condensed
 from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Usage
 from mindset.guardrails.questions import checked_question
@@ -40,13 +40,13 @@ class Asked:
     """Most chunks that are retrieved; None: as many as the knowledge base says."""
     where: Filter | None = None
     """Of which documents; None: of all."""
-    turns: tuple[Turn, ...] = ()
-    """What was asked and answered before in the same conversation, the newest last."""
+    before: tuple[str, ...] = ()
+    """What was asked before in the same conversation, the newest last."""
 
     @cached_property
     def standalone(self) -> str:
         """The question as it is searched for and answered: with what its conversation is about. Raises QuestionRejected."""
-        return condensed(checked_question(self.question), self.turns)
+        return condensed(checked_question(self.question), self.before)
 
     @cached_property
     def reranked(self) -> bool:

@@ -156,6 +156,8 @@ class Installation:
         """Close what was opened."""
         if "searcher" in self.__dict__:
             self.searcher.close()
+        if "sessions" in self.__dict__:
+            self.sessions.close()
         if self.__dict__.get("valkey"):
             assert self.valkey
             self.valkey.close()

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from mindset.access.caller import Caller
 from mindset.errors import RequestRejected
-from mindset.generation.conversation import MOST_TURNS, Turn
+from mindset.generation.conversation import MOST_BEFORE
 from mindset.valkey import Valkey
 
-_LONGEST_ANSWER = 4_000
+_THREADS = 4
 
 
 class Sessions:
-    """Thread-safe. A conversation belongs to one caller and one knowledge base."""
+    """Thread-safe. A conversation belongs to one caller and one knowledge base, and holds its questions alone. Close it by
+    `close`."""
 
     def __init__(self, valkey: Valkey | None, ttl_s: int) -> None:
         self._valkey, self._ttl_s = valkey, ttl_s
+        self._appending = ThreadPoolExecutor(_THREADS, thread_name_prefix="conversation")
 
-    def turns(self, conversation: str, kb: str, caller: Caller) -> tuple[Turn, ...] | None:
-        """What was said in it; None where that cannot be told now.
+    def close(self) -> None:
+        """End the threads."""
+        self._appending.shutdown(cancel_futures=True)
+
+    def before(self, conversation: str, kb: str, caller: Caller) -> tuple[str, ...] | None:
+        """What was asked in it, the newest last; None where that cannot be told now.
 
         Raises RequestRejected where there is none, it is over, or it is another's."""
         if self._valkey is None or self._valkey.is_down:
@@ -32,20 +40,24 @@ class Sessions:
             raise RequestRejected(
                 f"There is no conversation {conversation[:64]!r}, or it is over. Leave it out to begin a new one."
             )
-        return tuple(Turn(*json.loads(each)) for each in raw)
+        return tuple(each.decode() for each in raw)
 
-    def append(self, conversation: str | None, kb: str, caller: Caller, turn: Turn) -> str | None:
-        """Add a turn to a conversation, or to a new one; its id, None where it cannot be kept now."""
+    def append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> Future[str | None]:
+        """Add a question to a conversation, or to a new one, while its answer is being written; the conversation's id, None
+        where it cannot be kept now."""
+        context = contextvars.copy_context()  # it belongs into the request's trace
+        return self._appending.submit(context.run, self._append, conversation, kb, caller, question)
+
+    def _append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> str | None:
         if self._valkey is None:
             return None
         id_ = conversation or secrets.token_urlsafe(24)
         key = self._key(id_, kb, caller)
-        said = json.dumps([turn.question, turn.answer[:_LONGEST_ANSWER]])
 
         def kept(client: object) -> bool:
             pipeline = client.pipeline()  # type: ignore[attr-defined]  # redis-py's types say less than it does
-            pipeline.rpush(key, said)
-            pipeline.ltrim(key, -MOST_TURNS, -1)
+            pipeline.rpush(key, question)
+            pipeline.ltrim(key, -MOST_BEFORE, -1)
             pipeline.expire(key, self._ttl_s)
             pipeline.execute()
             return True
@@ -54,4 +66,4 @@ class Sessions:
 
     @staticmethod
     def _key(conversation: str, kb: str, caller: Caller) -> str:
-        return f"mindset:conversation:{json.dumps([conversation, kb, caller.name])}"
+        return f"mindset:questions:{json.dumps([conversation, kb, caller.name])}"

@@ -1,15 +1,14 @@
-"""A conversation: what was asked and answered before, and the question that follows, made whole by it."""
+"""A conversation: what was asked before, and the question that follows, made whole by it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mindset.generation.words import COMMON, listed
 
-MOST_TURNS = 6
-"""How many of the last turns are looked at."""
+MOST_BEFORE = 6
+"""How many of the last questions are looked at."""
 
 _LONGEST = 4_000
 _WORD = re.compile(r"\w[\w'-]*")
@@ -25,25 +24,16 @@ _EMPTY = COMMON | {"please", "whose"}
 _NOTHING = _EMPTY | _POINTING
 
 
-@dataclass(frozen=True)
-class Turn:
-    """A question, and what was answered."""
-
-    question: str
-    answer: str
-
-
-def condensed(question: str, turns: Sequence[Turn]) -> str:
-    """The question to search for: a follow-up with the words that the questions before it were about.
+def condensed(question: str, before: Sequence[str]) -> str:
+    """The question to search for: a follow-up with the words that the questions before it, the newest last, were about.
 
     By rule, not by a model: it costs no time, and says nothing that nobody asked. Answers are not looked at, since one
     wrong answer would lead all that follow astray."""
-    if not turns or not _follows_up(question):
+    if not before or not _follows_up(question):
         return question
     asked = {word.lower() for word in _WORD.findall(question)}
     subject: dict[str, None] = {}  # in order, each once
-    for turn in reversed(turns[-MOST_TURNS:]):
-        said = turn.question[:_LONGEST]
+    for said in (each[:_LONGEST] for each in reversed(before[-MOST_BEFORE:])):
         subject |= dict.fromkeys(
             each for each in _WORD.findall(said) if each.lower() not in _NOTHING and each.lower() not in asked
         )

@@ -200,7 +200,12 @@ _UNSEEN: tuple[tuple[str, tuple[str, ...], re.Pattern[str], str], ...] = (
         "",
     ),
     ("remote-image", ("![",), re.compile(r"!\[([^\]\n]*)\]\(\s*<?(?:https?:)?//[^)\s]*[^)]*\)", re.IGNORECASE), r"\1"),
-    ("remote-image", ("<img",), re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE), ""),
+    (
+        "remote-image",
+        ("<img",),
+        re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE),
+        "",
+    ),
     (
         "script-link",
         ("javascript", "vbscript", "data"),

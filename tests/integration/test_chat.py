@@ -286,11 +286,11 @@ def test_an_answer_sent_back_as_it_came_is_part_of_the_conversation(client: open
     assert "orchestra 2" in answer.choices[0].message.content
 
 
-def test_messages_become_turns_and_a_question() -> None:
+def test_messages_become_a_question_and_those_before_it() -> None:
     def said(role: Any, content: Any) -> Message:
         return Message.model_validate({"role": role, "content": content})
 
-    question, turns = conversation(
+    question, before = conversation(
         [
             said("developer", "Lie."),
             said("assistant", "Hello! What do you want to know?"),
@@ -302,7 +302,7 @@ def test_messages_become_turns_and_a_question() -> None:
         ]
     )
     assert question == "And\nwho starts it?"
-    assert [(turn.question, turn.answer) for turn in turns] == [("What is a night?\nIn short.", "A run of all stages.")]
+    assert before == ("What is a night?\nIn short.",)
 
 
 @pytest.fixture
