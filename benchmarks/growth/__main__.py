@@ -1,12 +1,12 @@
 """How costs grow with a knowledge base.
 
-    python -m benchmarks.growth [--documents 1000 10000 100000] [--vectors 10000 100000] [--long] [--repeats 3]
+    python -m benchmarks.growth [--documents 1000 10000 100000] [--prefect] [--vectors 10000 100000] [--long] [--repeats 3]
 
 First, nights: a knowledge base of short real notes grows from size to size; at each, nights without a change and nights in
-which 50 notes changed are timed, without Prefect, on a real Postgres and Chroma, and questions are asked. Then, searches:
-the same vectors in one to six segments, with recall@20 against exact search. `--long` adds 1,000,000 vectors, made
-with the shape of real ones. The figures go into `growth.json`, of which the tables (Markdown, on standard output) and the
-chart, `growth.svg`, are made anew.
+which 50 notes changed are timed, without Prefect (with `--prefect`: as runs of its deployment instead), on a real Postgres
+and Chroma, and questions are asked. Then, searches: the same vectors in one to six segments, with recall@20 against exact
+search. `--long` adds 1,000,000 vectors, made with the shape of real ones. The figures go into `growth.json`, of which the
+tables (Markdown, on standard output) and the chart, `growth.svg`, are made anew.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ import yaml
 from pydantic import SecretStr
 
 from benchmarks.growth.chart import chart
-from benchmarks.growth.nights import CHANGED, KB, NightsAt, Notes, measure_nights
+from benchmarks.growth.nights import CHANGED, KB, NightsAt, Notes, measure_nights, night, night_through_prefect
 from benchmarks.growth.segments import SearchAt, generated, measure_segments
+from benchmarks.ingest.contestant import CONTESTANTS
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine, spread
 from benchmarks.texts import DATA, real_texts
-from mindset.catalog.migrations import migrate
+from cli.prepare import PROJECT, command
 from mindset.embedding.wordllama import WordLlamaEmbedder
 from mindset.index.chroma import ChromaIndex
 from mindset.installation import open_installation
@@ -41,6 +43,7 @@ from mindset.settings import Settings
 
 _REAL = 100_000
 _LONG = 1_000_000
+_NIGHTS, _BY_PREFECT = "nights", "nights by Prefect"
 
 
 def main() -> None:
@@ -54,7 +57,8 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     embedder = WordLlamaEmbedder()
     if chosen.documents:
-        known["nights"] = [asdict(each) for each in _nights(chosen.documents, chosen.repeats, chosen.source, embedder)]
+        measured = _nights(chosen.documents, chosen.repeats, chosen.source, embedder, by_prefect=chosen.prefect)
+        known[_BY_PREFECT if chosen.prefect else _NIGHTS] = [asdict(each) for each in measured]
     sizes = [*chosen.vectors, *([_LONG] if chosen.long else [])]
     if sizes:
         fresh = [asdict(each) for each in _searches(sizes, chosen.source, embedder)]
@@ -68,6 +72,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--documents", type=int, nargs="*", default=[1_000, 10_000, 100_000])
+    options.add_argument("--prefect", action="store_true", help="time runs of the `nightly` deployment")
     options.add_argument("--vectors", type=int, nargs="*", default=[10_000, 100_000])
     options.add_argument("--long", action="store_true", help=f"also {_LONG:,} vectors; takes an hour")
     options.add_argument("--repeats", type=int, default=3)
@@ -81,29 +86,36 @@ def _options() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _nights(sizes: Sequence[int], repeats: int, sources: list[Path], embedder: WordLlamaEmbedder) -> Iterator[NightsAt]:
-    with (
-        tempfile.TemporaryDirectory(prefix="growth-", ignore_cleanup_errors=True) as folder,
-        local_stack(Path(folder) / "stack", services=["postgres", "chroma"]) as addresses,
-    ):
-        assert addresses.postgres_url
-        migrate(addresses.postgres_url)
-        notes = Notes(Path(folder) / "notes", real_sentences(sources))
+def _nights(
+    sizes: Sequence[int], repeats: int, sources: list[Path], embedder: WordLlamaEmbedder, *, by_prefect: bool
+) -> Iterator[NightsAt]:
+    with tempfile.TemporaryDirectory(prefix="growth-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        notes = Notes(folder / "notes", real_sentences(sources))
         definition = {"name": KB, "title": "Growth", "sources": [{"kind": "folder", "path": str(notes.folder)}]}
-        (Path(folder) / f"{KB}.yaml").write_text(yaml.safe_dump(definition))
-        settings = Settings(
-            knowledge_bases=Path(folder),
-            postgres_url=SecretStr(addresses.postgres_url),
-            chroma_url=addresses.chroma_url,
-        )
-        with open_installation(settings) as installation:
-            installation.vectors.ping()  # loads its client
-            for found in measure_nights(installation, embedder, notes, sizes, repeats):
-                _say(
-                    f"{found.documents:,} documents: {CHANGED} changed in {spread(found.changed)} s, nothing in "
-                    f"{spread(found.unchanged)} s; {found.grown_by:,} more in {found.grown:.1f} s"
-                )
-                yield found
+        (folder / f"{KB}.yaml").write_text(yaml.safe_dump(definition))
+        services = CONTESTANTS["nightly" if by_prefect else "stages"].services
+        with local_stack(
+            folder / "stack", services=services, project=PROJECT, prepare=command(), knowledge_bases=folder
+        ) as addresses:
+            assert addresses.postgres_url
+            settings = Settings(
+                knowledge_bases=folder,
+                postgres_url=SecretStr(addresses.postgres_url),
+                chroma_url=addresses.chroma_url,
+            )
+            with open_installation(settings) as installation:
+                installation.vectors.ping()  # loads its client
+                if by_prefect:
+                    a_night = partial(night_through_prefect, addresses.prefect_api_url or "")
+                else:
+                    a_night = partial(night, installation, embedder)
+                for found in measure_nights(installation, embedder, notes, sizes, repeats, a_night):
+                    _say(
+                        f"{found.documents:,} documents: {CHANGED} changed in {spread(found.changed)} s, nothing in "
+                        f"{spread(found.unchanged)} s; {found.grown_by:,} more in {found.grown:.1f} s"
+                    )
+                    yield found
 
 
 def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbedder) -> Iterator[SearchAt]:
@@ -124,15 +136,19 @@ def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbe
 
 
 def _show(known: dict[str, Any], folder: Path) -> None:
-    nights = [NightsAt(**each) for each in known.get("nights", [])]
+    nights, by_prefect = ([NightsAt(**each) for each in known.get(name, [])] for name in (_NIGHTS, _BY_PREFECT))
     searches = [SearchAt(**each) for each in known.get("searches", [])]
-    if nights or searches:
-        (folder / "growth.svg").write_text(chart(nights, searches), encoding="utf-8")
-        print(tables(nights, searches))
+    (folder / "growth.svg").write_text(chart(nights, by_prefect, searches), encoding="utf-8")
+    print(tables(nights, by_prefect, searches))
 
 
-def tables(nights: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
-    """Both as Markdown."""
+def tables(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
+    """All as Markdown; those that were measured."""
+    parts = [_nights_table(each) for each in (nights, by_prefect) if each]
+    return "\n\n".join([*parts, *([_searches_table(searches)] if searches else [])])
+
+
+def _nights_table(nights: Sequence[NightsAt]) -> str:
     head = (
         f"| documents | nothing changed, s | {CHANGED} changed, s | against the smallest | maintenance, s | "
         "question p50, ms | p95, ms |"
@@ -144,7 +160,11 @@ def tables(nights: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
             f"| {each.documents:,} | {spread(each.unchanged)} | {spread(each.changed)} | {ratio:.2f} | "
             f"{each.maintained:.2f} | {each.question_p50:.1f} | {each.question_p95:.1f} |"
         )
-    lines += ["", "| vectors | segments | recall@20 | p50, ms | p95, ms | against one |", "| ---: |" + " ---: |" * 5]
+    return "\n".join(lines)
+
+
+def _searches_table(searches: Sequence[SearchAt]) -> str:
+    lines = ["| vectors | segments | recall@20 | p50, ms | p95, ms | against one |", "| ---: |" + " ---: |" * 5]
     for found in searches:
         one = next(each for each in searches if (each.vectors, each.segments) == (found.vectors, 1))
         lines.append(

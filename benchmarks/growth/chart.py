@@ -15,19 +15,23 @@ _CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
 _SEGMENTS = {1: "#123f86", 3: "#2f78d8", 4: "#5a98e6", 6: "#86b4ee"}
 
 
-def chart(nights: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
-    """SVG of medians; a panel for each of the two that was measured."""
-    panels = [*([_nights(nights)] if nights else []), *([_searches(searches)] if searches else [])]
+def chart(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
+    """SVG of medians; a panel for each of the three that was measured."""
+    panels = [
+        *([_nights(nights, "without Prefect")] if nights else []),
+        *([_nights(by_prefect, "as runs of its deployment")] if by_prefect else []),
+        *([_searches(searches)] if searches else []),
+    ]
     return svg("What nights and searches cost as a knowledge base grows; shorter is better", panels)
 
 
-def _nights(nights: Sequence[NightsAt]) -> Panel:
+def _nights(nights: Sequence[NightsAt], how: str) -> Panel:
     legend = [Key(f"{CHANGED} changed", (_CHANGED,)), Key("nothing changed", (_UNCHANGED,))]
     groups = [
         Group(f"{each.documents:,} documents", [_night(each.changed, _CHANGED), _night(each.unchanged, _UNCHANGED)])
         for each in nights
     ]
-    return Panel(f"{CHANGED} changed documents, seconds", legend, groups, _ROOM)
+    return Panel(f"A night with {CHANGED} changed documents, {how}, seconds", legend, groups, _ROOM)
 
 
 def _night(seconds: Sequence[float], colour: str) -> Bar:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.ingest.nightly import rest, whole_night
 from mindset import releases
 from mindset.builds.chunk import chunk
 from mindset.builds.embed import embed
@@ -63,21 +64,28 @@ class Notes:
 
 
 def measure_nights(
-    installation: Installation, embedder: Embedder, notes: Notes, sizes: Sequence[int], repeats: int
+    installation: Installation,
+    embedder: Embedder,
+    notes: Notes,
+    sizes: Sequence[int],
+    repeats: int,
+    a_night: Callable[[], dict[str, float]],
 ) -> Iterator[NightsAt]:
-    """Let the notes grow from size to size. At each: nights without a change, nights with the same change, questions."""
+    """Let the notes grow from size to size. At each: nights without a change, nights with the same change, questions.
+
+    `a_night` has one, and tells the seconds of it as `night` does; what makes the notes grow is always without Prefect."""
     written = 0
     for size in sizes:
         notes.write(range(written, size))
         found = NightsAt(size, size - written, night(installation, embedder)["all"])
         written = size
         _maintain(installation)
-        found.unchanged = [night(installation, embedder)["all"] for _ in range(repeats)]
+        found.unchanged = [a_night()["all"] for _ in range(repeats)]
         nights = []
         for repeat in range(repeats):
             step = size // CHANGED
             notes.write(range(repeat, size, step)[:CHANGED], state=repeat + 1)
-            nights.append(night(installation, embedder))
+            nights.append(a_night())
         found.changed = [each.pop("all") for each in nights]
         found.stages = {stage: statistics.median(each[stage] for each in nights) for stage in nights[0]}
         found.question_p50, found.question_p95 = _ask(installation, notes.questions(QUESTIONS))
@@ -114,6 +122,15 @@ def night(installation: Installation, embedder: Embedder, name: str = KB) -> dic
             restore_live(catalog, name, vectors)
             done("look at live")
     return seconds | {"all": time.perf_counter() - began}
+
+
+def night_through_prefect(prefect_api_url: str) -> dict[str, float]:
+    """Seconds from asking Prefect for a night until its run has ended; the check of quality that it asks for is waited for
+    before."""
+    rest()
+    began = time.perf_counter()
+    whole_night(prefect_api_url, KB)
+    return {"all": time.perf_counter() - began}
 
 
 def _maintain(installation: Installation) -> float:

@@ -22,12 +22,7 @@ class Nightly:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._peak = 0
-        quiet_since = time.monotonic()
-        # The check of quality that the night before has asked for: a worker may take seconds to begin it.
-        while time.monotonic() < quiet_since + _QUIET_S:
-            time.sleep(0.1)
-            if _engines():
-                quiet_since = time.monotonic()
+        rest()
 
     @property
     def peak_bytes(self) -> int:
@@ -35,19 +30,35 @@ class Nightly:
         return self._peak
 
     def run(self) -> None:
-        with Nights(self._task.prefect_api_url) as nights:
-            run = nights.start("nightly/nightly", {"parameters": {"kb": KB}})
-            process: psutil.Process | None = None
-            while not run.ended:
-                time.sleep(0.1)
-                process = process or _process_of(run.id)
-                if process:
-                    self._peak = max(self._peak, peak_bytes(process.pid))
-                run = nights.get(run.id)
-            assert run.succeeded, run.message
+        self._peak = whole_night(self._task.prefect_api_url, KB)
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
         return visible(self._task.postgres_url, uris)
+
+
+def rest() -> None:
+    """Wait for the check of quality that the night before has asked for: a worker may take seconds to begin it."""
+    quiet_since = time.monotonic()
+    while time.monotonic() < quiet_since + _QUIET_S:
+        time.sleep(0.1)
+        if _engines():
+            quiet_since = time.monotonic()
+
+
+def whole_night(prefect_api_url: str, kb: str) -> int:
+    """A run of the deployment, from asking for it to its end; returns the most bytes that its process had."""
+    peak = 0
+    with Nights(prefect_api_url) as nights:
+        run = nights.start("nightly/nightly", {"parameters": {"kb": kb}})
+        process: psutil.Process | None = None
+        while not run.ended:
+            time.sleep(0.1)
+            process = process or _process_of(run.id)
+            if process:
+                peak = max(peak, peak_bytes(process.pid))
+            run = nights.get(run.id)
+        assert run.succeeded, run.message
+    return peak
 
 
 def _engines() -> bool:
