@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def visible_passages(
         connection,
         f"""/* visible_passages: proposals in, what may be shown of them out; nothing else decides visibility */
         WITH proposed AS (
-          SELECT id, number FROM unnest(%(proposed)s::text[]) WITH ORDINALITY AS proposal(id, number) ORDER BY number
+          SELECT id, number
+          FROM json_array_elements_text(%(proposed)s::json) WITH ORDINALITY AS proposal(id, number) ORDER BY number
         ), chosen AS (
           -- In the order of the proposals, so that it stops at the limit instead of looking all of them up.
           SELECT proposed.id, proposed.number FROM proposed CROSS JOIN LATERAL (
@@ -75,7 +77,9 @@ def visible_passages(
         JOIN revision r ON r.kb = p.kb AND r.uri = p.uri AND r.content_hash = p.content_hash
         WHERE {shown.sql}
         ORDER BY v.number, p.uri, p.ordinal""",  # noqa: S608  # constants and placeholders
-        kb=kb, version=version, principals=list(principals), proposed=list(proposed), limit=limit, **shown.parameters,
+        kb=kb, version=version, principals=list(principals), limit=limit,
+        # Psycopg takes 0.3 ms to write an array of a hundred ids.
+        proposed=json.dumps(proposed), **shown.parameters,
     )  # fmt: skip
     return [Shown(*each) for each in found]
 
