@@ -151,14 +151,14 @@ def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | 
                 case Found():
                     found, found_s = event, time.perf_counter() - started
                     _note(request, asked, event)
-                    remembered = _remember(request, asked)
                 case Delta() if spoken_s is None:
                     spoken_s = time.perf_counter() - started
+                    remembered = _remember(request, asked)
                 case Verdict():
                     metrics.judged(event)
                 case Answer():
                     assert found
-                    if remembered:
+                    if remembered := remembered or _remember(request, asked):
                         request.state.conversation = remembered.result()
                     _finish(request, asked, found, event, Pace(found_s, spoken_s, time.perf_counter() - started))
             yield event
@@ -167,7 +167,7 @@ def _begin(request: Request, asked: Asked, gathered: Callable[[Iterator[Found | 
 
 
 def _in_conversation(request: Request, body: AnswerRequest, caller: Caller) -> Asked:
-    """What is asked, with what was said before in its conversation. Raises RequestRejected."""
+    """What is asked, with what was asked before in its conversation. Raises RequestRejected."""
     asked = _asked(request, body, caller)
     request.state.conversation, request.state.forgotten = body.conversation, False
     if body.conversation is None:
@@ -269,7 +269,7 @@ async def until_told_to_stop(
 
 
 def _remember(request: Request, asked: Asked) -> Future[str | None] | None:
-    """Add the question to its conversation, or begin one; OpenAI's clients send theirs along."""
+    """Add the question, which is being answered, to its conversation, or begin one; OpenAI's clients send theirs along."""
     if not hasattr(request.state, "conversation"):
         return None
     installation: Installation = request.app.state.installation

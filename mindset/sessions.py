@@ -25,7 +25,7 @@ class Sessions:
 
     def close(self) -> None:
         """End the threads."""
-        self._appending.shutdown(cancel_futures=True)
+        self._appending.shutdown()
 
     def before(self, conversation: str, kb: str, caller: Caller) -> tuple[str, ...] | None:
         """What was asked in it, the newest last; None where that cannot be told now.
@@ -42,15 +42,15 @@ class Sessions:
             )
         return tuple(each.decode() for each in raw)
 
-    def append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> Future[str | None]:
+    def append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> Future[str | None] | None:
         """Add a question to a conversation, or to a new one, while its answer is being written; the conversation's id, None
-        where it cannot be kept now."""
-        context = contextvars.copy_context()  # it belongs into the request's trace
-        return self._appending.submit(context.run, self._append, conversation, kb, caller, question)
-
-    def _append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> str | None:
+        where it cannot be kept."""
         if self._valkey is None:
             return None
+        context = contextvars.copy_context()  # it belongs into the request's trace
+        return self._appending.submit(context.run, self._append, self._valkey, conversation, kb, caller, question)
+
+    def _append(self, valkey: Valkey, conversation: str | None, kb: str, caller: Caller, question: str) -> str | None:
         id_ = conversation or secrets.token_urlsafe(24)
         key = self._key(id_, kb, caller)
 
@@ -62,7 +62,7 @@ class Sessions:
             pipeline.execute()
             return True
 
-        return id_ if self._valkey.ask(kept) else None
+        return id_ if valkey.ask(kept) else None
 
     @staticmethod
     def _key(conversation: str, kb: str, caller: Caller) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 from pydantic import SecretStr
 
-from benchmarks.growth.chart import chart
+from benchmarks.growth.chart import HOW, chart
 from benchmarks.growth.nights import CHANGED, KB, NightsAt, Notes, measure_nights, night, night_through_prefect
 from benchmarks.growth.segments import SearchAt, generated, measure_segments
 from benchmarks.ingest.contestant import CONTESTANTS
@@ -47,7 +47,7 @@ _NIGHTS, _BY_PREFECT = "nights", "nights by Prefect"
 
 
 def main() -> None:
-    """Measure both, write `growth.json` and `growth.svg`, print tables."""
+    """Measure them, write `growth.json` and `growth.svg`, print tables."""
     chosen = _options()
     file = chosen.out / "growth.json"
     known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -72,7 +72,11 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--documents", type=int, nargs="*", default=[1_000, 10_000, 100_000])
-    options.add_argument("--prefect", action="store_true", help="time runs of the `nightly` deployment")
+    options.add_argument(
+        "--prefect",
+        action="store_true",
+        help="time runs of the `nightly` deployment instead of the stages; the figures of these stay",
+    )
     options.add_argument("--vectors", type=int, nargs="*", default=[10_000, 100_000])
     options.add_argument("--long", action="store_true", help=f"also {_LONG:,} vectors; takes an hour")
     options.add_argument("--repeats", type=int, default=3)
@@ -94,7 +98,7 @@ def _nights(
         notes = Notes(folder / "notes", real_sentences(sources))
         definition = {"name": KB, "title": "Growth", "sources": [{"kind": "folder", "path": str(notes.folder)}]}
         (folder / f"{KB}.yaml").write_text(yaml.safe_dump(definition))
-        services = CONTESTANTS["nightly" if by_prefect else "stages"].services
+        services = CONTESTANTS["nightly" if by_prefect else "mindset"].services
         with local_stack(
             folder / "stack", services=services, project=PROJECT, prepare=command(), knowledge_bases=folder
         ) as addresses:
@@ -138,28 +142,37 @@ def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbe
 def _show(known: dict[str, Any], folder: Path) -> None:
     nights, by_prefect = ([NightsAt(**each) for each in known.get(name, [])] for name in (_NIGHTS, _BY_PREFECT))
     searches = [SearchAt(**each) for each in known.get("searches", [])]
-    (folder / "growth.svg").write_text(chart(nights, by_prefect, searches), encoding="utf-8")
-    print(tables(nights, by_prefect, searches))
+    if nights or by_prefect or searches:
+        (folder / "growth.svg").write_text(chart(nights, by_prefect, searches), encoding="utf-8")
+        print(tables(nights, by_prefect, searches))
 
 
 def tables(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
     """All as Markdown; those that were measured."""
-    parts = [_nights_table(each) for each in (nights, by_prefect) if each]
-    return "\n\n".join([*parts, *([_searches_table(searches)] if searches else [])])
+    parts = [f"{how}\n\n{_nights_table(each)}" for how, each in zip(HOW, (nights, by_prefect), strict=True) if each]
+    # Questions and maintenance are the same however a night was had: those beside Prefect's server are not shown.
+    return "\n\n".join(
+        [*parts, *([_asked_table(nights)] if nights else []), *([_searches_table(searches)] if searches else [])]
+    )
 
 
 def _nights_table(nights: Sequence[NightsAt]) -> str:
-    head = (
-        f"| documents | nothing changed, s | {CHANGED} changed, s | against the smallest | maintenance, s | "
-        "question p50, ms | p95, ms |"
-    )
-    lines = [head, "| ---: |" * 1 + " ---: |" * 6]
+    lines = [
+        f"| documents | nothing changed, s | {CHANGED} changed, s | against the smallest |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
     for each in nights:
         ratio = float(np.median(each.changed) / np.median(nights[0].changed))
-        lines.append(
-            f"| {each.documents:,} | {spread(each.unchanged)} | {spread(each.changed)} | {ratio:.2f} | "
-            f"{each.maintained:.2f} | {each.question_p50:.1f} | {each.question_p95:.1f} |"
-        )
+        lines.append(f"| {each.documents:,} | {spread(each.unchanged)} | {spread(each.changed)} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def _asked_table(nights: Sequence[NightsAt]) -> str:
+    lines = ["| documents | maintenance, s | question p50, ms | p95, ms |", "| ---: | ---: | ---: | ---: |"]
+    lines += [
+        f"| {each.documents:,} | {each.maintained:.2f} | {each.question_p50:.1f} | {each.question_p95:.1f} |"
+        for each in nights
+    ]
     return "\n".join(lines)
 
 

@@ -12,14 +12,16 @@ from benchmarks.machine import spread
 
 _ROOM = 205  # behind the longest bar: a median with its spread, or with recall
 _CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
+HOW = ("without Prefect", "as a run of its deployment")
+"""How a night was had: two lists of measurements."""
+
 _SEGMENTS = {1: "#123f86", 3: "#2f78d8", 4: "#5a98e6", 6: "#86b4ee"}
 
 
 def chart(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
     """SVG of medians; a panel for each of the three that was measured."""
     panels = [
-        *([_nights(nights, "without Prefect")] if nights else []),
-        *([_nights(by_prefect, "as runs of its deployment")] if by_prefect else []),
+        *(_nights(each, how) for how, each in zip(HOW, (nights, by_prefect), strict=True) if each),
         *([_searches(searches)] if searches else []),
     ]
     return svg("What nights and searches cost as a knowledge base grows; shorter is better", panels)

@@ -125,12 +125,12 @@ def night(installation: Installation, embedder: Embedder, name: str = KB) -> dic
 
 
 def night_through_prefect(prefect_api_url: str) -> dict[str, float]:
-    """Seconds from asking Prefect for a night until its run has ended; the check of quality that it asks for is waited for
-    before."""
-    rest()
+    """Seconds from asking Prefect for a night until its run has ended; then waits for the check of quality that it asked for."""
     began = time.perf_counter()
     whole_night(prefect_api_url, KB)
-    return {"all": time.perf_counter() - began}
+    seconds = time.perf_counter() - began
+    rest()
+    return {"all": seconds}
 
 
 def _maintain(installation: Installation) -> float:

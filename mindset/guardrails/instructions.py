@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from mindset.parsing.characters import visible
 
 _AI = r"(?:ai|llm|assistant|language\s+model|chat\s*bot|large\s+language\s+model|gpt|agent|model)s?"
 
+_Rules = tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]
+"""Name, words without any of which it cannot match (they are looked for first, which is ten times as fast), and pattern."""
+
+
+def _compiled(rules: Iterable[tuple[str, str, str]]) -> _Rules:
+    return tuple((name, tuple(words.split()), re.compile(pattern)) for name, words, pattern in rules)
+
+
 # What stands in a passage is data, and the prompt says so. These are sentences that speak to whoever reads for somebody
 # else: measured on the 18F guides and this project's documentation, they find next to nothing in honest text.
-# Name, words without any of which it cannot match (they are looked for first, which is ten times as fast), and pattern.
-_RULES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
-    (name, tuple(words.split()), re.compile(pattern))
-    for name, words, pattern in (
+_RULES = _compiled(
+    (
         (
             "override",
             "ignore disregard forget follow",
@@ -47,11 +53,6 @@ _RULES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
             "role",
             "<| [inst [/inst <<sys <</sys <system </system <assistant </assistant <user </user <human </human <tool </tool",
             r"(?:<\|[a-z_]+\|>|\[/?inst\]|<</?sys>>|</?(?:system|assistant|user|human|tool)(?:\s[^>]*)?>)",
-        ),
-        (
-            "role",
-            "system assistant developer human",
-            r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:message|prompt)?\s*:",
         ),
         (
             "leak",
@@ -141,18 +142,8 @@ _RULES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
         ),
         (
             "role",
-            "begin end start",
-            r"(?:^|\n)\W*(?:begin|end|start)\s+(?:of\s+)?(?:system|new|admin|hidden|developer)\s*(?:prompt|message|instructions?)?[^\w\n]*(?:\n|$|of\b|for\b)",
-        ),
-        (
-            "role",
             "passage question context document instruction conversation im_start tool_call function_call",
             r"</?(?:passages?|question|context|documents?|instructions?|conversation|im_start|tool_calls?|function_calls?)\s*>",
-        ),
-        (
-            "role",
-            "end close",
-            r"(?:^|\n)\W*(?:end|close)\s+of\s+(?:the\s+)?(?:passages?|context|documents?|data|input)\b",
         ),
         (
             "override",
@@ -181,17 +172,35 @@ _RULES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
         ("encoded", "base64 rot13", r"\b(?:base64|rot13)\b[^.\n]{0,40}\b(?:decode|follow|obey|execute)\b"),
     )
 )
-_UNSEEN: tuple[tuple[str, tuple[str, ...], re.Pattern[str], str], ...] = (
-    ("comment", ("<!--",), re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL), ""),
+# What begins a line. They are asked of the text as it stands: in others a sentence may go on in the next line.
+_LINES = _compiled(
+    (
+        (
+            "role",
+            "system assistant developer human",
+            r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:message|prompt)?\s*:",
+        ),
+        (
+            "role",
+            "begin end start",
+            r"(?:^|\n)\W*(?:begin|end|start)\s+(?:of\s+)?(?:system|new|admin|hidden|developer)\s*(?:prompt|message|instructions?)?[^\w\n]*(?:\n|$|of\b|for\b)",
+        ),
+        (
+            "role",
+            "end close",
+            r"(?:^|\n)\W*(?:end|close)\s+of\s+(?:the\s+)?(?:passages?|context|documents?|data|input)\b",
+        ),
+    )
+)
+_UNSEEN = (
+    ("comment", re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL), ""),
     (
         "comment",
-        ("]:",),
         re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*<?#?>?[ \t]*(?:\([^\n]*\)|\"[^\n]*\")[ \t]*$", re.MULTILINE),
         "",
     ),
     (
         "hidden-element",
-        ("display", "visibility", "font-size", "opacity", "color"),
         re.compile(
             r"<(\w+)\b[^<>]*(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])|"
             r"color\s*:\s*(?:white|#fff(?:fff)?|transparent)\b)[^<>]*>.*?(?:</\1\s*>|\Z)",
@@ -199,21 +208,11 @@ _UNSEEN: tuple[tuple[str, tuple[str, ...], re.Pattern[str], str], ...] = (
         ),
         "",
     ),
-    ("remote-image", ("![",), re.compile(r"!\[([^\]\n]*)\]\(\s*<?(?:https?:)?//[^)\s]*[^)]*\)", re.IGNORECASE), r"\1"),
-    (
-        "remote-image",
-        ("<img",),
-        re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE),
-        "",
-    ),
-    (
-        "script-link",
-        ("javascript", "vbscript", "data"),
-        re.compile(r"\b(?:javascript|vbscript|data)\s*:[^\s)]*[,;(/][^\s)]*", re.IGNORECASE),
-        "",
-    ),
+    ("remote-image", re.compile(r"!\[([^\]\n]*)\]\(\s*<?(?:https?:)?//[^)\s]*[^)]*\)", re.IGNORECASE), r"\1"),
+    ("remote-image", re.compile(r"<img\b[^<>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^<>]*>", re.IGNORECASE), ""),
+    ("script-link", re.compile(r"\b(?:javascript|vbscript|data)\s*:[^\s)]*[,;(/][^\s)]*", re.IGNORECASE), ""),
 )
-"""What a reader does not see, or what calls somebody when it is shown; words as in `_RULES`."""
+"""What a reader does not see, or what calls somebody when it is shown."""
 
 _WRAPPED = re.compile(
     r"(?<=[\w,;])\n(?=[^\W\d_])(?<!instructions\n)(?<!message\n)(?<!prompt\n)(?!(?:system|assistant|developer|human|begin|end|start|close)\b)"
@@ -238,9 +237,7 @@ def inert(text: str) -> tuple[str, frozenset[str]]:
     else, and the names of the rules that it broke."""
     found: set[str] = set()
     text = visible(text)
-    for name, words, pattern, instead in _UNSEEN:
-        if not _any_of(words, text.lower()):
-            continue
+    for name, pattern, instead in _UNSEEN:
         unseen = [match[0] for match in pattern.finditer(text)]
         if unseen and name not in ("comment", "hidden-element"):  # which honest documents have
             found.add(name)
@@ -265,19 +262,24 @@ def inert(text: str) -> tuple[str, frozenset[str]]:
 
 def instructions(text: str) -> list[tuple[int, int, str]]:
     """Start and end of each, and the rule that it breaks."""
-    folded = text.translate(_LOOK_ALIKE).lower()
-    if len(folded) != len(text):  # a letter that becomes two when it is made small
-        folded = "".join(each if len(each.lower()) > 1 else each.lower() for each in text)
-    # A sentence may go on in the next line; what stands at the beginning of a line may also be a mark of its own.
+    folded = _small(text.translate(_LOOK_ALIKE))
     flowing = _WRAPPED.sub(" ", folded)
-    spans = {*_matches(flowing), *_spelt_out(folded), *_encoded(text)}
-    if _CYRILLIC.search(text):
-        spans |= set(_matches(text.lower()))  # its own languages, before its letters became Latin ones
+    spans = {*_matches(_RULES, flowing), *_matches(_LINES, folded), *_spelt_out(folded), *_encoded(text)}
+    if _FOLDED.search(text):
+        spans |= set(_matches(_RULES, _small(text)))  # languages of these letters, and marks that end no sentence
     return sorted(spans)
 
 
-def _matches(text: str) -> Iterator[tuple[int, int, str]]:
-    for name, words, rule in _RULES:
+def _small(text: str) -> str:
+    """In small letters, of the same length."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(each if len(each.lower()) > 1 else each.lower() for each in text)
+
+
+def _matches(rules: _Rules, text: str) -> Iterator[tuple[int, int, str]]:
+    for name, words, rule in rules:
         if _any_of(words, text):
             yield from ((match.start(), match.end(), name) for match in rule.finditer(text))
 
@@ -301,7 +303,7 @@ def _encoded(text: str) -> Iterator[tuple[int, int, str]]:
             decoded = b64decode(match[0] + "=" * (-len(match[0]) % 4), validate=True).decode().lower()
         except ValueError:
             continue
-        if any(_matches(decoded)):
+        if any(_matches(_RULES, decoded)) or any(_matches(_LINES, decoded)):
             yield match.start(), match.end(), "encoded"
 
 
@@ -309,7 +311,8 @@ def _any_of(words: tuple[str, ...], text: str) -> bool:
     return any(map(text.__contains__, words))  # a rule asks this of each passage: a generator takes twice as long
 
 
-_CYRILLIC = re.compile("[\u0400-\u052f]")
+# Letters and marks that become others: Cyrillic ones, and those of full width.
+_FOLDED = re.compile("[\u0400-\u052f\uff01-\uff5e]")
 
 # Of the same length, so that places in the one are places in the other.
 _LOOK_ALIKE = {

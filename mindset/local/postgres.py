@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -93,18 +94,16 @@ def account_of(name: str) -> pwd.struct_passwd:
     accounts = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(accounts, fcntl.LOCK_EX)
-        try:
+        with suppress(KeyError):
             return pwd.getpwnam(name)
-        except KeyError:
-            pass
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
-        if made.returncode:
-            raise StackError(
-                f"Postgres does not run as root, and the account {name} cannot be made: {made.stderr.strip()}. "
-                "Start the stack as an ordinary user."
-            )
-        return pwd.getpwnam(name)
+        with suppress(KeyError):
+            return pwd.getpwnam(name)  # whoever made it
+        raise StackError(
+            f"Postgres does not run as root, and the account {name} cannot be made: {made.stderr.strip()}. "
+            "Start the stack as an ordinary user."
+        )
     finally:
         os.close(accounts)
 
