@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from mindset import answers
-from mindset.access.caller import Caller, Scope, as_principals
+from mindset.access.caller import ANYONE, Caller, Scope, as_principals
 from mindset.answers import Asked
 from mindset.catalog.documents import take_down
 from mindset.installation import Installation
@@ -20,7 +20,11 @@ from mindset.releases import roll_back
 from mindset.settings import Settings
 from tests.corpus import Corpus, document, run_night
 from tests.integration.test_access import bearer, make_key
+from tests.providers import ProviderServer, status
+from tests.providers.fixtures import provider
 from tests.served import api_at
+
+__all__ = ["provider"]
 
 QUESTION = "How many rooms has the bakery 3?"
 PEPPER = "a pepper of more than thirty-two characters"
@@ -146,10 +150,29 @@ def test_anothers_conversation_is_none(client: httpx.Client, installation: Insta
     body = {"knowledge_base": released.name, "question": QUESTION}
     mine, other = (bearer(make_key(installation, Scope.ASK)) for _ in range(2))
     conversation = client.post("/v1/answers", json=body, headers=mine).json()["conversation"]
-    for headers, status in ((mine, 200), (other, 422)):
+    for headers, expected in ((mine, 200), (other, 422)):
         response = client.post("/v1/answers", json=body | {"conversation": conversation}, headers=headers)
-        assert response.status_code == status
+        assert response.status_code == expected
     assert client.post("/v1/answers", json=body | {"conversation": "invented"}, headers=mine).status_code == 422
+
+
+def test_a_question_that_nobody_answers_is_no_part_of_its_conversation(
+    settings: Settings, installation: Installation, corpus: Corpus, provider: ProviderServer
+) -> None:
+    model = {"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 10, "fallback": []}
+    corpus.define(generation=model)
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    served = settings.model_copy(update={"nim_url": provider.nim_url})
+    with api_at(served) as url, httpx.Client(base_url=url, timeout=20) as client:
+        body = {"knowledge_base": corpus.name, "question": QUESTION}
+        conversation = client.post("/v1/answers", json=body).json()["conversation"]
+        provider.fail("/chat/completions", status(401))
+        follow_up = {"question": "And the orchestra 2?", "conversation": conversation}
+        assert client.post("/v1/answers", json=body | follow_up).status_code == 502
+        assert installation.sessions.before(conversation, corpus.name, ANYONE) == (QUESTION,)
+        assert client.post("/v1/answers", json=body | follow_up).status_code == 200
+        assert installation.sessions.before(conversation, corpus.name, ANYONE) == (QUESTION, follow_up["question"])
 
 
 # Announcements
