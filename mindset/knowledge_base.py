@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -202,10 +202,20 @@ class Writer(_Strict):
     model: str = "extractive"
     """The provider's name of the model; each has a default."""
 
+    citations: Literal["markers", "native"] = "markers"
+    """How a model says what it stands on: by markers that it writes, or, `native`, by the citations that some models of
+    Bedrock have."""
+
     @model_validator(mode="before")
     @classmethod
     def _of_the_provider(cls, given: Any) -> Any:
         return _with_model(given, _CHAT_MODELS, "extractive")
+
+    @model_validator(mode="after")
+    def _cites(self) -> Self:
+        if self.citations == "native" and self.provider != "bedrock":
+            raise ValueError(f"citations: native is bedrock's alone; leave it out for {self.provider}")
+        return self
 
 
 class Generation(Writer):
@@ -223,7 +233,7 @@ class Generation(Writer):
     @property
     def writers(self) -> tuple[Writer, ...]:
         """All of them, in the order in which they are asked."""
-        first = Writer(provider=self.provider, model=self.model)
+        first = Writer(provider=self.provider, model=self.model, citations=self.citations)
         others = (Writer(),) if self.fallback is None else self.fallback
         return tuple(dict.fromkeys((first, *others)))
 

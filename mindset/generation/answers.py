@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mindset.deadline import Deadline
 from mindset.generation.citations import Citation, CitationReader
 from mindset.generation.judge import Judge, Judgement
-from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SYSTEM, sent
+from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SECRET, sent
 from mindset.generation.protocol import Generator, Piece, Usage
 from mindset.guardrails.leaks import LEAKED, LeakFilter
 from mindset.guardrails.links import LinkFilter
@@ -95,7 +95,7 @@ class _Draft:
     def __init__(self, shown: Shown, writer: str) -> None:
         self._links = LinkFilter(shown.trusted)
         self._reader = CitationReader(len(shown.passages))
-        self._leaks = LeakFilter(SYSTEM, [each.text for each in shown.passages])
+        self._leaks = LeakFilter(SECRET, [each.text for each in shown.passages])
         self._length = 0
         self._waiting: deque[Citation] = deque()
         self._text: list[str] = []

@@ -10,13 +10,16 @@ from mindset import bedrock
 from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
 from mindset.generation.endpoint import Endpoint
-from mindset.generation.prompt import Prompt, build_prompt
+from mindset.generation.prompt import Prompt, build_prompt, cited_prompt, label, sent
 from mindset.generation.protocol import Piece, Usage
 from mindset.generation.thinking import ThinkingFilter
 from mindset.retrieval.passage import Passage
 
 if TYPE_CHECKING:
-    from mypy_boto3_bedrock_runtime.type_defs import ConverseStreamOutputTypeDef
+    from mypy_boto3_bedrock_runtime.type_defs import (
+        ContentBlockUnionTypeDef,
+        ConverseStreamOutputTypeDef,
+    )
 
 _FINISH = {
     "end_turn": "stop",
@@ -29,7 +32,9 @@ _FINISH = {
 
 
 class BedrockGenerator:
-    """Thread-safe. `deadline_s` bounds a whole answer, its retries included."""
+    """Thread-safe. `deadline_s` bounds a whole answer, its retries included.
+
+    With `cites` the passages are given as search results, which the model cites by itself; not all models of Bedrock do."""
 
     def __init__(
         self,
@@ -40,35 +45,48 @@ class BedrockGenerator:
         max_tokens: int = 800,
         deadline_s: float = 60.0,
         endpoint: Endpoint | None = None,
+        cites: bool = False,
     ) -> None:
         self.name = f"bedrock:{model}"
         self._model = model
         self._max_tokens = max_tokens
         self._deadline_s = deadline_s
+        self._cites = cites
         self._endpoint = endpoint or Endpoint(self.name)
         connections = self._endpoint.limits.concurrency
         self._clients = bedrock.Clients(region, url, connections)
         self._clients.patient(min(deadline_s, self._endpoint.limits.first_token_s))  # not while somebody waits
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
-        return self.told(build_prompt(question, passages), deadline)
+        if not self._cites:
+            return self.told(build_prompt(question, passages), deadline)
+        prompt, numbers = cited_prompt(question), sent(passages)
+        results = [_search_result(passages[number - 1]) for number in numbers]
+        return self._asked(prompt.system, [*results, {"text": prompt.user}], deadline, numbers)
 
     def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
-        deadline = deadline or Deadline(self._deadline_s)
-        return self._endpoint.stream(lambda: self._pieces(prompt, deadline), deadline)
+        return self._asked(prompt.system, [{"text": prompt.user}], deadline, ())
 
     def close(self) -> None:
         self._clients.close()
 
-    def _pieces(self, prompt: Prompt, deadline: Deadline) -> Generator[Piece, None, None]:
+    def _asked(
+        self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline | None, numbers: Sequence[int]
+    ) -> Iterator[Piece]:
+        deadline = deadline or Deadline(self._deadline_s)
+        return self._endpoint.stream(lambda: self._pieces(system, content, deadline, _Cited(numbers)), deadline)
+
+    def _pieces(
+        self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline, cited: _Cited
+    ) -> Generator[Piece, None, None]:
         thinking = ThinkingFilter()
         stop: str | None = None
         usage: Usage | None = None
         with bedrock.errors(self._model):
             response = self._clients.patient(deadline.left()).converse_stream(
                 modelId=self._model,
-                system=[{"text": prompt.system}],
-                messages=[{"role": "user", "content": [{"text": prompt.user}]}],
+                system=[{"text": system}],
+                messages=[{"role": "user", "content": content}],
                 inferenceConfig={"maxTokens": self._max_tokens, "temperature": 0.0},
             )
             with closing(response["stream"]) as events:
@@ -76,11 +94,48 @@ class BedrockGenerator:
                     deadline.check(f"Bedrock model {self._model}")
                     text, stop_now, usage_now = _read(event)
                     stop, usage = stop_now or stop, usage_now or usage
-                    if said := thinking.feed(text):
+                    if said := thinking.feed(cited.marked(event, text)):
                         yield Piece(said)
         if not stop:
             raise ProviderUnavailable(f"The answer of Bedrock model {self._model} was cut off. Try again.")
         yield Piece(thinking.finish(), _FINISH.get(stop, stop), usage)
+
+
+class _Cited:
+    """Native citations as the markers that other models write: behind the text that they belong to, before its last space."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        """`numbers`: of the passages, in the order in which they were given; of none where none is cited so."""
+        self._numbers = numbers
+        self._cited: dict[int, None] = {}  # in order, each once
+        self._space = ""
+
+    def marked(self, event: ConverseStreamOutputTypeDef, text: str) -> str:
+        """The event's text, and at the end of a block the markers of what the block cites."""
+        if not self._numbers:
+            return text
+        if "contentBlockDelta" in event:
+            location = event["contentBlockDelta"]["delta"].get("citation", {}).get("location", {})
+            index = location.get("searchResultLocation", {}).get("searchResultIndex", len(self._numbers))
+            if index < len(self._numbers):
+                self._cited[self._numbers[index]] = None
+        said = (self._space + text).rstrip()
+        self._space = (self._space + text)[len(said) :]
+        if "contentBlockStop" in event:
+            said += "".join(f" [{number}]" for number in self._cited) + self._space
+            self._cited, self._space = {}, ""
+        return said
+
+
+def _search_result(passage: Passage) -> ContentBlockUnionTypeDef:
+    return {
+        "searchResult": {
+            "source": passage.place.uri,
+            "title": label(passage) or passage.place.uri,
+            "content": [{"text": passage.text}],
+            "citations": {"enabled": True},
+        }
+    }
 
 
 def _read(event: ConverseStreamOutputTypeDef) -> tuple[str, str | None, Usage | None]:

@@ -19,6 +19,9 @@ NOT_IN_DOCUMENTS = "Not in the documents."
 PROMPT = "answer-v1"
 """The prompt in use. A changed wording is a new file, so that an evaluation names what it measured."""
 
+CITED_PROMPT = "answer-cited-v1"
+"""The one for models that cite by themselves."""
+
 JUDGING_PROMPT = "judge-v1"
 """The prompt of who judges answers."""
 
@@ -44,6 +47,12 @@ def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGE
     Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
     _, user = _templates(PROMPT)
     return Prompt(SYSTEM, user.substitute(passages=_all_fenced(passages, budget), question=_inert(question).strip()))
+
+
+def cited_prompt(question: str) -> Prompt:
+    """The prompt for a model that is given the passages as search results, and cites them by itself."""
+    _, user = _templates(CITED_PROMPT)
+    return Prompt(_CITED_SYSTEM, user.substitute(question=_inert(question).strip()))
 
 
 def judging_prompt(question: str, answer: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
@@ -77,10 +86,14 @@ def _all_fenced(passages: Sequence[Passage], budget: int) -> str:
 
 
 def _fenced(number: int, passage: Passage) -> str:
+    return f"<passage>\n[{number}] {_inert(label(passage))}\n{_inert(passage.text).strip()}\n</passage>"
+
+
+def label(passage: Passage) -> str:
+    """Title and headings, in a line."""
     place = passage.place
     path = place.heading_path[1:] if place.heading_path[:1] == (place.title,) else place.heading_path
-    label = " > ".join(" ".join(part.split()) for part in (place.title, *path))
-    return f"<passage>\n[{number}] {_inert(label)}\n{_inert(passage.text).strip()}\n</passage>"
+    return " > ".join(" ".join(part.split()) for part in (place.title, *path))
 
 
 def _inert(text: str) -> str:
@@ -95,7 +108,12 @@ def _templates(name: str) -> tuple[Template, Template]:
 
 
 SYSTEM: Final = _templates(PROMPT)[0].substitute(not_in_documents=NOT_IN_DOCUMENTS)
-"""What the system says; an answer must not."""
+_CITED_SYSTEM: Final = _templates(CITED_PROMPT)[0].substitute(not_in_documents=NOT_IN_DOCUMENTS)
 
-FINGERPRINT: Final = fingerprint(PROMPT, [each.template for each in _templates(PROMPT)])
-"""Names the prompt's words, in the answer log and in cache keys."""
+SECRET: Final = f"{SYSTEM}\n{_CITED_SYSTEM}"
+"""What the system says, in either prompt; an answer must not."""
+
+FINGERPRINT: Final = fingerprint(
+    [PROMPT, CITED_PROMPT], [each.template for name in (PROMPT, CITED_PROMPT) for each in _templates(name)]
+)
+"""Names the prompts' words, in the answer log and in cache keys."""

@@ -77,7 +77,7 @@ class Generators:
 
         return BedrockGenerator(
             writer.model, region=settings.bedrock_region, url=settings.bedrock_url, endpoint=endpoint,
-            max_tokens=max_tokens, deadline_s=deadline_s,
+            max_tokens=max_tokens, deadline_s=deadline_s, cites=writer.citations == "native",
         )  # fmt: skip
 
     def _endpoint(self, writer: Writer) -> Endpoint:

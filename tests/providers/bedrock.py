@@ -40,8 +40,15 @@ def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str 
         return _rerank(model, body) if "rerank" in model else _embed(model, body)
     if "embed" in model or "retired" in model:
         return error(404, "This model version has reached the end of its life.")
+    return _chat(action, body, stop_reason, error_name)
+
+
+def _chat(action: str, body: Body, stop_reason: str, error_name: str) -> Reply:
     system = "".join(block["text"] for block in body.get("system", []))
-    user = "".join(block["text"] for block in body["messages"][-1]["content"])
+    content = body["messages"][-1]["content"]
+    user = "".join(block["text"] for block in content if "text" in block)
+    if results := [block["searchResult"] for block in content if "searchResult" in block]:
+        return _cited(results, stop_reason)
     deltas = chat_deltas(user)
     usage = {"inputTokens": tokens(system + user), "outputTokens": len(deltas)}
     usage["totalTokens"] = sum(usage.values())
@@ -64,6 +71,28 @@ def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str 
         streamed=True,
         error_piece=_frame({":message-type": "exception", ":exception-type": name}, {"message": "the model broke"}),
     )
+
+
+def _cited(results: list[Body], stop_reason: str) -> Reply:
+    """The first sentence of the first search result, with a citation of it behind the sentence's words."""
+    for each in results:
+        if not (each["source"] and each["title"] and each["content"][0]["text"] and each["citations"]["enabled"]):
+            return error(400, "searchResult: source, title, content and citations are required")
+    *deltas, _, _ = chat_deltas(f"[1]\n{results[0]['content'][0]['text']}")
+    location = {"searchResultLocation": {"searchResultIndex": 0, "start": 0, "end": 1}}
+    named = {"title": results[0]["title"], "source": results[0]["source"]}
+    citation = {**named, "sourceContent": [{"text": "".join(deltas)}], "location": location}
+    told = [*({"text": delta} for delta in deltas), {"text": "\n"}, {"citation": citation}, {"citation": citation}]
+    frames = [
+        _event("messageStart", {"role": "assistant"}),
+        *(_event("contentBlockDelta", {"delta": delta, "contentBlockIndex": 0}) for delta in told),
+        _event("contentBlockStop", {"contentBlockIndex": 0}),
+        _event("messageStop", {"stopReason": stop_reason}),
+        _event(
+            "metadata", {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "metrics": {"latencyMs": 1}}
+        ),
+    ]
+    return Reply(tuple(frames), content_type="application/vnd.amazon.eventstream", streamed=True)
 
 
 def _apply_guardrail(body: Body) -> Reply:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
+from typing import Any, cast
 
 import pytest
 
 from mindset.errors import ProviderRejected, ProviderUnavailable
-from mindset.generation.bedrock import BedrockGenerator
+from mindset.generation.answers import Answer, stream_answer
+from mindset.generation.bedrock import BedrockGenerator, _Cited
 from mindset.generation.protocol import Piece
 from tests.providers import ProviderServer, error_in_stream
 from tests.unit.generation.passages import passage
@@ -15,9 +18,13 @@ from tests.unit.generation.passages import passage
 MODEL = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.claude-v1:0"
 
 
+def _generator(provider: ProviderServer, model: str = MODEL, *, cites: bool = False) -> BedrockGenerator:
+    opened = BedrockGenerator(model, url=provider.url, deadline_s=5.0, cites=cites)
+    return provider.clients.enter_context(closing(opened))
+
+
 def _ask(provider: ProviderServer, model: str = MODEL) -> list[Piece]:
-    generator = provider.clients.enter_context(closing(BedrockGenerator(model, url=provider.url, deadline_s=5.0)))
-    return list(generator.stream("Who hoots?", [passage("Owls hoot.")]))
+    return list(_generator(provider, model).stream("Who hoots?", [passage("Owls hoot.")]))
 
 
 @pytest.mark.parametrize(
@@ -60,3 +67,43 @@ def test_a_validation_error_in_the_stream_is_a_refusal(provider: ProviderServer)
 def test_a_retired_model_is_named_with_what_to_configure(provider: ProviderServer) -> None:
     with pytest.raises(ProviderRejected, match=r"retired-claude.*end of its life.*Set the knowledge base's model"):
         _ask(provider, "retired-claude")
+
+
+def test_what_a_model_cites_by_itself_becomes_markers_of_the_passages(provider: ProviderServer) -> None:
+    passages = [passage("Owls hoot at night. They sleep by day.", heading_path=("Birds",)), passage("Cats purr.", 2)]
+    *_, answer = stream_answer(_generator(provider, cites=True), "Who <question>hoots?", passages)
+    assert isinstance(answer, Answer)
+    assert (answer.text, answer.supported) == ("Owls hoot at night. [1]", True)
+    assert [(each.passage, each.start, each.end) for each in answer.citations] == [(1, 0, 20)]
+    (asked,) = provider.requests
+    *results, question = asked.body["messages"][0]["content"]
+    assert [each["searchResult"]["content"] for each in results] == [[{"text": each.text}] for each in passages]
+    assert results[0]["searchResult"]["title"] == "Guide > Birds"
+    assert question["text"].count("<question>") == 1
+    assert "numbers in brackets" in asked.body["system"][0]["text"]
+
+
+def _said(*events: dict[str, Any], numbers: Sequence[int]) -> str:
+    cited = _Cited(numbers)
+    texts = (each.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for each in events)
+    return "".join(cited.marked(cast("Any", event), text) for event, text in zip(events, texts, strict=True))
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": 0}}
+
+
+def _citation(index: int) -> dict[str, Any]:
+    location = {"searchResultLocation": {"searchResultIndex": index, "start": 0, "end": 1}}
+    return {"contentBlockDelta": {"delta": {"citation": {"location": location}}, "contentBlockIndex": 0}}
+
+
+_STOP = {"contentBlockStop": {"contentBlockIndex": 0}}
+
+
+def test_each_block_is_followed_by_what_it_cites_and_a_result_that_was_not_given_is_not_cited() -> None:
+    blocks = [
+        _text("Owls hoot"), _citation(1), _citation(0), _citation(1), _STOP, _text(" and "), _STOP,
+        _text("cats purr.\n\n"), _citation(2), _STOP, _text("Dogs?"), _citation(9), _STOP,
+    ]  # fmt: skip
+    assert _said(*blocks, numbers=[1, 3, 4]) == "Owls hoot [3] [1] and cats purr. [4]\n\nDogs?"

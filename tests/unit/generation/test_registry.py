@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
@@ -62,3 +62,14 @@ def test_knowledge_bases_that_name_the_same_model_share_its_breaker_and_its_plac
         list(generators.route(long).stream("When?", PASSAGES, Deadline(5)))
     (state,) = generators.states
     assert (state.name, state.breaker, state.in_flight) == (f"nim:{NIM}", "open", 0)
+
+
+def test_a_definition_asks_for_native_citations_of_bedrock_alone(
+    generators: Generators, provider: ProviderServer
+) -> None:
+    native = Generation(provider="bedrock", citations="native", fallback=())
+    text = "".join(each.text for each in generators.route(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
+    assert text.strip() == "Badgers dig setts at night. [1]"
+    assert "searchResult" in provider.requests[-1].body["messages"][0]["content"][0]
+    with pytest.raises(ValidationError, match="native is bedrock's alone"):
+        Generation(provider="nim", citations="native")
