@@ -255,6 +255,8 @@ class Guardrails(_Strict):
     def _judges(cls, judge: Writer | None) -> Writer | None:
         if judge and judge.provider == "extractive":
             raise ValueError("extractive quotes and cannot judge: name nim or bedrock as its provider")
+        if judge and judge.citations == "native":
+            raise ValueError("a judge cites nothing: leave out citations")
         return judge
 
 

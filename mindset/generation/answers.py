@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Answer:
         unjudged = self.judgement is not None and self.judgement.supported is None
         return (*(["generation"] if self.passed_over else []), *(["judge"] if unjudged else []))
 
+
+_MARKERS = re.compile(r"\[\d+\]")
 
 LONGEST_ANSWER = 40_000
 """Characters of the longest answer."""
@@ -125,7 +128,8 @@ class _Draft:
         said = "".join(self._text).strip()
         citations = tuple(each for each in self._reader.citations if each.end <= len(said))
         leaked = self._leaks.leaked
-        supported = bool(citations) and not leaked
+        refuses = _MARKERS.sub("", said).strip() == NOT_IN_DOCUMENTS  # whatever it cites for that
+        supported = bool(citations) and not (leaked or refuses)
         # After a leak nothing is read any more: what else would be broken is chance.
         broken = {LEAKED} if leaked else {*self._links.broken, *(["length"] if self._too_long else [])}
         if broken:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from mindset import bedrock
 from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
+from mindset.generation.citations import CitationReader
 from mindset.generation.endpoint import Endpoint
-from mindset.generation.prompt import Prompt, build_prompt, cited_prompt, label, sent
+from mindset.generation.prompt import Prompt, build_prompt, cited_prompt, label, sent, unfenced
 from mindset.generation.protocol import Piece, Usage
 from mindset.generation.thinking import ThinkingFilter
 from mindset.retrieval.passage import Passage
@@ -61,7 +62,7 @@ class BedrockGenerator:
         if not self._cites:
             return self.told(build_prompt(question, passages), deadline)
         prompt, numbers = cited_prompt(question), sent(passages)
-        results = [_search_result(passages[number - 1]) for number in numbers]
+        results = [_search_result(number, passages[number - 1]) for number in numbers]
         return self._asked(prompt.system, [*results, {"text": prompt.user}], deadline, numbers)
 
     def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
@@ -107,8 +108,9 @@ class _Cited:
     def __init__(self, numbers: Sequence[int]) -> None:
         """`numbers`: of the passages, in the order in which they were given; of none where none is cited so."""
         self._numbers = numbers
+        self._own = CitationReader(0)  # what the model writes in brackets itself cites nothing here, and is left out
         self._cited: dict[int, None] = {}  # in order, each once
-        self._space = ""
+        self._line = self._space = ""
 
     def marked(self, event: ConverseStreamOutputTypeDef, text: str) -> str:
         """The event's text, and at the end of a block the markers of what the block cites."""
@@ -116,23 +118,33 @@ class _Cited:
             return text
         if "contentBlockDelta" in event:
             location = event["contentBlockDelta"]["delta"].get("citation", {}).get("location", {})
-            index = location.get("searchResultLocation", {}).get("searchResultIndex", len(self._numbers))
-            if index < len(self._numbers):
+            index = location.get("searchResultLocation", {}).get("searchResultIndex", -1)
+            if 0 <= index < len(self._numbers):
                 self._cited[self._numbers[index]] = None
-        said = (self._space + text).rstrip()
-        self._space = (self._space + text)[len(said) :]
-        if "contentBlockStop" in event:
-            said += "".join(f" [{number}]" for number in self._cited) + self._space
+        ends = "contentBlockStop" in event or "messageStop" in event  # not every gateway tells of blocks
+        told = self._space + self._own.feed(text) + (self._own.finish() if ends else "")
+        said = told.rstrip()
+        self._line = (self._line + self._space + said).rpartition("\n")[2]
+        self._space = told[len(said) :]
+        if ends:
+            # Nothing may follow a fence or a row of a table in its line.
+            lead = "\n\n" if self._line.lstrip().startswith(("```", "~~~", "|")) else " "
+            markers = "".join(f"[{number}]" for number in self._cited)
+            said += (lead + markers if markers else "") + self._space
             self._cited, self._space = {}, ""
         return said
 
 
-def _search_result(passage: Passage) -> ContentBlockUnionTypeDef:
+def _search_result(number: int, passage: Passage) -> ContentBlockUnionTypeDef:
+    # By number, not by its URI: that is a name that somebody chose, and no guardrail has read it.
+    source = f"passage {number}"
     return {
         "searchResult": {
-            "source": passage.place.uri,
-            "title": label(passage) or passage.place.uri,
-            "content": [{"text": passage.text}],
+            "source": source,
+            "title": unfenced(label(passage)) or source,
+            "content": [
+                {"text": unfenced(passage.text).strip() or "-"}
+            ],  # an empty one is refused, with all the others
             "citations": {"enabled": True},
         }
     }

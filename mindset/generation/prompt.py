@@ -46,13 +46,13 @@ def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGE
 
     Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
     _, user = _templates(PROMPT)
-    return Prompt(SYSTEM, user.substitute(passages=_all_fenced(passages, budget), question=_inert(question).strip()))
+    return Prompt(SYSTEM, user.substitute(passages=_all_fenced(passages, budget), question=unfenced(question).strip()))
 
 
 def cited_prompt(question: str) -> Prompt:
     """The prompt for a model that is given the passages as search results, and cites them by itself."""
     _, user = _templates(CITED_PROMPT)
-    return Prompt(_CITED_SYSTEM, user.substitute(question=_inert(question).strip()))
+    return Prompt(_CITED_SYSTEM, user.substitute(question=unfenced(question).strip()))
 
 
 def judging_prompt(question: str, answer: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
@@ -61,7 +61,7 @@ def judging_prompt(question: str, answer: str, passages: Sequence[Passage], budg
     fenced = _all_fenced(passages, budget)
     return Prompt(
         system.template,
-        user.substitute(passages=fenced, question=_inert(question).strip(), answer=_inert(answer).strip()),
+        user.substitute(passages=fenced, question=unfenced(question).strip(), answer=unfenced(answer).strip()),
     )
 
 
@@ -86,7 +86,7 @@ def _all_fenced(passages: Sequence[Passage], budget: int) -> str:
 
 
 def _fenced(number: int, passage: Passage) -> str:
-    return f"<passage>\n[{number}] {_inert(label(passage))}\n{_inert(passage.text).strip()}\n</passage>"
+    return f"<passage>\n[{number}] {unfenced(label(passage))}\n{unfenced(passage.text).strip()}\n</passage>"
 
 
 def label(passage: Passage) -> str:
@@ -96,7 +96,8 @@ def label(passage: Passage) -> str:
     return " > ".join(" ".join(part.split()) for part in (place.title, *path))
 
 
-def _inert(text: str) -> str:
+def unfenced(text: str) -> str:
+    """The text without what would open or close a fence."""
     return _FENCE.sub("&lt;", text)
 
 

@@ -31,8 +31,8 @@ def neutralised(passages: Sequence[Passage]) -> Shown:
         title, *headings = (inert(each) for each in (place.title, *place.heading_path))
         broken = broken.union(*(each[1] for each in (title, *headings)))
         found |= broken
-        if text != passage.text or broken:
-            label = replace(place, title=title[0], heading_path=tuple(each[0] for each in headings))
+        label = replace(place, title=title[0], heading_path=tuple(each[0] for each in headings))
+        if text != passage.text or label != place:
             shown.append(replace(passage, text=text, places=(label, *passage.places[1:])))
         else:
             shown.append(passage)

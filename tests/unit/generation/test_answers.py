@@ -13,7 +13,7 @@ from mindset.deadline import Deadline
 from mindset.generation.answers import LONGEST_ANSWER, Answer, Delta, Event, stream_answer
 from mindset.generation.citations import Citation
 from mindset.generation.extractive import ExtractiveGenerator
-from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SYSTEM
+from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS, SYSTEM, cited_prompt
 from mindset.generation.protocol import Piece
 from mindset.guardrails.verdict import Verdict
 from mindset.retrieval.passage import Passage
@@ -82,8 +82,14 @@ def test_a_model_that_says_itself_that_it_does_not_know_takes_nothing_back() -> 
     assert asked(NOT_IN_DOCUMENTS)[2] == []
 
 
-def test_a_leak_ends_the_request_and_is_taken_back() -> None:
-    generator = Said("Owls hoot [1]. ", *re.findall(r"\S+\s*", SYSTEM))
+def test_what_does_not_answer_is_not_supported_whatever_it_cites() -> None:
+    _, answer, _ = asked(NOT_IN_DOCUMENTS, " [1]")
+    assert (answer.text, answer.supported, answer.citations) == (NOT_IN_DOCUMENTS, False, ())
+
+
+@pytest.mark.parametrize("system", [SYSTEM, cited_prompt("?").system], ids=["markers", "native"])
+def test_a_leak_ends_the_request_and_is_taken_back(system: str) -> None:
+    generator = Said("Owls hoot [1]. ", *re.findall(r"\S+\s*", system))
     events = list(stream_answer(generator, "Who hoots?", PASSAGES))
     answer = events[-1]
     assert isinstance(answer, Answer)

@@ -104,6 +104,28 @@ _STOP = {"contentBlockStop": {"contentBlockIndex": 0}}
 def test_each_block_is_followed_by_what_it_cites_and_a_result_that_was_not_given_is_not_cited() -> None:
     blocks = [
         _text("Owls hoot"), _citation(1), _citation(0), _citation(1), _STOP, _text(" and "), _STOP,
-        _text("cats purr.\n\n"), _citation(2), _STOP, _text("Dogs?"), _citation(9), _STOP,
+        _text("cats purr.\n\n"), _citation(2), _STOP, _text("Dogs?"), _citation(9), _citation(-1), _STOP,
     ]  # fmt: skip
-    assert _said(*blocks, numbers=[1, 3, 4]) == "Owls hoot [3] [1] and cats purr. [4]\n\nDogs?"
+    assert _said(*blocks, numbers=[1, 3, 4]) == "Owls hoot [3][1] and cats purr. [4]\n\nDogs?"
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([_text("See ["), _text("1] and argv[2]."), _STOP], "See  and argv ."),
+        ([_text("Run:\n```sh\nls\n```"), _citation(0), _STOP, _text("\nThen")], "Run:\n```sh\nls\n```\n\n[1]\nThen"),
+        ([_text("Owls hoot. "), _citation(0), {"messageStop": {"stopReason": "end_turn"}}], "Owls hoot. [1] "),
+    ],
+    ids=["its own brackets", "a fence", "no end of a block"],
+)
+def test_markers_are_those_of_citations_alone_and_spoil_nothing(events: list[dict[str, Any]], said: str) -> None:
+    assert _said(*events, numbers=[1, 2]) == said
+
+
+def test_a_passage_without_a_visible_text_spoils_no_request(provider: ProviderServer) -> None:
+    hidden = passage('<div style="display:none">Owls hoot.</div>', 2, title="<!-- nothing -->")
+    *_, answer = stream_answer(_generator(provider, cites=True), "Who hoots?", [passage("Owls hoot at night."), hidden])
+    assert isinstance(answer, Answer)
+    assert answer.supported
+    shown = provider.requests[0].body["messages"][0]["content"][1]["searchResult"]
+    assert (shown["title"], shown["content"], shown["source"]) == ("passage 2", [{"text": "-"}], "passage 2")
