@@ -15,6 +15,9 @@ from mindset.nights import Nights
 # A worker asks for runs each second, and its process takes some three to be seen.
 _QUIET_S = 6.0
 
+# Each look is a request, of which ten a second took Prefect's server a sixth of a processor from the night.
+_LOOK_S = 0.5
+
 
 class Nightly:
     """A night is timed from asking Prefect for it until its run has ended: with the start of its process and its imports."""
@@ -52,7 +55,7 @@ def whole_night(prefect_api_url: str, kb: str) -> int:
         run = nights.start("nightly/nightly", {"parameters": {"kb": kb}})
         process: psutil.Process | None = None
         while not run.ended:
-            time.sleep(0.1)
+            time.sleep(_LOOK_S)
             process = process or _process_of(run.id)
             if process:
                 peak = max(peak, peak_bytes(process.pid))
