@@ -42,11 +42,13 @@ class Sessions:
             )
         return tuple(each.decode() for each in raw)
 
-    def append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> Future[str | None] | None:
+    def append(self, conversation: str | None, kb: str, caller: Caller, question: str) -> Future[str | None]:
         """Add a question to a conversation, or to a new one, while its answer is being written; the conversation's id, None
         where it cannot be kept."""
         if self._valkey is None:
-            return None
+            nowhere: Future[str | None] = Future()
+            nowhere.set_result(None)
+            return nowhere
         context = contextvars.copy_context()  # it belongs into the request's trace
         return self._appending.submit(context.run, self._append, self._valkey, conversation, kb, caller, question)
 

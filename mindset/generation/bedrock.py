@@ -17,10 +17,7 @@ from mindset.generation.thinking import ThinkingFilter
 from mindset.retrieval.passage import Passage
 
 if TYPE_CHECKING:
-    from mypy_boto3_bedrock_runtime.type_defs import (
-        ContentBlockUnionTypeDef,
-        ConverseStreamOutputTypeDef,
-    )
+    from mypy_boto3_bedrock_runtime.type_defs import ContentBlockUnionTypeDef, ConverseStreamOutputTypeDef
 
 _FINISH = {
     "end_turn": "stop",
@@ -138,13 +135,12 @@ class _Cited:
 def _search_result(number: int, passage: Passage) -> ContentBlockUnionTypeDef:
     # By number, not by its URI: that is a name that somebody chose, and no guardrail has read it.
     source = f"passage {number}"
+    text = unfenced(passage.text).strip() or "-"  # an empty one is refused, with all the others
     return {
         "searchResult": {
             "source": source,
             "title": unfenced(label(passage)) or source,
-            "content": [
-                {"text": unfenced(passage.text).strip() or "-"}
-            ],  # an empty one is refused, with all the others
+            "content": [{"text": text}],
             "citations": {"enabled": True},
         }
     }

@@ -96,6 +96,13 @@ def test_everything_goes_on_while_redis_is_away_and_is_shared_again_once_it_is_b
     assert [each["degraded"] for each in told] == [[]] * len(told)
 
 
+def test_a_conversation_where_no_redis_is_set_up_is_not_promised(settings: Settings, released: Corpus) -> None:
+    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "of-yesterday"}
+    with api_at(settings.model_copy(update={"redis_url": None})) as url:
+        told = httpx.post(f"{url}/v1/answers", json=body, timeout=20).json()
+    assert (told["conversation"], told["degraded"]) == (None, ["conversation"])
+
+
 def test_a_conversation_without_redis_is_degraded_and_so_is_its_stream(
     settings: Settings, released: Corpus, silent: SilentServer
 ) -> None:

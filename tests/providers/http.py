@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from tests.providers.reply import Reply
 
@@ -16,9 +17,9 @@ Answering = Callable[[str, str, Mapping[str, str], bytes], Reply]
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # clients leave, some on purpose
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # the library's types say more than it does
+            super().handle_error(request, client_address)
 
 
 class HttpServer:
