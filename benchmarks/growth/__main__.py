@@ -17,7 +17,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,6 @@ from mindset.settings import Settings
 
 _REAL = 100_000
 _LONG = 1_000_000
-_NIGHTS, _BY_PREFECT = "nights", "nights by Prefect"
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def main() -> None:
     embedder = WordLlamaEmbedder()
     if chosen.documents:
         measured = _nights(chosen.documents, chosen.repeats, chosen.source, embedder, by_prefect=chosen.prefect)
-        known[_BY_PREFECT if chosen.prefect else _NIGHTS] = [asdict(each) for each in measured]
+        known["nights by Prefect" if chosen.prefect else "nights"] = [asdict(each) for each in measured]
     sizes = [*chosen.vectors, *([_LONG] if chosen.long else [])]
     if sizes:
         fresh = [asdict(each) for each in _searches(sizes, chosen.source, embedder)]
@@ -140,20 +139,20 @@ def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbe
 
 
 def _show(known: dict[str, Any], folder: Path) -> None:
-    nights, by_prefect = ([NightsAt(**each) for each in known.get(name, [])] for name in (_NIGHTS, _BY_PREFECT))
+    nights = {name: [NightsAt(**each) for each in known[name]] for name in HOW if name in known}
     searches = [SearchAt(**each) for each in known.get("searches", [])]
-    if nights or by_prefect or searches:
-        (folder / "growth.svg").write_text(chart(nights, by_prefect, searches), encoding="utf-8")
-        print(tables(nights, by_prefect, searches))
+    if nights or searches:
+        (folder / "growth.svg").write_text(chart(nights, searches), encoding="utf-8")
+        print(tables(nights, searches))
 
 
-def tables(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
+def tables(nights: Mapping[str, Sequence[NightsAt]], searches: Sequence[SearchAt]) -> str:
     """All as Markdown; those that were measured."""
-    parts = [f"{how}\n\n{_nights_table(each)}" for how, each in zip(HOW, (nights, by_prefect), strict=True) if each]
+    parts = [f"{HOW[name]}\n\n{_nights_table(each)}" for name, each in nights.items()]
     # Questions and maintenance are the same however a night was had: those beside Prefect's server are not shown.
-    return "\n\n".join(
-        [*parts, *([_asked_table(nights)] if nights else []), *([_searches_table(searches)] if searches else [])]
-    )
+    parts += [_asked_table(nights["nights"])] if "nights" in nights else []
+    parts += [_searches_table(searches)] if searches else []
+    return "\n\n".join(parts)
 
 
 def _nights_table(nights: Sequence[NightsAt]) -> str:

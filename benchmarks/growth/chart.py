@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.chart import Bar, Group, Key, Panel, svg
 from benchmarks.growth.nights import CHANGED, NightsAt
@@ -12,16 +12,16 @@ from benchmarks.machine import spread
 
 _ROOM = 205  # behind the longest bar: a median with its spread, or with recall
 _CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
-HOW = ("without Prefect", "as a run of its deployment")
-"""How a night was had: two lists of measurements."""
+HOW = {"nights": "without Prefect", "nights by Prefect": "as a run of its deployment"}
+"""How a night was had, by the name under which its figures are kept."""
 
 _SEGMENTS = {1: "#123f86", 3: "#2f78d8", 4: "#5a98e6", 6: "#86b4ee"}
 
 
-def chart(nights: Sequence[NightsAt], by_prefect: Sequence[NightsAt], searches: Sequence[SearchAt]) -> str:
-    """SVG of medians; a panel for each of the three that was measured."""
+def chart(nights: Mapping[str, Sequence[NightsAt]], searches: Sequence[SearchAt]) -> str:
+    """SVG of medians; a panel for each kind of night, by its name in `HOW`, and one of searches, where there are any."""
     panels = [
-        *(_nights(each, how) for how, each in zip(HOW, (nights, by_prefect), strict=True) if each),
+        *(_nights(each, HOW[name]) for name, each in nights.items()),
         *([_searches(searches)] if searches else []),
     ]
     return svg("What nights and searches cost as a knowledge base grows; shorter is better", panels)
