@@ -9,26 +9,28 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows.parameters import Stage, stage_name
-from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
+from flows.stage import DELAYS_S, RETRIES, can_help, installation, keep_lock, shown_progress
 from mindset import maintenance
+from mindset.catalog.connection import BuildLock
 from mindset.installation import Installation
 
 
 @flow(name="maintain", flow_run_name=stage_name, persist_result=True, result_serializer="json")
 def maintain(parameters: Stage) -> dict[str, Any]:
     """Bring a knowledge base's versions and segments in order."""
-    with building(parameters) as installation:
-        done = tidy(installation, parameters)
+    with installation(parameters.connections) as opened, opened.catalog.build_lock(parameters.kb) as lock:
+        done = tidy(opened, lock, parameters)
     create_markdown_artifact(_page(parameters.kb, done), key=f"maintenance-{parameters.kb}")
     return done
 
 
 @task(name="tidy", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help)
-def tidy(installation: Installation, parameters: Stage) -> dict[str, Any]:
-    kb = installation.knowledge_base(parameters.kb)
+def tidy(opened: Installation, lock: BuildLock, parameters: Stage) -> dict[str, Any]:
+    keep_lock(lock)  # a second attempt may follow a restart of Postgres
+    kb = opened.knowledge_base(parameters.kb)
     written = shown_progress(f"compact-{kb.name}", "Vectors copied")
     checked = shown_progress(f"maintain-{kb.name}", "Segments checked")
-    report = maintenance.maintain(installation.catalog, kb, installation.vectors, compacting=written, checking=checked)
+    report = maintenance.maintain(opened.catalog, kb, opened.vectors, compacting=written, checking=checked)
     return asdict(report)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import stamina
 from prefect import Flow, flow, get_run_logger, task
 from prefect.runtime import flow_run
 
@@ -19,11 +18,10 @@ from flows.ingest import ingest
 from flows.parameters import Deploy, Embed, Evaluate, Ingest, Night, Quality, Stage, night_name
 from flows.quality import LEAST_DOCUMENTS
 from flows.report import NightReport, publish_night
-from flows.stage import DELAYS_S, RETRIES, can_help, installation, timed
+from flows.stage import DELAYS_S, RETRIES, can_help, installation, keep_lock, timed
 from mindset.builds.plan import BuildPlan, plan_build
 from mindset.builds.segments import restore_live
 from mindset.catalog.connection import BuildLock, scalar
-from mindset.errors import BuildInProgress, ServiceUnavailable
 from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
 
@@ -88,13 +86,6 @@ def _stages(opened: Installation, lock: BuildLock, parameters: Night, report: Ni
     if plan.builds or plan.pending:
         report.evaluated = run(evaluate, Evaluate(**common))
         report.decided = run(deploy, Deploy(**common, evaluation=report.evaluated["id"]))
-
-
-# Postgres keeps the lock of a connection that only this side has lost for a minute: that build in progress is this one.
-@stamina.retry(on=(ServiceUnavailable, BuildInProgress), attempts=20, timeout=120, wait_max=15)
-def keep_lock(lock: BuildLock) -> None:
-    """Hold the build lock still, or again: Postgres may have restarted since the stage before."""
-    lock.ensure()
 
 
 @task(

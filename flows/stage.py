@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import stamina
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
@@ -16,7 +17,8 @@ from prefect.tasks import Task
 
 from flows.parameters import Connections, Stage
 from mindset.builds.progress import Progress
-from mindset.errors import ConfigurationError, IndexDamaged, ProviderUnavailable, ServiceUnavailable
+from mindset.catalog.connection import BuildLock
+from mindset.errors import BuildInProgress, ConfigurationError, IndexDamaged, ProviderUnavailable, ServiceUnavailable
 from mindset.installation import Installation, open_installation
 from mindset.local.state import connect
 from mindset.settings import load_settings
@@ -104,6 +106,13 @@ def shown_progress(key: str, description: str) -> Progress:
         logger.info("%s: %d of %d", description, done, total)
 
     return show
+
+
+# Postgres keeps the lock of a connection that only this side has lost for a minute: that build in progress is this one.
+@stamina.retry(on=(ServiceUnavailable, BuildInProgress), attempts=20, timeout=120, wait_max=15)
+def keep_lock(lock: BuildLock) -> None:
+    """Hold the build lock still, or again: Postgres may have restarted since."""
+    lock.ensure()
 
 
 def timed(durations: dict[str, float], name: str, work: Callable[[], T]) -> T:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from mindset.builds.compaction import Compaction, compact
 from mindset.builds.progress import Progress, unwatched
 from mindset.builds.segments import restore_segment
@@ -14,8 +16,11 @@ from mindset.catalog.releases import live_version, lock_channel
 from mindset.catalog.retention import Forgotten, forget_embeddings, forget_texts, models
 from mindset.catalog.segments import known_collections, mark_dropped, needed_segments, unneeded_segments
 from mindset.catalog.versions import pending_version, retire_versions
+from mindset.errors import IndexDamaged, MindsetError, ServiceUnavailable, UnknownVersion
 from mindset.index.chroma import ChromaIndex
 from mindset.knowledge_base import KnowledgeBase
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ def maintain(
 ) -> MaintenanceReport:
     """Bring segments and versions of a knowledge base in order. Hold the build lock: it drops half-written segments.
 
-    Raises ServiceUnavailable; what was done before stays done, and the next one does the rest."""
+    Raises ServiceUnavailable; what was done before stays done, and the next one does the rest. Raises IndexDamaged or
+    UnknownVersion for a segment that cannot be rebuilt, after it has looked at the others."""
+    _make_partitions(catalog)
     with catalog.writing() as connection:
-        make_partitions(connection)
         forget_requests(connection)
         lock_channel(connection, kb.name, "live")  # what is promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
@@ -56,12 +62,27 @@ def maintain(
     dropped = _drop_unneeded(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
     with catalog.reading() as connection:
         needed = needed_segments(connection, kb.name)
-    rebuilt = []
+    rebuilt: list[str] = []
+    broken: list[MindsetError] = []
     for done, segment in enumerate(needed, start=1):
-        if restore_segment(catalog, vectors, segment, thorough=True):
-            rebuilt.append(segment.collection)
+        try:
+            if restore_segment(catalog, vectors, segment, thorough=True):
+                rebuilt.append(segment.collection)
+        except (IndexDamaged, UnknownVersion) as failure:
+            broken.append(failure)
         checking(done, len(needed))
+    if broken:
+        raise broken[0]
     return MaintenanceReport(tuple(retired), forgotten, embeddings, compacted, dropped, len(needed), tuple(rebuilt))
+
+
+def _make_partitions(catalog: Catalog) -> None:
+    """Those of the answer log, unless somebody reads it for long, such as a backup: rows without one have the default's."""
+    try:
+        with catalog.writing() as connection:
+            make_partitions(connection)
+    except ServiceUnavailable as busy:
+        _log.warning("partitions of the answer log not made", error=str(busy))
 
 
 def _forget_embeddings(catalog: Catalog) -> int:
@@ -97,9 +118,10 @@ def _drop_unneeded(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
 
 def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
     """Collections that bear this knowledge base's name and that the catalog does not know."""
+    own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
+    # After Chroma: what is made in between is in neither.
     with catalog.reading() as connection:
         known = known_collections(connection)
-    own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
     for name in own - known:
         vectors.drop(name)
     return len(own - known)

@@ -12,7 +12,7 @@ from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import DocumentText, document_texts, refuse_revisions
 from mindset.catalog.languages import check_language
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, displace, place
-from mindset.catalog.versions import begin_version
+from mindset.catalog.versions import begin_version, hold_version
 from mindset.chunking.chunker import cut_document
 from mindset.embedding.registry import model_id
 from mindset.knowledge_base import KnowledgeBase
@@ -48,7 +48,8 @@ def chunk(
 
     A document that cannot be cut is quarantined; its last good revision stays in the version. `share` of the time is
     spent on it.
-    Raises ConfigurationError where Postgres does not know the language; no version is begun then."""
+    Raises ConfigurationError where Postgres does not know the language; no version is begun then. Raises UnknownVersion
+    where another run has taken the version over."""
     with catalog.writing() as connection:
         check_language(connection, kb.name, kb.chunking.language)
         version = begin_version(
@@ -60,6 +61,7 @@ def chunk(
 
     def store(batch: _Cut) -> tuple[PlacementChanges, dict[str, str]]:
         with catalog.writing() as connection:
+            hold_version(connection, kb.name, version, flow_run)
             changes = place(
                 connection, kb.name, version, kb.chunking.language, kb.chunking.fingerprint, batch.documents
             )

@@ -10,7 +10,7 @@ from mindset.builds.progress import Progress, unwatched
 from mindset.catalog.connection import Catalog
 from mindset.catalog.documents import documents_with_chunks
 from mindset.catalog.embeddings import prepare_model, store_embeddings
-from mindset.catalog.placements import chunks_without_vector, read_chunks
+from mindset.catalog.placements import Unembedded, read_chunks
 from mindset.catalog.retention import await_forgetting
 from mindset.catalog.versions import first_unbuilt
 from mindset.embedding.protocol import Embedder, Vectors
@@ -20,6 +20,8 @@ from mindset.knowledge_base import KnowledgeBase
 
 # Seconds of work for a small model on a CPU; a kill loses no more than this.
 BATCH_TEXTS = 2_000
+# Ids that are held at a time, 20 MB of them: each page is a search for what is not embedded yet.
+_PAGE_TEXTS = 200_000
 # Enough to act on; finding each refused text costs some twenty requests.
 NAMED_TEXTS = 3
 
@@ -46,24 +48,31 @@ def embed(
         # A transaction of its own after the wait: vectors that nobody needed may just have been forgotten.
         await_forgetting(connection, model)
         since = first_unbuilt(connection, kb.name, version, model)
-        due = chunks_without_vector(connection, kb.name, version, model, since, shard, shards)
+        unembedded = Unembedded(kb.name, version, since, model, shard, shards)
+        due = unembedded.count(connection)
     done = 0
-    batches = _embedded(catalog, kb, embedder, version, ahead(_read(catalog, kb.name, due)))
+    batches = _embedded(catalog, kb, embedder, version, ahead(_read(catalog, unembedded)))
     for ids, vectors in ahead(batches) if share == 1 else rested(batches, share):
         with catalog.writing() as connection:
             store_embeddings(connection, model, ids, vectors)
         done += len(ids)
-        progress(done, len(due))
-    return len(due)
+        progress(done, due)
+    return done
 
 
-def _read(catalog: Catalog, kb: str, due: Sequence[str]) -> Iterator[tuple[Sequence[str], list[str]]]:
+def _read(catalog: Catalog, unembedded: Unembedded) -> Iterator[tuple[Sequence[str], list[str]]]:
     """Ids and texts, a batch at a time."""
-    for start in range(0, len(due), BATCH_TEXTS):
-        ids = due[start : start + BATCH_TEXTS]
+    page: list[str] = []
+    while True:
         with catalog.reading() as connection:
-            chunks = read_chunks(connection, kb, ids)
-        yield ids, [each.embedded for each in chunks]
+            page = unembedded.page(connection, after=page[-1] if page else "", limit=_PAGE_TEXTS)
+        for start in range(0, len(page), BATCH_TEXTS):
+            ids = page[start : start + BATCH_TEXTS]
+            with catalog.reading() as connection:
+                chunks = read_chunks(connection, unembedded.kb, ids)
+            yield ids, [each.embedded for each in chunks]
+        if len(page) < _PAGE_TEXTS:
+            return
 
 
 def _embedded(

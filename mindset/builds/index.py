@@ -9,7 +9,7 @@ from mindset.builds.progress import Progress, unwatched
 from mindset.builds.segments import fill, restore_segment
 from mindset.catalog.connection import Catalog
 from mindset.catalog.lexical import analyze
-from mindset.catalog.placements import chunks_without_vector
+from mindset.catalog.placements import Unembedded
 from mindset.catalog.segments import (
     add_living,
     add_unindexed,
@@ -62,10 +62,8 @@ def index(
     model = model_id(kb.embedding)
     with catalog.reading() as connection:
         since = first_unbuilt(connection, kb.name, version, model)
-        if missing := chunks_without_vector(connection, kb.name, version, model, since):
-            raise UnknownVersion(
-                f"{len(missing)} texts of version {version} have no vector yet. Run the embed stage first."
-            )
+        if missing := Unembedded(kb.name, version, since, model).count(connection):
+            raise UnknownVersion(f"{missing} texts of version {version} have no vector yet. Run the embed stage first.")
         left_over = unfinished_segments(connection, kb.name)
         before = newest_version(connection, kb.name)
         held = version_segments(connection, kb.name, before.number) if before and before.model == model else []

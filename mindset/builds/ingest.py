@@ -118,7 +118,8 @@ def _check_loss(kb: KnowledgeBase, vanished: int, present: int, allow_loss: bool
     if vanished > kb.largest_loss * present and vanished > 1 and not allow_loss:
         raise SourceUnavailable(
             f"{kb.name}: {vanished} of {present} documents are gone from their source, more than largest_loss "
-            f"({kb.largest_loss:.0%}) allows. Nothing was changed. Check the source; if it is meant, allow_loss goes on."
+            f"({kb.largest_loss:.0%}) allows. Nothing was changed. Check the source; if it is meant, run "
+            f"`mindset night {kb.name} --allow-loss`, or the deployment with allow_loss."
         )
 
 

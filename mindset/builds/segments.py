@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from mindset.catalog.releases import served
 from mindset.catalog.segments import (
     Segment,
     check_embedded,
-    forget_unembedded,
+    forget_dead,
     replace_collection,
     sample_members,
     segment_members,
@@ -24,9 +25,11 @@ from mindset.catalog.segments import (
 )
 from mindset.catalog.versions import pending_version
 from mindset.errors import IndexDamaged
-from mindset.index.chroma import BATCH, ChromaIndex, Vectors
+from mindset.index.chroma import BATCH, REMEDY, ChromaIndex, Vectors
 
 _log = structlog.get_logger()
+
+_SECOND_LOOK_S = 1.0
 
 _Batch = tuple[list[str], Vectors]
 
@@ -65,25 +68,43 @@ def fill(
 def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool = False) -> bool:
     """Rebuild a segment from Postgres if it is damaged, without calling a model; returns whether it was.
 
-    The quick look compares the count and a sample; `thorough` compares every id and every vector."""
-    try:
-        if thorough:
-            vectors.check_members(segment.collection, _members(catalog, segment.id))
-            vectors.check_vectors(segment.collection, _embedded_members(catalog, segment.id, segment.model))
-        elif (found := vectors.count(segment.collection)) != segment.count:
-            raise IndexDamaged(f"{segment.collection} holds {found} of {segment.count} vectors.")
-        vectors.check_sample(segment.collection, _sample(catalog, segment.id, segment.model))
-    except IndexDamaged as damage:
+    The quick look compares the count and a sample; `thorough` compares every id and every vector. Raises UnknownVersion where
+    a vector is lost in Postgres too."""
+    if damage := _damage(catalog, vectors, segment, thorough=thorough):
         _log.warning("segment damaged, rebuilding it from Postgres", segment=segment.id, error=str(damage))
         collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
         with catalog.writing() as connection:
-            left = forget_unembedded(connection, segment)
+            left = forget_dead(connection, segment.id)
         fill(catalog, vectors, segment.id, collection, segment.model, total=left)
         with catalog.writing() as connection:
             replace_collection(connection, segment.id, collection, left)
         vectors.drop(segment.collection)
         return True
     return False
+
+
+def _damage(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool) -> IndexDamaged | None:
+    """What is wrong with a segment, seen twice: a server that once answers with an error must not cost a rebuild."""
+    seen: IndexDamaged | None = None
+    for pause in (_SECOND_LOOK_S, 0):
+        try:
+            _look(catalog, vectors, segment, thorough=thorough)
+        except IndexDamaged as damage:
+            seen = damage
+            time.sleep(pause)
+        else:
+            return None
+    return seen
+
+
+def _look(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool) -> None:
+    """Raise IndexDamaged where a collection is not what Postgres says."""
+    if thorough:
+        vectors.check_members(segment.collection, _members(catalog, segment.id))
+        vectors.check_vectors(segment.collection, _embedded_members(catalog, segment.id, segment.model))
+    elif (found := vectors.count(segment.collection)) != segment.count:
+        raise IndexDamaged(f"{segment.collection} holds {found} of {segment.count} vectors. {REMEDY}")
+    vectors.check_sample(segment.collection, _sample(catalog, segment.id, segment.model))
 
 
 def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:

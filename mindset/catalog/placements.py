@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import LiteralString
 
 from mindset.catalog.connection import Connection, Writing, copy_rows, rows
 from mindset.chunking.chunk import Chunk
@@ -74,23 +75,37 @@ def displace(connection: Writing, kb: str, version: int, uris: Collection[str]) 
     return closed
 
 
-def chunks_without_vector(
-    connection: Connection, kb: str, version: int, model: str, since: int, shard: int = 0, shards: int = 1
-) -> list[str]:
-    """Ids of the version's chunks placed from version `since` on that the model has not embedded yet, in order.
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """The version's chunks placed from version `since` on that a model has not embedded yet.
 
     A shard takes the ids whose first eight digits leave its number when divided by `shards`."""
-    found = rows(
-        connection,
-        """SELECT DISTINCT p.chunk FROM placement p
-           WHERE p.kb = %(kb)s AND p.since BETWEEN %(since)s AND %(version)s
-             AND (p.until IS NULL OR p.until > %(version)s)
-             AND (('x' || substr(p.chunk, 1, 8))::bit(32)::bigint %% %(shards)s) = %(shard)s
-             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = p.chunk)
-           ORDER BY p.chunk""",
-        kb=kb, version=version, model=model, since=since, shard=shard, shards=shards,
-    )  # fmt: skip
-    return [chunk for (chunk,) in found]
+
+    kb: str
+    version: int
+    since: int
+    model: str
+    shard: int = 0
+    shards: int = 1
+
+    def count(self, connection: Connection) -> int:
+        """How many there are now."""
+        return int(rows(connection, f"SELECT count(DISTINCT p.chunk) {_UNEMBEDDED}", **asdict(self))[0][0])
+
+    def page(self, connection: Connection, after: str, limit: int) -> list[str]:
+        """Ids in order, those behind `after`, at most `limit`."""
+        found = rows(
+            connection,
+            f"SELECT DISTINCT p.chunk {_UNEMBEDDED} AND p.chunk > %(after)s ORDER BY p.chunk LIMIT %(limit)s",
+            after=after, limit=limit, **asdict(self),
+        )  # fmt: skip
+        return [chunk for (chunk,) in found]
+
+
+_UNEMBEDDED: LiteralString = """FROM placement p
+    WHERE p.kb = %(kb)s AND p.since BETWEEN %(since)s AND %(version)s AND (p.until IS NULL OR p.until > %(version)s)
+      AND (('x' || substr(p.chunk, 1, 8))::bit(32)::bigint %% %(shards)s) = %(shard)s
+      AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = p.chunk)"""
 
 
 def read_chunks(connection: Connection, kb: str, chunks: Sequence[str]) -> list[Chunk]:

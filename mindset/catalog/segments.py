@@ -74,18 +74,19 @@ def seal_segment(connection: Writing, segment: int, count: int) -> None:
         raise IndexDamaged(f"Segment {segment} was dropped while it was written. The stage writes it again.")
 
 
-def forget_unembedded(connection: Writing, segment: Segment) -> int:
-    """Forget members whose text and vector are not there any more, since no retained version shows them.
+def forget_dead(connection: Writing, segment: int) -> int:
+    """Forget members that no unretired version of those that list the segment shows; returns how many are left.
 
-    Returns how many are left."""
+    Their vectors may be gone, or never have been made for this model since their text came back. A version in the making that
+    shows one finds it in no segment, and puts it into its own."""
     connection.execute(
-        """DELETE FROM segment_chunk s WHERE s.segment = %(segment)s
-             AND NOT EXISTS (SELECT FROM embedding e WHERE e.model = %(model)s AND e.text_hash = s.chunk)
-             AND NOT EXISTS (
-               SELECT FROM chunk c JOIN segment g ON g.kb = c.kb WHERE g.id = s.segment AND c.id = s.chunk)""",
-        {"segment": segment.id, "model": segment.model},
+        """DELETE FROM segment_chunk s WHERE s.segment = %s AND NOT EXISTS (
+             SELECT FROM version_segment l JOIN version v ON v.kb = l.kb AND v.number = l.number AND v.state <> 'retired'
+             JOIN placement p ON p.kb = v.kb AND v.number >= p.since AND (p.until IS NULL OR v.number < p.until)
+             WHERE l.segment = s.segment AND p.chunk = s.chunk)""",
+        [segment],
     )
-    return int(scalar(connection, "SELECT count(*) FROM segment_chunk WHERE segment = %s", segment.id))
+    return int(scalar(connection, "SELECT count(*) FROM segment_chunk WHERE segment = %s", segment))
 
 
 def check_embedded(connection: Connection, segment: int, model: str) -> None:
@@ -99,7 +100,8 @@ def check_embedded(connection: Connection, segment: int, model: str) -> None:
     )
     if missing:
         raise UnknownVersion(
-            f"{missing} texts of segment {segment} have lost their vectors in Postgres. Restore it from a backup."
+            f"{missing} texts of segment {segment} have lost their vectors in Postgres. Restore it from a backup; or change "
+            "the model or the chunking of the knowledge base, and the next night embeds everything anew."
         )
 
 

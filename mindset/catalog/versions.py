@@ -89,6 +89,21 @@ def begin_version(connection: Writing, kb: str, model: str, dimension: int, chun
     )  # fmt: skip
 
 
+def hold_version(connection: Writing, kb: str, number: int, flow_run: str | None) -> None:
+    """Keep a version in the making, and this run's, until the transaction ends.
+
+    Raises UnknownVersion where another run has finished it or goes on with it: this one has lost the build lock since."""
+    held = connection.execute(
+        """SELECT FROM version WHERE kb = %s AND number = %s AND state = 'building' AND flow_run IS NOT DISTINCT FROM %s
+           FOR SHARE""",
+        [kb, number, flow_run],
+    ).rowcount
+    if not held:
+        raise UnknownVersion(
+            f"Version {number} of {kb} is no longer in the making by this run: another one has taken it over. Wait for that one."
+        )
+
+
 def first_unbuilt(connection: Connection, kb: str, version: int, model: str) -> int:
     """From which version on placements may lack vectors and segments: the version itself, where it only adds to the last.
 

@@ -34,6 +34,9 @@ _COMPARED = 1_000
 # Cosine distance: a text that was embedded again, on a GPU in half precision, differs by some 1e-6.
 _TOLERANCE = 1e-3
 
+REMEDY = "`mindset maintain`, and the next night, rebuild it from Postgres."
+"""What to do about a damaged segment."""
+
 _PING_S = 2.0
 _QUERY_S = 30.0
 
@@ -119,7 +122,7 @@ class ChromaIndex:
         if held != expected or present != expected:
             raise IndexDamaged(
                 f"{collection} misses {expected - present} of {expected} chunks "
-                f"and holds {held - present} that are not its own."
+                f"and holds {held - present} that are not its own. {REMEDY}"
             )
 
     def check_vectors(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> None:
@@ -139,7 +142,7 @@ class ChromaIndex:
                 if len(held["ids"]) < len(part) or different:
                     raise IndexDamaged(
                         f"{collection} misses {len(part) - len(held['ids'])} of {len(part)} chunks "
-                        f"and holds {different} with another vector than Postgres."
+                        f"and holds {different} with another vector than Postgres. {REMEDY}"
                     )
 
     def check_sample(self, collection: str, sample: tuple[Sequence[str], Vectors]) -> None:
@@ -148,7 +151,7 @@ class ChromaIndex:
             nearest = self.search(collection, vector, 1)
             # Other texts may have the very same vector: a distance of zero is as good as the same id.
             if not nearest or (nearest[0].chunk != chunk and nearest[0].distance > 1e-4):
-                raise IndexDamaged(f"{collection} does not find chunk {chunk} by its own vector.")
+                raise IndexDamaged(f"{collection} does not find chunk {chunk} by its own vector. {REMEDY}")
 
     def count(self, collection: str) -> int:
         """How many vectors a collection holds."""
@@ -210,11 +213,11 @@ class ChromaIndex:
 
     def collections(self) -> set[str]:
         """Names of all collections on the server."""
-        names: set[str] = set()
+        names: list[str] = []  # what is made meanwhile moves the pages: a name that comes twice must count twice
         with self._reachable(""):
             while page := self._client.list_collections(limit=500, offset=len(names)):
-                names.update(each.name for each in page)
-        return names
+                names += [each.name for each in page]
+        return set(names)
 
     def _good(self, response: Response, collection: str) -> Any:
         if response.status == 200:
@@ -236,9 +239,7 @@ class ChromaIndex:
     def _damaged(self, collection: str, why: object) -> IndexDamaged:
         # The handle may be of a collection that was rebuilt under another name since.
         self._handles.pop(collection, None)
-        return IndexDamaged(
-            f"Chroma cannot use {collection or self._url}: {why}. `mindset maintain` rebuilds it from Postgres."
-        )
+        return IndexDamaged(f"Chroma cannot use {collection or self._url}: {why}. {REMEDY}")
 
     @property
     def _client(self) -> ClientAPI:
@@ -265,7 +266,7 @@ class ChromaIndex:
             yield
         except (httpx.TransportError, *Lost) as lost:
             raise ServiceUnavailable(
-                f"Chroma does not answer at {self._url}: {lost}. Start it, or correct its URL."
+                f"Chroma does not answer at {self._url}: {lost}. Start it, or correct MINDSET_CHROMA_URL."
             ) from lost
         except httpx.HTTPStatusError as refused:
             response = refused.response

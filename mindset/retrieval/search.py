@@ -247,7 +247,7 @@ class Searcher:
             if asked is not None:
                 for each in asked:
                     leaving.callback(each.leave)
-                return lambda: (self._read(search, vector, asked), (time.perf_counter() - started) * 1000)
+                return lambda: (self._read(search, vector, lambda: asked), (time.perf_counter() - started) * 1000)
         step = self._dense_steps.submit(self._dense, search)
         leaving.callback(step.cancel)
         return lambda: step.result(timeout=max(0.0, search.left()))
@@ -255,15 +255,21 @@ class Searcher:
     def _dense(self, search: _Search) -> _Ranking:
         started = time.perf_counter()
         vector = self.embedder(ModelId(search.view.model)).embed_query(search.question)
-        asked = self._ask(search.view, vector, search.candidates, search.deadline)
-        assert asked is not None
-        return self._read(search, vector, asked), (time.perf_counter() - started) * 1000
+
+        def ask() -> Sequence[NearestAsked]:
+            asked = self._ask(search.view, vector, search.candidates, search.deadline)
+            assert asked is not None
+            return asked
+
+        return self._read(search, vector, ask), (time.perf_counter() - started) * 1000
 
     @span("retrieval.dense")
-    def _read(self, search: _Search, vector: NDArray[np.float32], asked: Sequence[NearestAsked]) -> list[str]:
+    def _read(
+        self, search: _Search, vector: NDArray[np.float32], ask: Callable[[], Sequence[NearestAsked]]
+    ) -> list[str]:
         """What the segments answer; where maintenance has put others in their place meanwhile, what these do."""
         try:
-            return _nearest(asked, search.candidates, search.deadline)
+            return _nearest(ask(), search.candidates, search.deadline)
         except IndexDamaged:
             # Perhaps not damaged: the segments whose place is taken are dropped at once.
             now = self.view(search.kb.name, search.view.version)

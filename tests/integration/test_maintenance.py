@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import psycopg
 import pytest
 
 from mindset.builds.segments import restore_live
@@ -14,6 +15,7 @@ from mindset.catalog.releases import live_version
 from mindset.catalog.segments import Segment, attach_segments, mark_dropped, segment_members, version_segments
 from mindset.catalog.versions import set_state
 from mindset.errors import IndexDamaged, UnknownVersion
+from mindset.index.chroma import ChromaIndex
 from mindset.installation import Installation
 from mindset.maintenance import MaintenanceReport, maintain
 from mindset.releases import roll_back
@@ -282,3 +284,68 @@ def test_a_retired_version_stays_retired(installation: Installation, corpus: Cor
         connection.execute("UPDATE version SET state = 'retired'")
         set_state(connection, corpus.name, 1, "rejected")
     assert count(installation, "version WHERE state = 'retired'") == 1
+
+
+def test_a_segment_that_cannot_be_rebuilt_does_not_keep_the_others_from_it(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(10)
+    run_night(installation, corpus.name)
+    corpus.write("doc10.md", document(10))
+    run_night(installation, corpus.name)
+    large, small = live_segments(installation, corpus.name)
+    with installation.catalog.writing() as connection:
+        connection.execute(
+            "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM segment_chunk WHERE segment = %s)",
+            [large.id],
+        )
+    for each in (large, small):
+        installation.vectors.drop(each.collection)
+    with pytest.raises(UnknownVersion, match=f"1 texts of segment {large.id} have lost their vectors"):
+        tidy(installation, corpus.name)
+    rebuilt = live_segments(installation, corpus.name)[1]
+    assert installation.vectors.count(rebuilt.collection) == small.count
+
+
+def test_one_error_of_chroma_is_no_damage(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    count_of, failures = ChromaIndex.count, iter([IndexDamaged("once")])
+
+    def flaky(index: ChromaIndex, collection: str) -> int:
+        for failure in failures:
+            raise failure
+        return count_of(index, collection)
+
+    monkeypatch.setattr(ChromaIndex, "count", flaky)
+    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+
+
+def test_a_search_begun_before_a_segment_was_replaced_finds_the_new_one_also_where_it_asks_after(
+    installation: Installation, corpus: Corpus
+) -> None:
+    corpus.fill(4)
+    run_night(installation, corpus.name)
+    corpus.write("doc4.md", document(4))
+    run_night(installation, corpus.name)
+    kb = installation.knowledge_base(corpus.name)
+    before = installation.searcher.view(kb.name, None)
+    (segment, *_) = before.segments
+    installation.vectors.drop(segment.collection)
+    assert restore_live(installation.catalog, corpus.name, installation.vectors)
+    found = installation.searcher.search(kb, "rooms of the bakery 3", [], view=before)
+    assert (found.degraded, found.passages[0].place.uri) == ((), "doc3.md")
+
+
+def test_maintenance_does_not_wait_for_who_reads_the_answer_log_such_as_a_backup(
+    installation: Installation, corpus: Corpus, postgres_url: str
+) -> None:
+    corpus.fill(2)
+    run_night(installation, corpus.name)
+    with psycopg.connect(postgres_url) as backup:
+        backup.execute("LOCK TABLE answer_log IN ACCESS SHARE MODE")
+        assert tidy(installation, corpus.name).checked == 1
+    with installation.catalog.reading() as connection:
+        assert scalar(connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'answer_log'::regclass") == 1

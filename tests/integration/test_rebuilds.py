@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mindset.builds import chunk as chunking
+from mindset.builds import embed as embedding
 from mindset.builds.embed import embed
 from mindset.builds.index import index
 from mindset.builds.ingest import ingest
@@ -132,3 +133,58 @@ def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, 
     night = run_night(installation, corpus.name)
     assert night.indexed
     assert (night.indexed.segments, night.indexed.merged) == (1, 1)
+
+
+def test_a_segment_is_rebuilt_without_a_dead_text_that_came_back_under_another_model(
+    with_nim: Installation, corpus: Corpus
+) -> None:
+    corpus.define(keep_versions=2)
+    corpus.fill(10)
+    run_night(with_nim, corpus.name)
+    (corpus.folder / "doc3.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(with_nim, corpus.name)
+    tidy(with_nim, corpus.name)
+    segment = max(live_segments(with_nim, corpus.name), key=lambda each: each.count)
+    corpus.define(embedding=NIM)
+    corpus.write("doc3.md", document(3))
+    run_night(with_nim, corpus.name)
+    with_nim.vectors.drop(segment.collection)
+    assert tidy(with_nim, corpus.name).rebuilt == (segment.collection,)
+    assert tidy(with_nim, corpus.name).rebuilt == ()
+    roll_back(with_nim.catalog, corpus.name, "test", "the old model was better")
+    assert ask(with_nim, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+
+
+def test_a_run_that_lost_its_lock_places_nothing_in_a_version_that_another_goes_on_with(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 1)
+    corpus.fill(8)
+    catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
+    ingest(catalog, kb)
+    placed: list[int] = []
+
+    def overtaken(done: int, _: int) -> None:
+        if done == 1:
+            corpus.write("doc7.md", document(17))
+            ingest(catalog, kb)
+            chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="later")
+        placed.append(done)
+
+    with pytest.raises(UnknownVersion, match="another one has taken it over"):
+        chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="earlier", progress=overtaken)
+    assert len(placed) < 8
+    assert plan_build(catalog, kb).place == ()
+    run_night(installation, corpus.name)
+    assert ask(installation, corpus.name, "rooms of the lighthouse 17")[0] == "doc7.md"
+
+
+def test_texts_are_embedded_page_by_page(
+    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "_PAGE_TEXTS", 4)
+    corpus.fill(8)
+    assert run_night(installation, corpus.name).embedded == 32
+    assert count(installation, "embedding") == 32
