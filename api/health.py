@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from mindset.catalog.connection import scalar
+from mindset.catalog.connection import is_migrated
 from mindset.errors import MindsetError
 from mindset.installation import Installation
 
@@ -32,19 +32,19 @@ async def live() -> Response:
         200: {"content": {"application/json": {"example": {"postgres": "ok", "chroma": "ok", "redis": "ok"}}}},
         503: {
             "model": dict[str, str],
-            "description": "Postgres is down",
+            "description": "Postgres is down, or its schema is older than this release",
             "content": {"application/json": {"example": {"postgres": "down", "chroma": "ok", "redis": "ok"}}},
         },
     },
 )
 async def ready(request: Request) -> JSONResponse:
-    """Whether questions can be answered: not without Postgres. Without Chroma they are, from the full text, and say
-    `degraded`; without Redis they are, from no cache.
+    """Whether questions can be answered: not without Postgres and this release's schema in it. Without Chroma they are, from
+    the full text, and say `degraded`; without Redis they are, from no cache.
 
     Model providers are listed as `ok` or `degraded`; one that is down makes no instance less ready than another."""
     state = request.app.state
     found = await to_thread.run_sync(_probe, state.installation, limiter=state.probes)
-    return JSONResponse(found, 503 if found["postgres"] == "down" else 200)
+    return JSONResponse(found, 200 if found["postgres"] == "ok" else 503)
 
 
 @router.get("/metrics", summary="Metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -57,8 +57,7 @@ def _probe(installation: Installation) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         with installation.catalog.reading() as connection:
-            scalar(connection, "SELECT 1")
-        found["postgres"] = "ok"
+            found["postgres"] = "ok" if is_migrated(connection) else "not migrated"
     except MindsetError:
         found["postgres"] = "down"
     try:

@@ -10,6 +10,7 @@ import typer
 
 from cli.installation import installation, me
 from cli.output import AsJson, err, moment, out, print_json, print_table
+from mindset.access.authentication import check_pepper
 from mindset.access.caller import Scope
 from mindset.access.keys import create_key
 from mindset.access.secrets import Secret
@@ -92,6 +93,7 @@ def _pepper(opened: Installation) -> str:
             "MINDSET_API_KEY_PEPPER is not set, and keys are hashed with it. Set it to 32 random characters or more, here "
             "and where the API runs: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
+    check_pepper(opened.settings)  # the API would not start with such a one
     return Secret("MINDSET_API_KEY_PEPPER", given).value()
 
 

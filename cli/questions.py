@@ -17,6 +17,16 @@ from mindset.errors import MindsetError, NotAuthenticated, QuestionRejected, Ser
 from mindset.installation import address
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
+# What each step that an answer had to leave out is to the person who asks.
+_STEPS = {
+    "dense": "vector search",
+    "lexical": "full-text search",
+    "rerank": "reranking",
+    "generation": "the model that is asked first",
+    "judge": "the judge's word",
+    "conversation": "the conversation so far",
+}
+
 QuestionText = Annotated[str, typer.Argument(help="The question, in quotes.")]
 
 
@@ -137,8 +147,10 @@ def _problem(response: httpx.Response) -> MindsetError:
 
 def _show_origin(found: dict[str, Any]) -> None:
     if found["degraded"]:
+        missing = ", ".join(_STEPS.get(each, each) for each in found["degraded"])
         err.print(
-            f"[yellow]degraded[/]: without {', '.join(found['degraded'])} search. `mindset status` shows what is down."
+            f"[yellow]degraded[/]: without {missing}. "
+            "`mindset status` shows which server is down, the API's `/readyz` which model."
         )
     out.print(f"[dim]{found['knowledge_base']}, version {found['version']}, {found['milliseconds']['total']:.0f} ms[/]")
 

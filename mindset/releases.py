@@ -152,7 +152,7 @@ def _check_baseline(kb: str, judged: EvaluationRecord, live: int | None) -> None
     if judged.baseline != live:
         raise LiveMoved(
             f"Version {judged.version} of {kb} was judged against {_named(judged.baseline)}, and {_named(live)} is live "
-            "now. Evaluate it again."
+            f"now. Run `mindset night {kb}` again: it judges it anew."
         )
 
 

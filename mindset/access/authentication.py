@@ -26,12 +26,7 @@ def check_access(settings: Settings) -> None:
             f"MINDSET_API_HOST={settings.api_host} can be reached from elsewhere, and MINDSET_API_ACCESS=open lets "
             "everybody do everything. Set MINDSET_API_ACCESS=required, or listen on 127.0.0.1."
         )
-    pepper = settings.api_key_pepper.get_secret_value() if settings.api_key_pepper else None
-    if pepper is not None and ":" not in pepper and len(pepper) < _SHORTEST_PEPPER:
-        raise ConfigurationError(
-            f"MINDSET_API_KEY_PEPPER has {len(pepper)} characters; {_SHORTEST_PEPPER} is the least. Make another: "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        )
+    check_pepper(settings)
     if settings.oidc_issuer and not settings.oidc_audience:
         raise ConfigurationError(
             "MINDSET_OIDC_ISSUER is set and MINDSET_OIDC_AUDIENCE is not: tokens made for other services would count. "
@@ -41,6 +36,16 @@ def check_access(settings: Settings) -> None:
         raise ConfigurationError(
             "MINDSET_API_ACCESS=required, and nobody could have any: set MINDSET_API_KEY_PEPPER for API keys, or "
             "MINDSET_OIDC_ISSUER for tokens."
+        )
+
+
+def check_pepper(settings: Settings) -> None:
+    """Raise ConfigurationError where keys would be hashed with something that can be guessed."""
+    pepper = settings.api_key_pepper.get_secret_value() if settings.api_key_pepper else None
+    if pepper is not None and ":" not in pepper and len(pepper) < _SHORTEST_PEPPER:
+        raise ConfigurationError(
+            f"MINDSET_API_KEY_PEPPER has {len(pepper)} characters; {_SHORTEST_PEPPER} is the least. Make another: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
 
 

@@ -25,7 +25,13 @@ Writing = NewType("Writing", Connection)
 # Dates of documents without a zone are compared as UTC, wherever the server stands.
 _OPTIONS = "-c random_page_cost=1.1 -c jit=off -c timezone=UTC"
 
+# Classes of SQLSTATE: a connection that broke, and a server that is stopped or not yet started.
+_ENDING = ("08", "57P")
+
 T = TypeVar("T")
+
+SCHEMA = "0004"
+"""The revision of the catalog's schema that this release was written for: the last of `migrations/versions`."""
 
 GLANCE_S = 2.0
 """How long a single reading statement may take unless told otherwise: it takes milliseconds."""
@@ -172,6 +178,7 @@ class BuildLock:
 
     def __init__(self, url: str, kb: str) -> None:
         self._url, self._kb = url, kb
+        self._application = f"mindset build {kb}"
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -194,17 +201,28 @@ class BuildLock:
         with _reachable():
             # The client's keepalives tell it of a server that vanished, so that it takes the lock again elsewhere.
             self._connection = psycopg.connect(
-                self._url, autocommit=True, application_name=f"mindset build {self._kb}", connect_timeout=5,
+                self._url, autocommit=True, application_name=self._application, connect_timeout=5,
                 options=_SERVER_KEEPALIVES, keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
                 tcp_user_timeout=60_000,
             )  # fmt: skip
             if not scalar(
                 self._connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", f"build {self._kb}"
             ):
+                since = self._since(self._connection)
                 self._connection.close()
                 raise BuildInProgress(
-                    f"Another build of {self._kb} is running. Wait for it to end, or cancel it in the Prefect UI."
+                    f"Another build of {self._kb} is running{since}. Wait for it to end, or cancel it in the Prefect UI."
                 )
+
+    def _since(self, connection: Connection) -> str:
+        """Since when and from where the lock is held, as far as this role may see it."""
+        held = connection.execute(
+            """SELECT to_char(backend_start, 'YYYY-MM-DD HH24:MI TZ'), host(client_addr)
+               FROM pg_stat_activity JOIN pg_locks USING (pid)
+               WHERE locktype = 'advisory' AND granted AND application_name = left(%s, 63) AND backend_start IS NOT NULL""",
+            [self._application],
+        ).fetchone()
+        return f" since {held[0]}, from {held[1] or 'this machine'}" if held else ""
 
     @staticmethod
     def _alive(connection: Connection) -> bool:
@@ -212,6 +230,14 @@ class BuildLock:
             return bool(scalar(connection, "SELECT true"))
         except psycopg.Error:
             return False
+
+
+def is_migrated(connection: Connection) -> bool:
+    """Whether the schema is as new as this release needs."""
+    return bool(
+        scalar(connection, "SELECT to_regclass('alembic_version')")
+        and scalar(connection, "SELECT max(version_num) FROM alembic_version") >= SCHEMA
+    )
 
 
 def rows(connection: Connection, statement: LiteralString, **parameters: Any) -> list[Any]:
@@ -243,17 +269,18 @@ def _reachable() -> Iterator[None]:
         yield
     except PoolTimeout:
         raise ServiceUnavailable(
-            "Postgres gives no connection within 10 s. Check that it runs, and its load."
+            "Postgres gives no connection within 10 s. Check that it runs and is the one of MINDSET_POSTGRES_URL, and its "
+            "load; where only this process has too few connections, raise MINDSET_POSTGRES_POOL_SIZE."
         ) from None
     except psycopg.errors.QueryCanceled as late:
         raise ServiceUnavailable(
             "Postgres was not done with a statement in the time that it had. Try again; raise retrieval.deadline_s "
             "where a search needs longer."
         ) from late
-    except psycopg.errors.UndefinedTable as missing:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction) as older:
         raise ServiceUnavailable(
-            f"The catalog lacks a table: {missing.diag.message_primary}. Run `mindset migrate`."
-        ) from missing
+            f"The catalog's schema is not the one of this release: {older.diag.message_primary}. Run `mindset migrate`."
+        ) from older
     except psycopg.DataError as wrong:
         raise RequestRejected(f"A value cannot be used in a query: {wrong}. Correct it.") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as lost:
@@ -261,4 +288,10 @@ def _reachable() -> Iterator[None]:
             raise ServiceUnavailable(
                 f"Postgres has no disk space left: {lost.diag.message_primary}. Free some; the next night resumes."
             ) from lost
-        raise ServiceUnavailable(f"Postgres does not answer: {lost}. Start it, or correct its URL.") from lost
+        if lost.sqlstate and not lost.sqlstate.startswith(_ENDING):
+            raise ServiceUnavailable(
+                f"Postgres could not do that now: {lost}. Try again; look at its load and its log."
+            ) from lost
+        raise ServiceUnavailable(
+            f"Postgres does not answer: {lost}. Start it, or correct MINDSET_POSTGRES_URL."
+        ) from lost

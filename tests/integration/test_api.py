@@ -216,6 +216,13 @@ def test_knowledge_bases_and_health(client: httpx.Client, released: Corpus) -> N
     assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
 
 
+def test_a_catalog_of_an_older_release_makes_it_not_ready(client: httpx.Client, installation: Installation) -> None:
+    with installation.catalog.writing() as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["postgres"]) == (503, "not migrated")
+
+
 def test_metrics_count_requests_by_route_and_not_by_path(client: httpx.Client, released: Corpus) -> None:
     client.get(f"/v1/knowledge-bases/{released.name}")
     ask(client, released.name)

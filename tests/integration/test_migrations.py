@@ -14,8 +14,10 @@ from alembic import command
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from mindset.catalog.connection import SCHEMA, Catalog, is_migrated
 from mindset.catalog.migrations import check, configuration, migrate
-from mindset.errors import ConfigurationError
+from mindset.catalog.releases import served
+from mindset.errors import ConfigurationError, ServiceUnavailable
 
 
 @pytest.fixture
@@ -60,6 +62,29 @@ def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         done = list(threads.map(lambda _: migrate(empty_url), range(4)))
     assert sorted(each.before is None for each in done) == [False, False, False, True]
+
+
+def test_a_schema_of_an_older_release_is_told_with_the_command_that_mends_it(postgres_url: str) -> None:
+    config = configuration()
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        connection.commit()
+    with Catalog(postgres_url) as catalog:
+        with catalog.reading() as reading:
+            assert not is_migrated(reading)
+        with pytest.raises(ServiceUnavailable, match=r"column k.epoch does not exist\. Run `mindset migrate`"):
+            catalog.glance(lambda connection: served(connection, "kb"))
+        migrate(postgres_url)
+        with catalog.reading() as reading:
+            assert is_migrated(reading)
+
+
+def test_this_release_names_the_newest_schema(empty_url: str) -> None:
+    with Catalog(empty_url) as catalog, catalog.reading() as connection:
+        assert not is_migrated(connection)
+    assert migrate(empty_url).after == SCHEMA
 
 
 def test_both_names_of_the_protocol_are_understood(postgres_url: str) -> None:

@@ -71,6 +71,6 @@ def _engine(url: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Engine, l
         engine.connect().close()
     except OperationalError as unreachable:
         raise ServiceUnavailable(
-            f"Postgres does not answer: {unreachable.orig}. Start it, or correct its URL."
+            f"Postgres does not answer: {unreachable.orig}. Start it, or correct MINDSET_POSTGRES_URL."
         ) from None
     return engine
