@@ -19,6 +19,9 @@ from mindset.local.health import worker_name
 from mindset.local.wheels import shipped
 
 POOLS: Final = ("cpu", "gpu")
+# How often a worker asks for runs. Each time Prefect's server works for 30 ms and writes into SQLite, where a night that
+# writes too is told to come back in two seconds. Nights wait for the first pool alone, unless stages are deployments.
+_QUERY_S: Final = {"cpu": "2", "gpu": "5"}
 WORKERS: Final = tuple(f"worker-{pool}" for pool in POOLS)
 STORES: Final = ("postgres", "valkey", "chroma", "prefect")
 SERVICES: Final = (*STORES, *WORKERS, "api")
@@ -190,7 +193,7 @@ def _worker(name: str, place: Place) -> Server:
     return Server(
         name=name,
         command=(sys.executable, "-c", _WORKER, address, *start, "--install-policy", "never"),
-        environment=_ours(place) | {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_CLI_COLORS": "false"},
+        environment=_ours(place) | {"PREFECT_WORKER_QUERY_SECONDS": _QUERY_S[pool], "PREFECT_CLI_COLORS": "false"},
         port=None,
         remedy="Install the `flows` extra, and see the log.",
         deadline_s=180,  # Prefect's own start included
