@@ -93,8 +93,9 @@ def _pepper(opened: Installation) -> str:
             "MINDSET_API_KEY_PEPPER is not set, and keys are hashed with it. Set it to 32 random characters or more, here "
             "and where the API runs: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
-    check_pepper(opened.settings)  # the API would not start with such a one
-    return Secret("MINDSET_API_KEY_PEPPER", given).value()
+    pepper = Secret("MINDSET_API_KEY_PEPPER", given).value()
+    check_pepper(pepper)
+    return pepper
 
 
 def _duration(text: str) -> timedelta:

@@ -87,16 +87,16 @@ def building(stage: Stage) -> Iterator[Installation]:
 
 
 def shown_progress(key: str, description: str) -> Progress:
-    """Progress as an artifact of the running flow: at once and at the end, and at most every three seconds between: the stage
-    waits for Prefect meanwhile."""
+    """Progress as an artifact of the running flow: at once and at the end, between at most every three seconds, and every ten
+    once it takes long: the stage waits for Prefect meanwhile."""
     artifact: UUID | None = None
-    last = 0.0
+    began, last = time.monotonic(), 0.0
     logger = get_run_logger()
 
     def show(done: int, total: int) -> None:
         nonlocal artifact, last
         now = time.monotonic()
-        if done < total and now - last < 3:
+        if done < total and now - last < (3 if now - began < 30 else 10):
             return
         last, percent = now, 100 * done / max(total, 1)
         if artifact is None:

@@ -71,8 +71,8 @@ def maintain(
         except (IndexDamaged, UnknownVersion) as failure:
             broken.append(failure)
         checking(done, len(needed))
-    if broken:
-        raise broken[0]
+    if broken:  # one that another attempt may mend comes first
+        raise next((each for each in broken if isinstance(each, IndexDamaged)), broken[0])
     return MaintenanceReport(tuple(retired), forgotten, embeddings, compacted, dropped, len(needed), tuple(rebuilt))
 
 
@@ -90,8 +90,11 @@ def _forget_embeddings(catalog: Catalog) -> int:
         known = models(connection)
     count = 0
     for model in known:
-        with catalog.writing() as connection:
-            count += forget_embeddings(connection, model)
+        try:
+            with catalog.writing() as connection:
+                count += forget_embeddings(connection, model)
+        except ServiceUnavailable as busy:
+            _log.warning("vectors not forgotten this time", model=model, error=str(busy))
     return count
 
 

@@ -26,7 +26,10 @@ def check_access(settings: Settings) -> None:
             f"MINDSET_API_HOST={settings.api_host} can be reached from elsewhere, and MINDSET_API_ACCESS=open lets "
             "everybody do everything. Set MINDSET_API_ACCESS=required, or listen on 127.0.0.1."
         )
-    check_pepper(settings)
+    if settings.api_key_pepper:
+        pepper = Secret("MINDSET_API_KEY_PEPPER", settings.api_key_pepper)
+        if not pepper.is_reference:  # a store that is away must not keep the API from its start
+            check_pepper(pepper.value())
     if settings.oidc_issuer and not settings.oidc_audience:
         raise ConfigurationError(
             "MINDSET_OIDC_ISSUER is set and MINDSET_OIDC_AUDIENCE is not: tokens made for other services would count. "
@@ -39,10 +42,9 @@ def check_access(settings: Settings) -> None:
         )
 
 
-def check_pepper(settings: Settings) -> None:
+def check_pepper(pepper: str) -> None:
     """Raise ConfigurationError where keys would be hashed with something that can be guessed."""
-    pepper = settings.api_key_pepper.get_secret_value() if settings.api_key_pepper else None
-    if pepper is not None and ":" not in pepper and len(pepper) < _SHORTEST_PEPPER:
+    if len(pepper) < _SHORTEST_PEPPER:
         raise ConfigurationError(
             f"MINDSET_API_KEY_PEPPER has {len(pepper)} characters; {_SHORTEST_PEPPER} is the least. Make another: "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"

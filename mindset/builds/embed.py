@@ -20,8 +20,10 @@ from mindset.knowledge_base import KnowledgeBase
 
 # Seconds of work for a small model on a CPU; a kill loses no more than this.
 BATCH_TEXTS = 2_000
-# Ids that are held at a time, 20 MB of them: each page is a search for what is not embedded yet.
+# Ids that are held at a time, 20 MB of them; more where there would be very many pages, since each is a search among all that
+# is not embedded yet.
 _PAGE_TEXTS = 200_000
+_MOST_PAGES = 16
 # Enough to act on; finding each refused text costs some twenty requests.
 NAMED_TEXTS = 3
 
@@ -51,27 +53,30 @@ def embed(
         unembedded = Unembedded(kb.name, version, since, model, shard, shards)
         due = unembedded.count(connection)
     done = 0
-    batches = _embedded(catalog, kb, embedder, version, ahead(_read(catalog, unembedded)))
+    batches = _embedded(catalog, kb, embedder, version, ahead(_read(catalog, unembedded, due)))
     for ids, vectors in ahead(batches) if share == 1 else rested(batches, share):
         with catalog.writing() as connection:
             store_embeddings(connection, model, ids, vectors)
         done += len(ids)
         progress(done, due)
+    if done < due:  # another knowledge base has embedded the rest meanwhile
+        progress(due, due)
     return done
 
 
-def _read(catalog: Catalog, unembedded: Unembedded) -> Iterator[tuple[Sequence[str], list[str]]]:
+def _read(catalog: Catalog, unembedded: Unembedded, due: int) -> Iterator[tuple[Sequence[str], list[str]]]:
     """Ids and texts, a batch at a time."""
+    limit = max(_PAGE_TEXTS, due // _MOST_PAGES)
     page: list[str] = []
     while True:
         with catalog.reading() as connection:
-            page = unembedded.page(connection, after=page[-1] if page else "", limit=_PAGE_TEXTS)
+            page = unembedded.page(connection, after=page[-1] if page else "", limit=limit)
         for start in range(0, len(page), BATCH_TEXTS):
             ids = page[start : start + BATCH_TEXTS]
             with catalog.reading() as connection:
                 chunks = read_chunks(connection, unembedded.kb, ids)
             yield ids, [each.embedded for each in chunks]
-        if len(page) < _PAGE_TEXTS:
+        if len(page) < limit:
             return
 
 

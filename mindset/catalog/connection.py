@@ -219,7 +219,8 @@ class BuildLock:
         held = connection.execute(
             """SELECT to_char(backend_start, 'YYYY-MM-DD HH24:MI TZ'), host(client_addr)
                FROM pg_stat_activity JOIN pg_locks USING (pid)
-               WHERE locktype = 'advisory' AND granted AND application_name = left(%s, 63) AND backend_start IS NOT NULL""",
+               WHERE locktype = 'advisory' AND granted AND database = datid AND datname = current_database()
+                 AND application_name = left(%s, 63) AND backend_start IS NOT NULL""",
             [self._application],
         ).fetchone()
         return f" since {held[0]}, from {held[1] or 'this machine'}" if held else ""
@@ -236,7 +237,7 @@ def is_migrated(connection: Connection) -> bool:
     """Whether the schema is as new as this release needs."""
     return bool(
         scalar(connection, "SELECT to_regclass('alembic_version')")
-        and scalar(connection, "SELECT max(version_num) FROM alembic_version") >= SCHEMA
+        and (scalar(connection, "SELECT max(version_num) FROM alembic_version") or "") >= SCHEMA
     )
 
 
@@ -277,7 +278,7 @@ def _reachable() -> Iterator[None]:
             "Postgres was not done with a statement in the time that it had. Try again; raise retrieval.deadline_s "
             "where a search needs longer."
         ) from late
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction) as older:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as older:
         raise ServiceUnavailable(
             f"The catalog's schema is not the one of this release: {older.diag.message_primary}. Run `mindset migrate`."
         ) from older

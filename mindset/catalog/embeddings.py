@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from mindset.catalog.connection import Connection, Writing, copy_rows
+from mindset.catalog.connection import Connection, Writing, copy_rows, scalar
 from mindset.catalog.filters import Filter
 from mindset.catalog.passages import visible
 
@@ -27,11 +27,13 @@ def prepare_model(connection: Writing, model: str) -> None:
     """Make sure that the model has its partition."""
     name = partition(model)
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [name])
-    connection.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF embedding FOR VALUES IN ({})").format(
-            sql.Identifier(name), sql.Literal(model)
-        )
-    )
+    if scalar(connection, "SELECT to_regclass(%s)", name):
+        return
+    # Attached, not made as a partition: that would wait for everybody who reads vectors, such as a backup, and all behind it.
+    table = sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE TABLE {} (LIKE embedding INCLUDING ALL)").format(table))
+    attach = sql.SQL("ALTER TABLE embedding ATTACH PARTITION {} FOR VALUES IN ({})")
+    connection.execute(attach.format(table, sql.Literal(model)))
 
 
 def store_embeddings(connection: Writing, model: str, texts: Sequence[str], vectors: Vectors) -> None:

@@ -27,6 +27,9 @@ class Shown:
     end: int
 
 
+PLACES = 100
+"""How many places of one chunk are told: a text that stands in every document must not bring all of them along."""
+
 # What anybody may see of a version, in one place: the placement belongs to the version, the document was not taken
 # down, and the caller has one of its principals. Everything that reads passages is built on this condition.
 VISIBLE = """p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s)
@@ -54,7 +57,7 @@ def visible_passages(
 ) -> list[Shown]:
     """Of the proposed chunks (best first), the first `limit` that the version shows to these principals.
 
-    Every place where a chunk is visible is a row; rows come by proposal, then URI and ordinal."""
+    Every place where a chunk is visible is a row, up to `PLACES` of them; rows come by proposal, then URI and ordinal."""
     shown = visible(where)
     found = rows(
         connection,
@@ -71,13 +74,14 @@ def visible_passages(
         )
         SELECT v.number - 1, c.id, c.text, p.uri, p.content_hash, r.title, p.heading_path, p.ordinal, p.start, p."end"
         FROM chosen v
-        JOIN placement p ON p.kb = %(kb)s AND p.chunk = v.id
-        JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+        CROSS JOIN LATERAL (
+          SELECT p.* FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri
+          WHERE p.kb = %(kb)s AND p.chunk = v.id AND {shown.sql}
+          ORDER BY p.uri, p.ordinal LIMIT %(places)s) AS p
         JOIN chunk c ON c.kb = p.kb AND c.id = p.chunk
         JOIN revision r ON r.kb = p.kb AND r.uri = p.uri AND r.content_hash = p.content_hash
-        WHERE {shown.sql}
         ORDER BY v.number, p.uri, p.ordinal""",  # noqa: S608  # constants and placeholders
-        kb=kb, version=version, principals=list(principals), limit=limit,
+        kb=kb, version=version, principals=list(principals), limit=limit, places=PLACES,
         # Psycopg takes 0.3 ms to write an array of a hundred ids.
         proposed=json.dumps(proposed), **shown.parameters,
     )  # fmt: skip

@@ -79,7 +79,8 @@ def models(connection: Connection) -> list[str]:
 def forget_embeddings(connection: Writing, model: str) -> int:
     """Delete a model's vectors of texts that no knowledge base with a retained version of that model has.
 
-    Returns how many. Vectors belong to texts, wherever they stand, so all knowledge bases are asked."""
+    Returns how many. Vectors belong to texts, wherever they stand, so all knowledge bases are asked. Raises
+    ServiceUnavailable where a model that nobody uses is read for long, such as by a backup."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 3))", [f"forget {model}"])
     users = [
         kb
@@ -89,6 +90,7 @@ def forget_embeddings(connection: Writing, model: str) -> int:
     ]
     if not users:
         count = int(scalar(connection, "SELECT count(*) FROM embedding WHERE model = %s", model))
+        connection.execute("SET LOCAL lock_timeout = '2s'")
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(partition(model))))
         return count
     return connection.execute(

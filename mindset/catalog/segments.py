@@ -75,18 +75,28 @@ def seal_segment(connection: Writing, segment: int, count: int) -> None:
 
 
 def forget_dead(connection: Writing, segment: int) -> int:
-    """Forget members that no unretired version of those that list the segment shows; returns how many are left.
+    """Forget members that no unretired version of those that list the segment shows; returns how many are left, which is
+    what the segment counts from now on: until it is rebuilt so, its collection is damaged.
 
     Their vectors may be gone, or never have been made for this model since their text came back. A version in the making that
     shows one finds it in no segment, and puts it into its own."""
     connection.execute(
         """DELETE FROM segment_chunk s WHERE s.segment = %s AND NOT EXISTS (
-             SELECT FROM version_segment l JOIN version v ON v.kb = l.kb AND v.number = l.number AND v.state <> 'retired'
-             JOIN placement p ON p.kb = v.kb AND v.number >= p.since AND (p.until IS NULL OR v.number < p.until)
-             WHERE l.segment = s.segment AND p.chunk = s.chunk)""",
+             SELECT FROM placement p WHERE p.kb = (SELECT kb FROM segment WHERE id = s.segment) AND p.chunk = s.chunk
+               AND EXISTS (
+                 SELECT FROM version_segment l JOIN version v USING (kb, number)
+                 WHERE l.segment = s.segment AND v.state <> 'retired'
+                   AND v.number >= p.since AND (p.until IS NULL OR v.number < p.until)))""",
         [segment],
     )
-    return int(scalar(connection, "SELECT count(*) FROM segment_chunk WHERE segment = %s", segment))
+    return int(
+        scalar(
+            connection,
+            """UPDATE segment SET count = (SELECT count(*) FROM segment_chunk s WHERE s.segment = segment.id)
+               WHERE id = %s RETURNING count""",
+            segment,
+        )
+    )
 
 
 def check_embedded(connection: Connection, segment: int, model: str) -> None:

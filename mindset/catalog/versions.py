@@ -70,6 +70,7 @@ def list_versions(connection: Connection, kb: str, limit: int = 50, before: int 
 
 def begin_version(connection: Writing, kb: str, model: str, dimension: int, chunking: str, flow_run: str | None) -> int:
     """Begin the next version, or go on with the one that was begun; returns its number."""
+    _take_over(connection, kb)
     resumed = scalar(
         connection,
         """UPDATE version SET model = %s, dimension = %s, chunking = %s, flow_run = %s
@@ -93,15 +94,23 @@ def hold_version(connection: Writing, kb: str, number: int, flow_run: str | None
     """Keep a version in the making, and this run's, until the transaction ends.
 
     Raises UnknownVersion where another run has finished it or goes on with it: this one has lost the build lock since."""
-    held = connection.execute(
-        """SELECT FROM version WHERE kb = %s AND number = %s AND state = 'building' AND flow_run IS NOT DISTINCT FROM %s
-           FOR SHARE""",
-        [kb, number, flow_run],
-    ).rowcount
+    # Not FOR SHARE: who keeps sharing a row lets nobody change it. An advisory lock's queue lets the one who takes over go first.
+    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 6))", [f"version of {kb}"])
+    held = scalar(
+        connection,
+        """SELECT true FROM version
+           WHERE kb = %s AND number = %s AND state = 'building' AND flow_run IS NOT DISTINCT FROM %s""",
+        kb, number, flow_run,
+    )  # fmt: skip
     if not held:
         raise UnknownVersion(
             f"Version {number} of {kb} is no longer in the making by this run: another one has taken it over. Wait for that one."
         )
+
+
+def _take_over(connection: Writing, kb: str) -> None:
+    """Wait for who holds the version in the making, and keep others from it until the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 6))", [f"version of {kb}"])
 
 
 def first_unbuilt(connection: Connection, kb: str, version: int, model: str) -> int:
@@ -121,6 +130,7 @@ def first_unbuilt(connection: Connection, kb: str, version: int, model: str) -> 
 
 def finish_version(connection: Writing, kb: str, number: int) -> None:
     """Count a built version and make it ready. Raises UnknownVersion where another build has ended it meanwhile."""
+    _take_over(connection, kb)
     before = newest_version(connection, kb)
     changes = difference(connection, kb, before.number if before else None, number)
     documents = len(changes.documents_added) - len(changes.documents_removed)

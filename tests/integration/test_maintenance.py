@@ -339,13 +339,13 @@ def test_a_search_begun_before_a_segment_was_replaced_finds_the_new_one_also_whe
     assert (found.degraded, found.passages[0].place.uri) == ((), "doc3.md")
 
 
-def test_maintenance_does_not_wait_for_who_reads_the_answer_log_such_as_a_backup(
+def test_neither_a_night_nor_maintenance_waits_for_a_backup(
     installation: Installation, corpus: Corpus, postgres_url: str
 ) -> None:
     corpus.fill(2)
-    run_night(installation, corpus.name)
     with psycopg.connect(postgres_url) as backup:
-        backup.execute("LOCK TABLE answer_log IN ACCESS SHARE MODE")
+        backup.execute("LOCK TABLE answer_log, embedding IN ACCESS SHARE MODE")
+        run_night(installation, corpus.name)
         assert tidy(installation, corpus.name).checked == 1
     with installation.catalog.reading() as connection:
         assert scalar(connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'answer_log'::regclass") == 1

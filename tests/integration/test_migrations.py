@@ -51,6 +51,14 @@ def test_a_postgres_that_is_not_there_is_named_with_its_exit_code(tmp_path: Path
     assert (code, "Postgres does not answer" in told) == (4, True)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:secret@host:port/none", "user:secret@host", "nosuch://user:secret@host"]
+)
+def test_what_is_no_address_of_postgres_is_told_without_its_password(url: str, tmp_path: Path) -> None:
+    code, _, told = mindset_migrate(url, tmp_path)
+    assert (code, "MINDSET_POSTGRES_URL is no address" in told, "secret" in told) == (2, True, False)
+
+
 def test_a_schema_of_a_newer_release_is_left_as_it_is(postgres_url: str) -> None:
     with psycopg.connect(postgres_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -13,6 +13,7 @@ from mindset.builds.embed import embed
 from mindset.builds.ingest import ingest
 from mindset.builds.plan import plan_build
 from mindset.catalog.documents import take_down
+from mindset.catalog.passages import PLACES
 from mindset.catalog.placements import visible_chunks
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import segment_members, version_segments
@@ -383,6 +384,15 @@ def test_a_changed_chunking_builds_a_whole_version_beside_the_live_one(
     assert night.decision.released
     assert night.embedded
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
+
+
+def test_of_a_text_that_stands_everywhere_a_hundred_places_are_told(installation: Installation, corpus: Corpus) -> None:
+    for number in range(PLACES + 20):
+        corpus.write(f"licence{number:03}.md", "# Licence\n\nWhoever bakes bread may share it under these terms.")
+    run_night(installation, corpus.name)
+    kb = installation.knowledge_base(corpus.name)
+    (passage,) = installation.searcher.search(kb, "Who may share bread?", []).passages
+    assert [place.uri for place in passage.places] == [f"licence{number:03}.md" for number in range(PLACES)]
 
 
 def test_one_build_at_a_time(installation: Installation, corpus: Corpus) -> None:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from mindset.errors import ConfigurationError, ServiceUnavailable
@@ -66,7 +66,12 @@ def configuration() -> Config:
 
 def _engine(url: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Engine, lazily connected
     # Both of the names that libpq knows; SQLAlchemy wants to be told of psycopg as well.
-    engine = create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url), poolclass=NullPool)
+    try:
+        engine = create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url), poolclass=NullPool)
+    except (ArgumentError, ValueError):  # its message may hold the password
+        raise ConfigurationError(
+            "MINDSET_POSTGRES_URL is no address. Write it as postgresql://user:password@host:5432/database."
+        ) from None
     try:
         engine.connect().close()
     except OperationalError as unreachable:
