@@ -15,7 +15,7 @@ from api.models import KnowledgeBaseName, KnowledgeBaseOut, ReleaseOut, knowledg
 from api.paging import Cursor, Limit, Page, cursor_after, number_key
 from mindset import releases as domain
 from mindset.access.caller import Caller
-from mindset.catalog.connection import Connection
+from mindset.catalog.connection import READ_S, Connection
 from mindset.catalog.documents import quarantined
 from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.idempotency import Once
@@ -148,7 +148,7 @@ def knowledge_base(kb: Name, request: Request, caller: Reading) -> KnowledgeBase
 def versions(kb: Name, request: Request, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[VersionOut]:
     """The versions that builds made, the newest first."""
     installation, name = _seen(request, kb, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         found = list_versions(connection, name, limit + 1, number_key(cursor))
     items = [_version_out(each) for each in found[:limit]]
     return Page(items=items, next=cursor_after(items[-1].number) if len(found) > limit else None)
@@ -158,7 +158,7 @@ def versions(kb: Name, request: Request, caller: Reading, limit: Limit = 50, cur
 def version(kb: Name, number: Number, request: Request, caller: Reading) -> VersionDetailOut:
     """One version, and how it was judged."""
     installation, name = _seen(request, kb, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         found = _get_version(connection, name, number)
         judged = newest_evaluation(connection, name, number)
     evaluation = judged and EvaluationOut(
@@ -183,7 +183,7 @@ def version_difference(
 ) -> DifferenceOut:
     """What a version shows and another does not."""
     installation, name = _seen(request, kb, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         for each in (number, since or number):
             _get_version(connection, name, each)
         changes = difference(connection, name, since, number)
@@ -200,7 +200,7 @@ def version_difference(
 def quarantine(kb: Name, request: Request, caller: Reading) -> list[QuarantinedOut]:
     """Documents that could not be used and why, of those that you may read."""
     installation, name = _seen(request, kb, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         aside = quarantined(connection, name)
         may_read = readable(connection, name, caller.principals, [uri for uri, _ in aside])
     return [QuarantinedOut(uri=uri, reason=reason) for uri, reason in aside if uri in may_read]
@@ -212,7 +212,7 @@ def releases(
 ) -> Page[ReleaseOut]:
     """The newest releases first; the one without an end is live. `ETag` names it, for `If-Match` when you change it."""
     installation, name = _seen(request, kb, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         found = list_releases(connection, name, limit + 1, number_key(cursor))
         live = live_release(connection, name)
     if live:
@@ -261,7 +261,7 @@ def release(
 
 def describe(installation: Installation, kb: KnowledgeBase) -> KnowledgeBaseOut:
     """A knowledge base, and what is live of it."""
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         live = next(
             (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.until), None
         )

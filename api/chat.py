@@ -24,6 +24,7 @@ from api.problems import told_of
 from api.streaming import Stream, reading, result_of
 from mindset.access.caller import Caller
 from mindset.answers import Asked
+from mindset.catalog.connection import READ_S
 from mindset.catalog.releases import Release, list_releases
 from mindset.errors import (
     IndexDamaged,
@@ -101,7 +102,7 @@ def model(model: str, request: Request, caller: Asking) -> Model:
 
 
 def _live(installation: Installation, kb: KnowledgeBase) -> Release | None:
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         return next(
             (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.until), None
         )

@@ -13,6 +13,7 @@ from api.description import failures
 from api.models import KnowledgeBaseName, PassageOut, passages_out
 from api.paging import Cursor, Limit, Page, cursor_after, text_key
 from mindset.access.caller import Caller
+from mindset.catalog.connection import READ_S
 from mindset.catalog.passages import listed_documents, places_of, shown_document, visible_passages
 from mindset.errors import NothingReleased, RequestRejected, UnknownDocument, UnknownKnowledgeBase
 from mindset.installation import Installation
@@ -72,7 +73,7 @@ def passage(
 ) -> FoundPassageOut:
     """One passage of the live release, by an id that a search or an answer named in `chunk_ids`."""
     installation, name, version = _live(request, knowledge_base, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         shown = visible_passages(connection, name, version, caller.principals, [id.replace("\0", "")], 1)
     if not shown:
         raise UnknownDocument(
@@ -100,7 +101,7 @@ def documents(
     """The documents of the live release that you may read, by URI."""
     after = text_key(cursor)
     installation, name, version = _live(request, knowledge_base, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         found = listed_documents(
             connection, name, version, caller.principals, prefix.replace("\0", ""), after, limit + 1
         )
@@ -124,7 +125,7 @@ def document(
 ) -> Response:
     """One document of the live release, whole. Its `ETag` changes with its text and with the release."""
     installation, name, version = _live(request, knowledge_base, caller)
-    with installation.catalog.reading() as connection:
+    with installation.catalog.reading(READ_S) as connection:
         found = shown_document(connection, name, version, caller.principals, uri.replace("\0", ""))
         places = places_of(connection, name, version, found.uri, found.content_hash) if found else []
     if found is None:

@@ -56,7 +56,7 @@ async def metrics(request: Request) -> Response:
 def _probe(installation: Installation) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
-        with installation.catalog.reading() as connection:
+        with installation.catalog.glancing() as connection:
             found["postgres"] = "ok" if is_migrated(connection) else "not migrated"
     except MindsetError:
         found["postgres"] = "down"

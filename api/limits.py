@@ -131,7 +131,7 @@ class RateLimits:
         if limit := self._refused:
             self._count_here(limit, address, 1)
             if self._valkey:
-                self._counted([(limit, address)], 1)
+                self._count_shared([(limit, address)], 1)
 
     def _counted(self, named: list[tuple[Limit, str]], cost: int) -> list[Quota]:
         """What is left once each of these has counted."""

@@ -9,6 +9,9 @@ import structlog
 
 from mindset.tracing import span_ids
 
+# What these say when asked for everything holds questions, passages and answers, or the headers that sign them.
+_TALKATIVE = ("boto3", "botocore", "urllib3", "httpcore", "sse_starlette", "mcp", "chromadb")
+
 
 def configure_logs(level: str) -> None:
     """Send structlog's and the standard library's records to standard output as JSON."""
@@ -38,6 +41,8 @@ def configure_logs(level: str) -> None:
     logging.captureWarnings(True)
     # One line for every call to Chroma tells nobody anything.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
 
 
 def _traced(

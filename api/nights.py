@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import Operating, visible
 from api.description import failures
 from api.models import KnowledgeBaseName
-from mindset.access.caller import Caller
+from mindset.access.caller import Caller, Scope
 from mindset.errors import (
     ConfigurationError,
     MindsetError,
@@ -67,7 +67,7 @@ class NightOut(RunOut):
 
     knowledge_base: str
     stages: list[StageOut]
-    report: str | None
+    report: str | None = Field(description="For callers with the scope `admin`, once it has ended")
 
 
 @router.post(
@@ -121,7 +121,7 @@ def night(
         run = night_of(installation, opened, id, caller)
         stages = opened.stages(run.id)
         percents = opened.progress([each.id for each in stages]) if stages else {}
-        report = opened.report(run.id) if run.ended else None
+        report = report_for(caller, opened, run)
     return NightOut(
         **_run_out(run).model_dump(),
         knowledge_base=run.kb or "",
@@ -136,6 +136,11 @@ def prefect(installation: Installation) -> Nights:
     if url is None:
         raise ServiceUnavailable("This service does not know Prefect. Set MINDSET_PREFECT_API_URL where the API runs.")
     return Nights(url, _PATIENCE_S)
+
+
+def report_for(caller: Caller, opened: Nights, run: FlowRun) -> str | None:
+    """A night's report, once it is over: it names documents and quotes questions, whoever may read those."""
+    return opened.report(run.id) if run.ended and Scope.ADMIN in caller.scopes else None
 
 
 def night_of(installation: Installation, opened: Nights, id_: str, caller: Caller) -> FlowRun:

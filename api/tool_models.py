@@ -172,4 +172,6 @@ class NightOut(BaseModel):
     message: str
     ended: bool
     stages: dict[str, str] = Field(description="State of each stage that has begun")
-    report: str | None = Field(description="The report of a night that is over, as Markdown")
+    report: str | None = Field(
+        description="The report of a night that is over, as Markdown, for callers with the scope `admin`"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
 from fastapi import Request
 from pydantic import BaseModel
 
@@ -20,7 +21,7 @@ from api.models import (
     release_out,
     search_out,
 )
-from api.nights import NIGHTLY, night_of, prefect
+from api.nights import NIGHTLY, night_of, prefect, report_for
 from api.streaming import reading
 from api.tool_models import (
     Change,
@@ -45,6 +46,7 @@ from api.tool_models import (
 from mindset import answers, releases
 from mindset.access.caller import Caller, Scope
 from mindset.answers import Asked
+from mindset.catalog.connection import READ_S
 from mindset.catalog.documents import quarantined
 from mindset.catalog.filters import parse_filter
 from mindset.catalog.passages import readable, shown_document
@@ -62,6 +64,8 @@ from mindset.installation import Installation
 from mindset.knowledge_base import KnowledgeBase
 from mindset.nights import FlowRun
 from mindset.retrieval.search import Found
+
+_log = structlog.get_logger()
 
 _LONGEST_DOCUMENT = 100_000
 """Characters of a document that one call gives; more would fill the context of whoever asked."""
@@ -143,7 +147,7 @@ async def _ask(call: Call, given: Question) -> AnswerResponse:
 
 def _get_document(call: Call, given: DocumentAt) -> DocumentOut:
     kb = call.knowledge_base(given.knowledge_base)
-    with call.installation.catalog.reading() as connection:
+    with call.installation.catalog.reading(READ_S) as connection:
         version = live_version(connection, kb.name)
         if version is None:
             raise _nothing_released(kb)
@@ -170,7 +174,7 @@ def _list_knowledge_bases(call: Call, _: Nothing) -> KnowledgeBases:
 
 def _list_releases(call: Call, given: OfKnowledgeBase) -> History:
     kb = call.knowledge_base(given.knowledge_base)
-    with call.installation.catalog.reading() as connection:
+    with call.installation.catalog.reading(READ_S) as connection:
         return History(
             releases=[release_out(each) for each in list_releases(connection, kb.name)],
             versions=[
@@ -182,7 +186,7 @@ def _list_releases(call: Call, given: OfKnowledgeBase) -> History:
 def _index_health(call: Call, given: OfKnowledgeBase) -> IndexHealth:
     kb = call.knowledge_base(given.knowledge_base)
     view = call.installation.searcher.view(kb.name, None)
-    with call.installation.catalog.reading() as connection:
+    with call.installation.catalog.reading(READ_S) as connection:
         aside = len(quarantined(connection, kb.name))
     findings: list[str] = []
     segments: list[SegmentOut] = []
@@ -196,7 +200,8 @@ def _index_health(call: Call, given: OfKnowledgeBase) -> IndexHealth:
                     f"`mindset maintain {kb.name}` rebuilds it."
                 )
         except (IndexDamaged, ServiceUnavailable) as failed:
-            findings.append(str(failed))
+            _log.warning("segment could not be looked at", segment=segment.collection, error=str(failed))
+            findings.append(f"Segment {segment.collection} could not be looked at. The API's log says why.")
         segments.append(SegmentOut(collection=segment.collection, expected=segment.count, found=held))
     return IndexHealth(
         knowledge_base=kb.name,
@@ -210,7 +215,7 @@ def _index_health(call: Call, given: OfKnowledgeBase) -> IndexHealth:
 
 def _compare_versions(call: Call, given: TwoVersions) -> Comparison:
     kb = call.knowledge_base(given.knowledge_base)
-    with call.installation.catalog.reading() as connection:
+    with call.installation.catalog.reading(READ_S) as connection:
         old = given.old if given.old is not None else live_version(connection, kb.name)
         for number in (old, given.new):
             version = get_version(connection, kb.name, number) if number else None
@@ -238,7 +243,7 @@ def _compare_versions(call: Call, given: TwoVersions) -> Comparison:
 def _promote(call: Call, given: VersionToPromote) -> Change:
     kb = call.knowledge_base(given.knowledge_base)
     if not given.confirm:
-        with call.installation.catalog.reading() as connection:
+        with call.installation.catalog.reading(READ_S) as connection:
             live = live_version(connection, kb.name)
             releases.promotable(connection, kb.name, given.version)
         what = f"Version {given.version} of {kb.name} would go live instead of {_named(live)}."
@@ -252,7 +257,7 @@ def _promote(call: Call, given: VersionToPromote) -> Change:
 def _roll_back(call: Call, given: WayBack) -> Change:
     kb = call.knowledge_base(given.knowledge_base)
     if not given.confirm:
-        with call.installation.catalog.reading() as connection:
+        with call.installation.catalog.reading(READ_S) as connection:
             live, target = releases.way_back(connection, kb.name)
         what = (
             f"Version {target.number} of {kb.name} would go live again instead of {_named(live)}, which would be "
@@ -284,7 +289,7 @@ def _get_night(call: Call, given: NightOf) -> NightOut:
     with prefect(call.installation) as nights:
         run = night_of(call.installation, nights, given.id, call.caller)
         stages: list[FlowRun] = nights.stages(run.id)
-        report = nights.report(run.id) if run.ended else None
+        report = report_for(call.caller, nights, run)
     return NightOut(
         id=run.id,
         name=run.name,
@@ -372,7 +377,7 @@ TOOLS: dict[str, Tool[Any, Any]] = {
         ),
         Tool(
             "get_night", "Look at a night",
-            "How far a night is, and its report once it is over.",
+            "How far a night is, and, for admins, its report once it is over.",
             _OPERATING, NightOf, NightOut, _get_night,
         ),
         Tool(

@@ -19,7 +19,7 @@ class PostgresCatalog(Block):
     _description: ClassVar[str | None] = "The database of Product Mindset: the truth about every knowledge base."
 
     url: SecretStr = Field(description="postgresql://user:password@host:5432/database")
-    pool_size: int = Field(default=8, ge=1, le=100, description="Most connections that one flow run opens")
+    pool_size: int = Field(default=8, ge=4, le=100, description="Most connections that one flow run opens")
 
     def open(self) -> Catalog:
         """The catalog; use it by `with`."""

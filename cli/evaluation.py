@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.installation import installation
 from cli.output import AsJson, Exit, err, out, print_json, print_table
@@ -49,7 +50,8 @@ def evaluate(
                 ((e.question, e.slice, *(f"{e.metrics[m]:.2f}" for m in METRICS)) for e in worst),
             )
         for question, uri in found.stale_evidence:
-            err.print(f"[yellow]stale[/]: question {question} quotes what {uri} does not hold. Correct the golden set.")
+            told = escape(f"question {question} quotes what {uri} does not hold. Correct the golden set.")
+            err.print(f"[yellow]stale[/]: {told}")
         out.print(
             "The gate lets it through." if record.passed else f"The gate holds it back: {'; '.join(record.reasons)}."
         )

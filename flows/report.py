@@ -55,6 +55,9 @@ class NightReport:
         if self.decided is None:
             if self.failed:
                 return f"{self.kb}: the night stopped before its release; what is live stays live."
+            if self.ingested["changed"]:
+                changed = len(self.ingested["changed"])
+                return f"{self.kb}: {changed} documents changed in their rights or marks, none in its text; no new version."
             return f"{self.kb}: nothing changed in {self.ingested['listed']} documents; no new version."
         version, replaces = self.decided["version"], self.decided["replaces"]
         if self.decided["released"]:
@@ -68,7 +71,7 @@ def publish_night(installation: Installation, report: NightReport) -> None:
     changes = _changes(installation, report, version) if version else None
     create_markdown_artifact(_page(report, changes), key=f"night-{report.kb}", description=report.summary)
     aside = report.quarantined
-    if aside:
+    if report.ingested is not None:  # also an empty one: the last one would stand there as if it were of today
         create_table_artifact(
             [{"document": uri, "reason": reason} for uri, reason in aside],
             key=f"quarantined-{report.kb}",

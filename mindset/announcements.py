@@ -51,3 +51,5 @@ class Listener:
             self._heard(str(kb), int(version))
         except (ValueError, TypeError):
             _log.warning("an announcement that is none")
+        except Exception:  # noqa: BLE001  # whatever fails to open a model must not end the listening
+            _log.exception("an announcement could not be followed")

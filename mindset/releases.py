@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass
 from mindset.catalog.connection import Catalog, Connection, Writing
 from mindset.catalog.evaluations import EvaluationRecord, get_evaluation
 from mindset.catalog.idempotency import Once, earlier, remember
-from mindset.catalog.releases import list_releases, live_release, live_version, lock_channel, put_on_channel, record
+from mindset.catalog.releases import (
+    list_releases,
+    live_release,
+    live_version,
+    lock_channel,
+    put_on_channel,
+    record,
+    replaced_by_live,
+)
 from mindset.catalog.versions import Version, get_version, set_state
 from mindset.errors import LiveMoved, PreconditionFailed, UnknownVersion
 
@@ -67,7 +75,7 @@ def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
     if judged is None:
         raise UnknownVersion(f"{kb} has no evaluation {evaluation}. Run the evaluate stage first.")
     if judged.passed:
-        return promote(catalog, kb, judged.version, by, "evaluation passed", judged)
+        return promote(catalog, kb, judged.version, by, "; ".join(judged.reasons) or "evaluation passed", judged)
     with catalog.writing() as connection:
         live = lock_channel(connection, kb, "live")
         if live != judged.version:
@@ -96,7 +104,9 @@ def promote(
             return decided
         found = promotable(connection, kb, version)
         if live == version:
-            return _decided(connection, Decision(version, True, live, ("it is live already",)), condition)
+            # It may have gone live a moment ago, for the same request, whose answer was lost.
+            replaced = replaced_by_live(connection, kb)
+            return _decided(connection, Decision(version, True, replaced, ("it is live already",)), condition)
         if judged and found.state == "rejected":
             raise UnknownVersion(
                 f"Version {version} of {kb} was rejected or rolled back since. `mindset promote {kb} {version}` "

@@ -41,6 +41,7 @@ class Valkey:
         self._lock = threading.Lock()
         self._again_at = 0.0
         """When it is tried again; 0 while it is well."""
+        self._refusal_told_until = 0.0
 
     @property
     def is_down(self) -> bool:
@@ -55,6 +56,11 @@ class Valkey:
             return None  # too many ask at once, which is not its fault
         try:
             answer = what(self._client)
+        except redis.ResponseError as refused:
+            # It is there, and refuses this command, being full or a replica: it may well do the next one.
+            self._again_at = 0.0
+            self._told_refusal(refused)
+            return None
         except redis.RedisError as lost:
             self._again_at = time.monotonic() + _LEFT_ALONE_S
             _log.warning("going on without redis", kind=type(lost).__name__, error=str(lost))
@@ -79,6 +85,13 @@ class Valkey:
         """Give all connections back."""
         self._client.close()
         self._client.connection_pool.disconnect()
+
+    def _told_refusal(self, refused: redis.ResponseError) -> None:
+        """Log it, at most once a second."""
+        now = time.monotonic()
+        if now >= self._refusal_told_until:
+            self._refusal_told_until = now + _LEFT_ALONE_S
+            _log.warning("redis refused a command", error=str(refused))
 
     def _may_try(self) -> bool:
         """Whether this request is the one that sees whether it is well again; the others go on without."""

@@ -33,6 +33,9 @@ from mindset.sources.protocol import Listed, Source
 BATCH_DOCUMENTS = 100
 BATCH_BYTES = 16_000_000
 
+# What a mistake of a parser raises over a document that nobody thought of: it costs that one, and not every night from now on.
+_PARSER_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+
 
 @dataclass(frozen=True)
 class IngestReport:
@@ -150,13 +153,20 @@ def _read(
         if known and known.bytes_hash == bytes_hash:
             return _Touched(listed.uri, listed.etag)
         parsed = parsers.parse(listed.uri, raw)
+        content_hash = parsed.content_hash
     except DocumentRejected as rejected:
         return Refused(listed.uri, listed.etag, str(rejected))
+    except _PARSER_FAULTS as fault:
+        return Refused(
+            listed.uri,
+            listed.etag,
+            f"The parser failed ({type(fault).__name__}). Save it again from its program, or leave it out.",
+        )
     return Fetched(
         uri=listed.uri,
         etag=listed.etag,
         bytes_hash=bytes_hash,
-        content_hash=parsed.content_hash,
+        content_hash=content_hash,
         acl=parsed.acl or kb.acl,
         media_type=parsed.media_type,
         title=parsed.title,

@@ -28,6 +28,14 @@ _OPTIONS = "-c random_page_cost=1.1 -c jit=off -c timezone=UTC"
 # Classes of SQLSTATE: a connection that broke, and a server that is stopped or not yet started.
 _ENDING = ("08", "57P")
 
+# Without them a network that drops everything is noticed after a quarter of an hour, and all threads wait for it.
+_CLIENT_KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
 T = TypeVar("T")
 
 SCHEMA = "0004"
@@ -35,6 +43,9 @@ SCHEMA = "0004"
 
 GLANCE_S = 2.0
 """How long a single reading statement may take unless told otherwise: it takes milliseconds."""
+
+READ_S = 10.0
+"""How long a statement may take that somebody outside asks for: a few endless ones would hold all connections."""
 
 # A connection that was used so lately is handed out without asking the server whether it is still there.
 _TRUSTED_S = 1.0
@@ -80,7 +91,7 @@ class Catalog:
             timeout=10,
             # A pool that finds its server gone must not hand out dead connections once it is back.
             check=self._check,
-            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS},
+            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS, **_CLIENT_KEEPALIVES},
         )
 
     def __enter__(self) -> Self:
@@ -97,9 +108,10 @@ class Catalog:
         self._pool.close()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One read-only transaction: all its statements see the same moment."""
-        with _reachable(), self._connection() as connection:
+    def reading(self, seconds: float = 0) -> Iterator[Connection]:
+        """One read-only transaction: all its statements see the same moment, and take at most `seconds` each, 0 for as long as
+        they need."""
+        with _reachable(), self._connection(round(seconds * 1000)) as connection:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             try:

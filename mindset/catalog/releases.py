@@ -79,6 +79,14 @@ def live_release(connection: Connection, kb: str, channel: str = "live") -> int 
     return None if found is None else int(found)
 
 
+def replaced_by_live(connection: Connection, kb: str, channel: str = "live") -> int | None:
+    """The version that was on a channel before the one that is."""
+    found = scalar(
+        connection, "SELECT replaces FROM release WHERE kb = %s AND channel = %s AND until IS NULL", kb, channel
+    )
+    return None if found is None else int(found)
+
+
 def lock_channel(connection: Writing, kb: str, channel: str) -> int | None:
     """The version on a channel, which nobody else can change before this transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [f"release {kb} {channel}"])

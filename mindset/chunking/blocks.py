@@ -61,5 +61,6 @@ def markdown_blocks(text: str) -> Iterator[Block]:
 
 def plain_blocks(text: str) -> Iterator[Block]:
     """Paragraphs of plain text: what blank lines separate."""
-    for match in re.finditer(r"\S(?:.|\n(?![ \t]*\n))*", text):
+    # Possessive: what may be tried again is remembered, and a paragraph may be as long as the file.
+    for match in re.finditer(r"\S(?:[^\n]++|\n(?![ \t]*+\n))*+", text):
         yield Block("prose", match.start(), match.start() + len(match[0].rstrip()))

@@ -116,6 +116,9 @@ def _version_metrics(
 
 def gate(rules: Gate, metrics: Slices, baseline: Slices) -> list[str]:
     """Why the version must not be released; empty when it may."""
+    if metrics and not any(metrics["all"].values()):
+        # Nothing is no worse than nothing: compared with a live version that finds none either, it would pass for ever.
+        return ["no evidence of the golden set was found: correct it, or name who may read it in evaluation.principals"]
     reasons = []
     for metric, margin in rules.margins.items():
         if baseline and metrics["all"][metric] < baseline["all"][metric] - margin - _ROUNDING:

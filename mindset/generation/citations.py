@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _LONGEST = 250
 _NAME = r"(?:passages?|sources?|documents?|docs?|ref(?:erence)?s?|citations?|no\.?|\#)"
 _JOINT = r"(?:\s*(?:,|;|&|and|-|–)\s*)"
-_MARKER = re.compile(
+MARKER = re.compile(
     rf"(?:\[(?=[^\]]{{1,{_LONGEST}}}\])|【(?=[^】]{{1,{_LONGEST}}}】))\^?(?:{_NAME}\s*)?"
     rf"(?P<numbers>\d{{1,3}}(?:{_JOINT}\d{{1,3}})*)(?:†[^\]】\n]{{0,60}})?[\]】]",
     re.IGNORECASE,
@@ -66,7 +66,7 @@ class CitationReader:
     def _release(self, text: str, then: str) -> str:
         released: list[str] = []
         at = 0
-        for match in _MARKER.finditer(text):
+        for match in MARKER.finditer(text):
             self._take(released, text[at : match.start()])
             at = match.end()
             self._mark(released, _numbers(match["numbers"]), text[at : at + 1] or then)

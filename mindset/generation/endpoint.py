@@ -80,14 +80,16 @@ class Endpoint:
             self._admit()
             self._budget.earn()
             pieces = retried_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
-            with closing(pieces):
-                for piece in pieces:
-                    if piece.usage:
-                        traced.set_attribute("gen_ai.usage.input_tokens", piece.usage.input_tokens)
-                        traced.set_attribute("gen_ai.usage.output_tokens", piece.usage.output_tokens)
-                    deadline.expect(self.limits.between_tokens_s)
-                    yield piece
-            deadline.expect()
+            try:
+                with closing(pieces):
+                    for piece in pieces:
+                        if piece.usage:
+                            traced.set_attribute("gen_ai.usage.input_tokens", piece.usage.input_tokens)
+                            traced.set_attribute("gen_ai.usage.output_tokens", piece.usage.output_tokens)
+                        deadline.expect(self.limits.between_tokens_s)
+                        yield piece
+            finally:
+                deadline.expect()  # also of one that was silent: who is asked next has time of its own
 
     def _watched(
         self, begin: Callable[[], Generator[Piece, None, None]], deadline: Deadline

@@ -14,6 +14,7 @@ from mindset.chunking.blocks import markdown_blocks
 from mindset.chunking.chunk import plain
 from mindset.chunking.sentences import sentences
 from mindset.deadline import Deadline
+from mindset.generation.citations import MARKER
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
 from mindset.generation.words import COMMON, listed
@@ -22,6 +23,8 @@ from mindset.retrieval.passage import Passage
 # Chosen on the golden sets of both knowledge bases: the least share of the question's weight that the quoted sentences
 # must hold. Higher refuses paraphrases, lower answers what the documents do not say.
 LEAST_SUPPORT = 0.45
+# What a document has of its own of what would be read as a marker of ours: its references and footnotes.
+_REFERENCE = re.compile(rf"\s*(?:{MARKER.pattern})", MARKER.flags)
 SENTENCES = 3
 LONGEST_SENTENCE = 600
 
@@ -102,8 +105,7 @@ def _sentences(number: int, passage: Passage) -> Iterator[_Sentence]:
 
 
 def _quotable(block: str) -> str:
-    # A document's own references, such as [3], would be read as ours.
-    return " ".join(re.sub(r"\s*\[[\d,\s]+\]", "", plain(block)).split())
+    return " ".join(_REFERENCE.sub("", plain(block)).split())
 
 
 def _words(text: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-PARSER = "2"
+PARSER = "3"
 """Advance when a parser would read the same bytes differently: every document is then parsed once more."""
 
 

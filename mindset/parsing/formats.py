@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -16,7 +16,9 @@ MAX_PAGES = 5_000
 MAX_CHARACTERS = 50_000_000
 MAX_TITLE = 300  # it is repeated in every chunk's context
 
-_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*)$", re.MULTILINE)
+_HEADING = re.compile(r"#{1,2}[ \t]+(\S.*)$")
+_UNDERLINE = re.compile(r"=+[ \t]*")  # one of `-` may as well be a ruler, or close front matter
+_FENCE = re.compile(r"[ \t]*(`{3,}(?!.*`)|~{3,})")
 
 
 def parse(uri: str, raw: bytes) -> Parsed:
@@ -64,8 +66,7 @@ def html(uri: str, raw: bytes) -> Parsed:
         raise DocumentRejected(f"Is not HTML that can be read: {malformed}. Correct the page.") from None
     if not text or document is None:
         raise DocumentRejected("No main content was found in the page. Leave it out, or add text to its body.")
-    # The extractor indents what stood in indented elements, which Markdown would read as code.
-    text = "\n".join(line.strip() for line in normalise(text).split("\n"))
+    text = _outdented(normalise(text))
     title = front_matter.title(front) or getattr(document, "title", None) or _from_name(uri)
     return Parsed(text, title, "text/markdown", front_matter.metadata(front), front_matter.acl(front))
 
@@ -103,14 +104,40 @@ def _page_text(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
+def _outdented(text: str) -> str:
+    """Lines without the indent of the elements that they stood in, which Markdown would read as code; code keeps its own."""
+    return "\n".join(line.rstrip() if in_code else line.strip() for line, in_code in _lines(text))
+
+
+def _lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it stands in fenced code."""
+    fence = ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if found and not fence:
+            fence = found[1]
+            yield line, False
+        elif found and found[1].startswith(fence) and line.strip() == found[1]:
+            fence = ""
+            yield line, False
+        else:
+            yield line, bool(fence)
+
+
 def _first_heading(text: str) -> str | None:
-    """The first heading of level 1 or 2, without its closing `##` and its anchor `{#name}`."""
-    for found in _HEADING.finditer(text):
-        heading = found[1].rstrip()
-        if heading.endswith("}"):
-            heading = heading.partition("{#")[0]
-        if heading := heading.rstrip(" \t#"):
-            return heading
+    """The first heading of level 1 or 2, without its closing `##` and its anchor `{#name}`; a comment in code is none."""
+    before = ""
+    for line, in_code in _lines(text):
+        found = None if in_code else _HEADING.match(line)
+        if found:
+            heading = found[1].rstrip()
+            if heading.endswith("}"):
+                heading = heading.partition("{#")[0]
+            if heading := heading.rstrip(" \t#"):
+                return heading
+        elif before and not in_code and _UNDERLINE.fullmatch(line):
+            return before
+        before = "" if in_code else line.strip()
     return None
 
 

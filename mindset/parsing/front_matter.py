@@ -12,21 +12,38 @@ from mindset.errors import DocumentRejected
 from mindset.parsing.characters import normalise
 
 _BLOCK = re.compile(
-    r"\A(?:[ \t]*\n)*---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+    r"\A(?:[ \t]*+\n)*+---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
 # A ruler may open a text, too; with a key on the next line (or below comments) it is a block.
-_UNCLOSED = re.compile(r"""\A(?:[ \t]*\n)*---\w*[ \t]*\n(?:[ \t]*\#.*\n)*[ \t]*["']?[\w-]+["']?[ \t]*:(?:\s|\Z)""")
+_UNCLOSED = re.compile(r"""\A(?:[ \t]*+\n)*+---\w*[ \t]*\n(?:[ \t]*\#.*\n)*[ \t]*["']?[\w-]+["']?[ \t]*:(?:\s|\Z)""")
 # What PyYAML raises, besides its own errors, at a wrong value behind a tag (`!!bool x`) or at a thousand brackets.
 _MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases: with them a few lines can stand for a billion values, or for themselves."""
+    """YAML without aliases: with them a few lines can stand for a billion values, or for themselves. Without numbers that
+    no JSON takes, and without a second `acl`, which YAML would let win."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        found: int = super().construct_yaml_int(node)
+        if not -(2**63) <= found < 2**63:
+            raise yaml.YAMLError("it holds a number of more than 64 bits, which is to stand in quotes")
+        return found
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [_name(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if names.count("acl") > 1:
+            raise DocumentRejected("Front matter names `acl` twice. Keep one of them.")
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (`*name`) are not read")
         return super().compose_node(parent, index)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def split(text: str) -> tuple[dict[str, Any], str]:
@@ -50,13 +67,7 @@ def split(text: str) -> tuple[dict[str, Any], str]:
         return {}, rest
     if not isinstance(found, dict):
         return {}, text  # two rulers with prose between them, not front matter
-    front: dict[str, Any] = {}
-    for key, value in found.items():
-        name = _name(key)
-        if name == "acl" and name in front:
-            raise DocumentRejected("Front matter names `acl` twice. Keep one of them.")
-        front[name] = _plain(value)
-    return front, rest
+    return {_name(key): _plain(value) for key, value in found.items()}, rest
 
 
 def title(front: dict[str, Any]) -> str | None:

@@ -28,7 +28,7 @@ class Folder:
                 f"Folder {root} does not exist. Correct `path` in the knowledge base's YAML, or mount it."
             )
         include, exclude = Globs.of(self._source.include), Globs.of(self._source.exclude)
-        found = sorted(_walk(str(root), "", include, exclude, root.resolve()), key=attrgetter("uri"))
+        found = sorted(_walk(str(root), "", include, exclude, (root.resolve(),)), key=attrgetter("uri"))
         if not found:
             raise SourceUnavailable(
                 f"Folder {root} holds no file that matches {', '.join(self._source.include)}. "
@@ -53,9 +53,10 @@ class Folder:
             raise DocumentRejected(f"Cannot be read: {unreadable.strerror}. Check the file and its rights.") from None
 
 
-def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, root: Path) -> Iterator[Listed]:
-    """What is matched below a folder. One that may hold documents and cannot be listed raises SourceUnavailable: its
-    documents would look deleted."""
+def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, above: tuple[Path, ...]) -> Iterator[Listed]:
+    """What is matched below a folder; `above` is where the way to it really led, from the source's root.
+
+    One that may hold documents and cannot be listed raises SourceUnavailable: its documents would look deleted."""
     try:
         with os.scandir(folder) as entries:
             here = list(entries)
@@ -72,10 +73,11 @@ def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, root: Path) 
             inside, outside = include.below(entry.name), exclude.below(entry.name)
             if not inside.patterns or outside.everything:
                 continue
-            if entry.is_symlink() and (refused := _refused_link(entry.path, root)):
+            real = Path(entry.path).resolve() if entry.is_symlink() else above[-1] / entry.name
+            if entry.is_symlink() and (refused := _refused_link(real, above)):
                 yield Listed(_printable(path), "link", 0, refused)
             else:
-                yield from _walk(entry.path, f"{path}/", inside, outside, root)
+                yield from _walk(entry.path, f"{path}/", inside, outside, (*above, real))
         elif include.match(entry.name) and not (exclude.patterns and exclude.match(entry.name)):
             yield _listed(path, entry)
 
@@ -87,12 +89,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _refused_link(link: str, root: Path) -> str | None:
-    """Why a link to a folder is not followed: it leaves the source, or leads back to a folder that it stands in."""
-    target = Path(link).resolve()
-    if not target.is_relative_to(root):
+def _refused_link(target: Path, above: tuple[Path, ...]) -> str | None:
+    """Why a link to a folder is not followed: it leaves the source, or leads back to a folder that the way to it led through."""
+    if not target.is_relative_to(above[0]):
         return "A link that leaves the folder is not followed. Copy what it leads to into the folder, or exclude it."
-    if Path(link).parent.resolve().is_relative_to(target):
+    if any(each.is_relative_to(target) for each in above):
         return "A link to a folder that it stands in is not followed. Remove it, or exclude it."
     return None
 

@@ -255,6 +255,18 @@ def test_a_night_is_started_once_and_watched(client: httpx.Client, released: Cor
     assert {each["id"] for each in client.get(at).json()} == set(prefect.runs)
 
 
+def test_the_report_of_a_night_names_documents_and_is_for_admins_alone(
+    client: httpx.Client, released: Corpus, installation: Installation, prefect: PrefectServer
+) -> None:
+    location = client.post(f"/v1/knowledge-bases/{released.name}/nights").headers["location"]
+    (run,) = prefect.runs.values()
+    run["state_type"] = "COMPLETED"
+    prefect.reports[run["id"]] = "- `legal/secret.md`"
+    for scope, report in ((Scope.OPERATE, None), (Scope.ADMIN, "- `legal/secret.md`")):
+        told = client.get(location, headers=bearer(make_key(installation, scope)))
+        assert (told.status_code, told.json()["report"]) == (200, report)
+
+
 def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
     client: httpx.Client, released: Corpus, installation: Installation, prefect: PrefectServer
 ) -> None:

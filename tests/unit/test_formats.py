@@ -39,6 +39,10 @@ def test_markdown_stays_as_it_is_without_its_front_matter() -> None:
         ("---.txt", "x" * 101, "---.txt"),
         ("\u200b.txt", "x" * 101, ".txt"),
         ("a.md", "# ##\n\n## Real", "Real"),
+        ("a.md", "```bash\n# install\n```\n\n## Real", "Real"),
+        ("a.md", "~~~\n# install\n```\n# still code\n~~~\n# Real", "Real"),
+        ("a.md", "Real\n====\n\n## Below", "Real"),
+        ("a.md", "====\n\n## Real", "Real"),
         ("a.md", "---\ntitle: |\n  Two\n  lines\n---\nText", "Two lines"),
         ("a.md", f"# {'long ' * 100}", ("long " * 60).strip()),
     ],
@@ -61,6 +65,14 @@ def test_of_a_page_the_main_content_is_read() -> None:
     assert "About us" not in parsed.text
     assert parsed.media_type == "text/markdown"
     assert parsed.title.startswith("Ferries")
+
+
+def test_code_of_a_page_keeps_its_indent_and_nothing_else_does() -> None:
+    code = "<pre><code>def sail():\n    if calm:\n        return True\n</code></pre>"
+    page = PAGE.replace("</p>", f"</p><blockquote><p>The pier is closed.</p></blockquote>{code}", 1)
+    text = parse("a.html", page.encode()).text
+    assert "def sail():\n    if calm:\n        return True" in text
+    assert all(line == line.strip() for line in text.partition("```")[0].split("\n"))
 
 
 def test_a_page_may_have_front_matter() -> None:

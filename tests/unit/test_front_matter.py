@@ -79,6 +79,15 @@ def test_a_block_that_is_never_closed_rejects_the_document(text: str) -> None:
 def test_rights_that_are_stated_twice_reject_the_document() -> None:
     with pytest.raises(DocumentRejected, match="names `acl` twice"):
         front_matter.split("---\nacl: [staff]\nACL: ['*']\n---\n")
+    with pytest.raises(DocumentRejected, match="names `acl` twice"):
+        front_matter.split("---\nacl: [staff]\ntitle: Bread\nacl: ['*']\n---\n")
+
+
+@pytest.mark.parametrize("number", ["0x" + "F" * 4_000, "0b" + "1" * 70, "9" * 5_000, str(2**63)])
+@pytest.mark.parametrize("block", ["x: {}", "{}: x", "acl: {}", "x: [{}]"])
+def test_a_number_that_no_json_takes_rejects_the_document(block: str, number: str) -> None:
+    with pytest.raises(DocumentRejected, match="Front matter is not YAML"):
+        front_matter.split(f"---\n{block.format(number)}\n---\nText.")
 
 
 @pytest.mark.parametrize("title", ["''", "7", "[a]", "' '", "null"])

@@ -29,7 +29,8 @@ def test_whatever_redis_raises_is_no_answer(failure: type[redis.exceptions.Redis
 
     valkey = Valkey("redis://127.0.0.1:9/0")
     assert valkey.ask(fail) is None
-    assert valkey.is_down
+    # One that refuses a command, being full or a replica, is there, and may well do the next.
+    assert valkey.is_down is not issubclass(failure, redis.exceptions.ResponseError)
 
 
 def test_one_that_is_silent_is_waited_for_a_moment(silent: SilentServer) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import tracemalloc
 from bisect import bisect_right
 from itertools import accumulate
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mindset.chunking.blocks import plain_blocks
 from mindset.chunking.chunk import CHARACTERS_PER_TOKEN, ChunkId
 from mindset.chunking.structural import structural
 from tests.unit.chunking.documents import PARAGRAPHS, SENTENCES
@@ -18,6 +21,20 @@ from tests.unit.chunking.test_chunkers import cut
 TOKENS = 16
 BUDGET = TOKENS * CHARACTERS_PER_TOKEN
 examples = settings(max_examples=60, deadline=None)
+
+
+@given(st.text(alphabet="ab \t\n\r\x0b\u2028", max_size=40))
+def test_paragraphs_of_plain_text_are_what_blank_lines_separate(text: str) -> None:
+    expected = [(m.start(), m.start() + len(m[0].rstrip())) for m in re.finditer(r"\S(?:.|\n(?![ \t]*\n))*", text)]
+    assert [(each.start, each.end) for each in plain_blocks(text)] == expected
+
+
+def test_a_paragraph_as_long_as_the_file_needs_no_memory_of_its_own() -> None:
+    text = "x\n" * 2_000_000
+    tracemalloc.start()
+    (block,) = plain_blocks(text)
+    assert (block.end, tracemalloc.get_traced_memory()[1] < 10 * len(text)) == (len(text) - 1, True)
+    tracemalloc.stop()
 
 
 def texts(text: str, media_type: str = "text/markdown") -> list[str]:

@@ -20,11 +20,18 @@ def hits(found: int, of: int) -> dict[str, dict[str, float]]:
 
 
 def test_the_first_version_is_held_back_by_a_minimum_alone() -> None:
-    assert gate(Gate(), means(all=0.0), {}) == []
+    assert gate(Gate(), means(all=0.01), {}) == []
     assert gate(Gate(minimum={"recall@5": 0.6}), means(all=0.59), {}) == [
         "recall@5 is 0.590, less than the 0.600 required"
     ]
     assert gate(Gate(minimum={"recall@5": 0.6}), means(all=0.6), {}) == []
+
+
+def test_nothing_found_is_never_good_enough_also_where_what_is_live_finds_nothing_either() -> None:
+    for live in ({}, means(all=0.0)):
+        assert [each.split(":")[0] for each in gate(Gate(), means(all=0.0), live)] == [
+            "no evidence of the golden set was found"
+        ]
 
 
 def test_what_fell_by_more_than_its_margin_is_named_with_both_values() -> None:
@@ -40,10 +47,10 @@ def test_every_broken_rule_is_a_reason() -> None:
 
 
 def test_what_has_no_margin_may_fall() -> None:
-    assert gate(Gate(margins={}), means(all=0.0), means(all=1.0)) == []
+    assert gate(Gate(margins={}), means(all=0.01), means(all=1.0)) == []
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
+@given(st.floats(0.001, 1), st.floats(0, 1))
 def test_what_did_not_fall_is_never_held_back(before: float, gain: float) -> None:
     rules = Gate(margins=dict.fromkeys(("recall@5", "mrr", "ndcg@10"), 0.0))
     assert gate(rules, means(all=min(1.0, before + gain)), means(all=before)) == []

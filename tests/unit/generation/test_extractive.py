@@ -72,6 +72,10 @@ def test_without_support_the_answer_says_so_and_cites_nothing(question: str, pas
 def test_a_documents_own_references_are_not_taken_for_ours() -> None:
     answer = ask("When do badgers dig setts?", passage("Badgers dig setts [2] at night [1, 3]."))
     assert answer.text == "Badgers dig setts at night. [1]"
+    for reference in ("[^1]", "[1-3]", "[1; 2]", "[ref 2]", "【1】", "[No. 2]"):
+        assert (
+            ask("When do badgers dig setts?", passage(f"Badgers dig setts {reference} at night.")).text == answer.text
+        )
 
 
 def test_a_sentence_that_stands_twice_is_quoted_once() -> None:

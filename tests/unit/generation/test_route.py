@@ -87,6 +87,17 @@ def test_one_that_used_up_its_time_takes_none_of_the_next_ones(provider: Provide
     assert last.asked[0] > 8
 
 
+def test_what_comes_after_one_that_was_silent_has_time_of_its_own(provider: ProviderServer) -> None:
+    provider.fail("/chat/completions", always=hang())
+    judge = NimGenerator(provider.nim_url, MODEL, endpoint=Endpoint("judge", Limits(first_token_s=0.3)))
+    provider.clients.callback(judge.close)
+    deadline = Deadline(10)
+    with pytest.raises(ProviderUnavailable):
+        list(judge.stream("?", PASSAGES, deadline))
+    deadline.check("The guardrail")
+    assert deadline.left() > 8
+
+
 def test_a_model_that_is_left_alone_costs_the_route_no_time(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=status(500))
     endpoint = Endpoint("model", breaker=Breaker("model", failures=1, cooling_s=60))

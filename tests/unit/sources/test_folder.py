@@ -72,6 +72,22 @@ def test_a_link_to_a_folder_is_followed_within_the_source_and_not_in_a_circle(tm
     assert "leaves the folder" in str(found["outside"])
 
 
+def test_links_that_cross_are_followed_once(tmp_path: Path) -> None:
+    for each in ("a", "b"):
+        (tmp_path / each).mkdir()
+        (tmp_path / each / "one.md").write_text(each)
+    (tmp_path / "a" / "x").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "y").symlink_to(tmp_path / "a")
+    found = {each.uri: each.refused for each in Folder(FolderSource(path=tmp_path)).list()}
+    assert {uri for uri, refused in found.items() if not refused} == {
+        "a/one.md",
+        "b/one.md",
+        "a/x/one.md",
+        "b/y/one.md",
+    }
+    assert {uri for uri, refused in found.items() if refused} == {"a/x/y", "b/y/x"}
+
+
 def test_folders_of_the_same_number_on_different_disks_are_both_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
