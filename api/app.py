@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 import structlog
@@ -15,12 +15,13 @@ from fastapi_offline import FastAPIOffline
 from api import answers, catalog, chat, description, documents, feedback, health, nights, problems
 from api.limits import RateLimits, check_limits
 from api.metrics import Metrics
-from api.middleware import Requests
+from api.middleware import OwnNames, Requests, own_names
 from api.streaming import Streams
 from api.telemetry import start_tracing
 from mindset.access.authentication import check_access
 from mindset.announcements import Listener
 from mindset.answer_log import AnswerLog
+from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
 from mindset.flags import use_settings
@@ -88,6 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     description.install(app)
+    if names := own_names(settings):
+        app.add_middleware(OwnNames, names=names)
     app.add_middleware(Requests, metrics=metrics)
     app.include_router(answers.router)
     for each in (feedback, documents, catalog, nights, health):
@@ -118,16 +121,35 @@ def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog 
 
 
 def _warm_up(app: FastAPI) -> None:
-    """Import Chroma's client and load the model before the first question waits for them."""
+    """Import Chroma's client and load the models before the first question waits for them."""
     installation: Installation = app.state.installation
     # Nobody waits for this one: a provider that hangs is no reason to start later.
     threading.Thread(target=_tell_of_models, args=(installation,), name="model check", daemon=True).start()
-    try:
+    with _cold():
         installation.vectors.ping()
-        for kb in installation.knowledge_bases():
-            installation.searcher.embedder(model_id(kb.embedding)).embed_query("warm up")
+    for kb in installation.knowledge_bases():
+        with _cold():
+            embedder = installation.searcher.embedder(model_id(kb.embedding))
+            if getattr(embedder, "waits", True):
+                threading.Thread(target=_try_out, args=(embedder,), name="embedder", daemon=True).start()
+            else:
+                embedder.embed_query("warm up")
+
+
+def _try_out(embedder: Embedder) -> None:
+    try:
+        embedder.embed_query("warm up")
+    except Exception as cold:  # noqa: BLE001  # also that it was closed meanwhile: nobody waits for this
+        _log.warning("not warmed up", error=str(cold))
+
+
+@contextmanager
+def _cold() -> Iterator[None]:
+    """What fails is met by the first question, which is slower; /readyz says what is down."""
+    try:
+        yield
     except MindsetError as cold:
-        _log.warning("not warmed up", error=str(cold))  # the first question is slower; /readyz says what is down
+        _log.warning("not warmed up", error=str(cold))
 
 
 def _tell_of_models(installation: Installation) -> None:

@@ -8,6 +8,7 @@ import time
 import uuid
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import completions
 from api.metrics import Metrics
+from mindset.errors import NotAllowed
+from mindset.settings import Settings
 
 _log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ class Requests:
 
         try:
             if _content_length(scope) > LARGEST_BODY:
-                await _refuse(respond, request_id, scope["path"])
+                await _refuse(respond, scope, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", _TOO_LARGE)
             else:
                 await self._app(scope, _bounded(receive), respond)
         finally:
@@ -65,6 +68,56 @@ class Requests:
                     "request", method=scope["method"], route=route, status=status,
                     milliseconds=round(seconds * 1000, 1), **_known(scope),
                 )  # fmt: skip
+
+
+class OwnNames:
+    """Lets requests in that are sent to a name of this server, and by no page of another one.
+
+    For open access: whoever reaches the address may do everything then, also a page in the browser of somebody on this
+    machine, under a name that leads here (DNS rebinding), or by a request of its own."""
+
+    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+        self._app, self._names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (foreign := self._foreign(scope)):
+            detail = (
+                f"Access is open here, so requests are taken under this machine's own names alone, not {foreign[:80]!r}. "
+                "Name it in MINDSET_API_URL or MINDSET_MCP_HOSTS, or set MINDSET_API_ACCESS=required."
+            )
+            await _refuse(send, scope, HTTPStatus.FORBIDDEN, NotAllowed.__name__, detail)
+            return
+        await self._app(scope, receive, send)
+
+    def _foreign(self, scope: Scope) -> str | None:
+        given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
+        host, origin = given.get(b"host", ""), given.get(b"origin")
+        if _host_name(f"//{host}") not in self._names:
+            return host or "no host"
+        return origin if origin is not None and _host_name(origin) not in self._names else None
+
+
+def own_names(settings: Settings) -> frozenset[str] | None:
+    """By which names this server may be called; None: by any."""
+    if settings.api_access != "open" or settings.mcp_hosts == "*":
+        return None
+    named = [f"//{each.strip()}" for each in (settings.mcp_hosts or "").split(",")]
+    return frozenset(
+        {
+            "127.0.0.1",
+            "localhost",
+            "::1",
+            settings.api_host,
+            *filter(None, map(_host_name, [settings.api_url or "", *named])),
+        }
+    )
+
+
+def _host_name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _known(scope: Scope) -> dict[str, Any]:
@@ -103,18 +156,17 @@ def _request_id(scope: Scope) -> str:
     return given if re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given) else uuid.uuid4().hex
 
 
-async def _refuse(send: Send, request_id: str, path: str) -> None:
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+async def _refuse(send: Send, scope: Scope, status: HTTPStatus, kind: str, detail: str) -> None:
     body: dict[str, Any] = {
-        "type": "urn:mindset:BodyTooLarge",
+        "type": f"urn:mindset:{kind}",
         "title": status.phrase,
         "status": status,
-        "detail": _TOO_LARGE,
-        "request_id": request_id,
+        "detail": detail,
+        "request_id": scope["state"]["request_id"],
     }
     media_type = b"application/problem+json"
-    if path.startswith(completions.PATHS):
-        body, media_type = completions.error_body(status, "BodyTooLarge", _TOO_LARGE), b"application/json"
+    if scope["path"].startswith(completions.PATHS):
+        body, media_type = completions.error_body(status, kind, detail), b"application/json"
     headers = [(b"content-type", media_type), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

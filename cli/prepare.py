@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import httpx
 
 from mindset.errors import MindsetError, StackError
+from mindset.installation import address
 from mindset.local.addresses import Addresses, given
 from mindset.local.health import answers
 from mindset.local.servers import POOLS
@@ -91,6 +93,10 @@ def _until(what: str, holds: Callable[[], bool]) -> None:
 
 if __name__ == "__main__":
     try:
-        prepare(given(load_settings()), register=_REGISTER in sys.argv)
+        settings = load_settings()
+        found = given(settings)
+        if settings.postgres_url:  # a reference, perhaps, to where it is kept
+            found = replace(found, postgres_url=address(settings.postgres_url, "postgres_url"))
+        prepare(found, register=_REGISTER in sys.argv)
     except MindsetError as failure:
         sys.exit(str(failure))

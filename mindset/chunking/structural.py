@@ -6,6 +6,7 @@ programs do it): after an edit the cuts fall back into step within a few blocks 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mindset.chunking.sentences import sentences
 _STRETCH = 4
 # One block in this many ends a chunk that has reached half its budget.
 _CUT_ONE_IN = 4
+_SPACE = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,12 @@ def _atoms(text: str, block: Block, budget: int) -> Iterator[_Atom]:
             at += len(sentence)
 
 
+def _after_space(text: str, start: int, end: int) -> int:
+    """Where what is no space begins; without a copy of the rest, which may be all of a file."""
+    found = _SPACE.match(text, start, end)
+    return found.end() if found else start
+
+
 def _bounded(text: str, start: int, end: int, budget: int, separator: str) -> Iterator[_Atom]:
     """Pieces no longer than the stretched budget, cut after a separator where there is one."""
     limit = budget * _STRETCH
@@ -86,6 +94,6 @@ def _bounded(text: str, start: int, end: int, budget: int, separator: str) -> It
         cut = text.rfind(separator, start + 1, start + limit)
         cut = cut if cut > 0 else start + limit
         yield _Atom(start, cut)
-        start = cut + len(text[cut:end]) - len(text[cut:end].lstrip())
+        start = _after_space(text, cut, end)
     if start < end:
         yield _Atom(start, end)

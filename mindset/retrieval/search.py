@@ -77,7 +77,7 @@ _UnderWay = Callable[[], _Ranking]
 """A ranking that is being made elsewhere: to be called once, for what it became."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Search:
     """What every step of a search needs to know."""
 
@@ -89,6 +89,8 @@ class _Search:
     candidates: int
     """Chunks that each ranking proposes."""
     deadline: float
+    vector: NDArray[np.float32] | None = None
+    """The question's, once it is embedded."""
 
     def left(self) -> float:
         return self.deadline - time.perf_counter()
@@ -243,6 +245,7 @@ class Searcher:
         embedder = self._embedders.get(ModelId(search.view.model))
         if embedder and not getattr(embedder, "waits", True):
             vector = embedder.embed_query(search.question)
+            search.vector = vector
             asked = self._ask(search.view, vector, search.candidates, search.deadline, at_once=True)
             if asked is not None:
                 for each in asked:
@@ -255,6 +258,7 @@ class Searcher:
     def _dense(self, search: _Search) -> _Ranking:
         started = time.perf_counter()
         vector = self.embedder(ModelId(search.view.model)).embed_query(search.question)
+        search.vector = vector
 
         def ask() -> Sequence[NearestAsked]:
             asked = self._ask(search.view, vector, search.candidates, search.deadline)
@@ -364,7 +368,8 @@ class Searcher:
         """The nearest of all that the caller may see, without an index. Raises ServiceUnavailable at the deadline."""
         started = time.perf_counter()
         view = search.view
-        vector = self.embedder(ModelId(view.model)).embed_query(search.question)
+        vector = search.vector
+        assert vector is not None, "the ranking that this one stands in for was made with it"
         nearest: list[tuple[float, str]] = []
         with (
             self._catalog.reading() as connection,

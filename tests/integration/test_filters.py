@@ -238,7 +238,7 @@ def asked(installation: Installation, corpus: Corpus) -> Iterator[Callable[[Any]
     for name, year in (("old", date(2025, 1, 1)), ("new", date(2026, 1, 1))):
         corpus.write(f"{name}.md", f"---\nyear: {year.year}\n---\n" + document(1))
     run_night(installation, corpus.name)
-    with TestClient(create_app(installation.settings)) as client:
+    with TestClient(create_app(installation.settings), base_url="http://127.0.0.1") as client:
         yield lambda where: client.post(
             "/v1/search",
             content=json.dumps({"knowledge_base": corpus.name, "question": QUESTION, "where": where}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,3 +59,16 @@ def test_a_prefect_of_the_stacks_own_is_given_its_deployments() -> None:
         == command(Addresses(postgres_url="postgresql://elsewhere"))
         != command(Addresses(prefect_api_url="http://elsewhere"))
     )
+
+
+def test_a_postgres_whose_address_is_kept_in_a_file_is_migrated(tmp_path: Path, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    (tmp_path / "url").write_text(postgres_url)
+    environment = {**os.environ, "MINDSET_POSTGRES_URL": f"file:{tmp_path / 'url'}", "MINDSET_DIRECTORY": str(tmp_path)}
+    subprocess.run(
+        command(Addresses(prefect_api_url="http://elsewhere")), env=environment, cwd=PROJECT, check=True, timeout=60
+    )
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT to_regclass('release') IS NOT NULL").fetchone() == (True,)

@@ -31,6 +31,8 @@ from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.search import Searcher
 from mindset.settings import Settings
 from tests.corpus import Corpus, run_night
+from tests.providers import ProviderServer, hang
+from tests.served import api_at
 
 QUESTION = "How many rooms has the glacier 1?"
 
@@ -299,3 +301,13 @@ def test_an_answer_of_chroma_that_nobody_waits_for_is_read_by_no_other_search(
         assert [hit.chunk for hit in other.hits()] == ["b"]
         other.leave()  # of one that was read, nothing is left
         assert [hit.chunk for hit in index.search(name, vectors[1], 1)] == ["b"]
+
+
+def test_an_embedder_that_hangs_keeps_nobody_from_starting(settings: Settings, corpus: Corpus) -> None:
+    corpus.define(embedding={"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024})
+    with ProviderServer() as provider:
+        provider.fail("/embeddings", always=hang())
+        started = time.monotonic()
+        with api_at(settings.model_copy(update={"nim_url": provider.nim_url})) as url:
+            assert httpx.get(f"{url}/livez").text == "ok"
+            assert time.monotonic() - started < 15
