@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     description.install(app)
     if names := own_names(settings):
-        app.add_middleware(OwnNames, names=names)
+        app.add_middleware(OwnNames, names=names, elsewhere=frozenset({mcp_endpoint.Mcp.path}))
     app.add_middleware(Requests, metrics=metrics)
     app.include_router(answers.router)
     for each in (feedback, documents, catalog, nights, health):

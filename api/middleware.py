@@ -76,11 +76,13 @@ class OwnNames:
     For open access: whoever reaches the address may do everything then, also a page in the browser of somebody on this
     machine, under a name that leads here (DNS rebinding), or by a request of its own."""
 
-    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
-        self._app, self._names = app, names
+    def __init__(self, app: ASGIApp, names: frozenset[str], elsewhere: frozenset[str]) -> None:
+        """`elsewhere` are paths that look at names by themselves, and refuse as their protocol does."""
+        self._app, self._names, self._elsewhere = app, names, elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (foreign := self._foreign(scope)):
+        ours = scope["type"] == "http" and scope["path"] not in self._elsewhere
+        if ours and (foreign := self._foreign(scope)):
             detail = (
                 f"Access is open here, so requests are taken under this machine's own names alone, not {foreign[:80]!r}. "
                 "Name it in MINDSET_API_URL or MINDSET_MCP_HOSTS, or set MINDSET_API_ACCESS=required."

@@ -57,7 +57,8 @@ class Client:
 
     async def _begin(self, method: str, path: str, body: Any) -> tuple[int, dict[str, str]]:
         raw = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+        own = f"host: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\n{own}\r\n"
         self._writer.write(head.encode() + raw)
         first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -122,7 +122,7 @@ def test_a_client_that_vanishes_frees_everything_within_a_second(
         body = json.dumps({"knowledge_base": spoken.name, "question": QUESTION, "stream": streams}).encode()
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
             connection.sendall(
-                b"POST /v1/answers HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b"POST /v1/answers HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\n\r\n%s" % (len(body), body)
             )
             until(lambda: app.state.streams.open == 1 and answers_asked_of(provider), 10)
