@@ -44,6 +44,7 @@ def _page(kb: str, done: dict[str, Any]) -> str:
         f"- collections dropped: {done['dropped']}",
         f"- segments compared with Postgres, vector by vector: {done['checked']}",
         f"- segments rebuilt: {', '.join(done['rebuilt']) or 'none'}",
+        *(f"- **put off**, since somebody reads it for long, such as a backup: {each}" for each in done["put_off"]),
     ]
     return f"# Maintenance of {kb}\n\n" + "\n".join(lines) + "\n"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -36,6 +38,8 @@ class MaintenanceReport:
     dropped: int
     checked: int
     rebuilt: tuple[str, ...]
+    put_off: tuple[str, ...]
+    """What is left to the next one, since somebody reads it for long, such as a backup."""
 
 
 def maintain(
@@ -50,14 +54,16 @@ def maintain(
 
     Raises ServiceUnavailable; what was done before stays done, and the next one does the rest. Raises IndexDamaged or
     UnknownVersion for a segment that cannot be rebuilt, after it has looked at the others."""
-    _make_partitions(catalog)
+    put_off: list[str] = []
+    with _unless_read("partitions of the answer log", put_off), catalog.writing() as connection:
+        make_partitions(connection)
     with catalog.writing() as connection:
         forget_requests(connection)
         lock_channel(connection, kb.name, "live")  # what is promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
     with catalog.writing() as connection:
         forgotten = forget_texts(connection, kb.name)
-    embeddings = _forget_embeddings(catalog)
+    embeddings = _forget_embeddings(catalog, put_off)
     compacted = _compact_current(catalog, kb.name, vectors, compacting)
     dropped = _drop_unneeded(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
     with catalog.reading() as connection:
@@ -73,28 +79,28 @@ def maintain(
         checking(done, len(needed))
     if broken:  # one that another attempt may mend comes first
         raise next((each for each in broken if isinstance(each, IndexDamaged)), broken[0])
-    return MaintenanceReport(tuple(retired), forgotten, embeddings, compacted, dropped, len(needed), tuple(rebuilt))
+    return MaintenanceReport(
+        tuple(retired), forgotten, embeddings, compacted, dropped, len(needed), tuple(rebuilt), tuple(put_off)
+    )
 
 
-def _make_partitions(catalog: Catalog) -> None:
-    """Those of the answer log, unless somebody reads it for long, such as a backup: rows without one have the default's."""
+@contextmanager
+def _unless_read(what: str, put_off: list[str]) -> Iterator[None]:
+    """For what can wait: where its lock is not had in time it is put off."""
     try:
-        with catalog.writing() as connection:
-            make_partitions(connection)
+        yield
     except ServiceUnavailable as busy:
-        _log.warning("partitions of the answer log not made", error=str(busy))
+        _log.warning("put off", what=what, error=str(busy))
+        put_off.append(what)
 
 
-def _forget_embeddings(catalog: Catalog) -> int:
+def _forget_embeddings(catalog: Catalog, put_off: list[str]) -> int:
     with catalog.reading() as connection:
         known = models(connection)
     count = 0
     for model in known:
-        try:
-            with catalog.writing() as connection:
-                count += forget_embeddings(connection, model)
-        except ServiceUnavailable as busy:
-            _log.warning("vectors not forgotten this time", model=model, error=str(busy))
+        with _unless_read(f"vectors of {model}", put_off), catalog.writing() as connection:
+            count += forget_embeddings(connection, model)
     return count
 
 

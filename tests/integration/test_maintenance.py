@@ -32,6 +32,19 @@ def live_segments(installation: Installation, kb: str) -> list[Segment]:
         return version_segments(connection, kb, live_version(connection, kb) or 0)
 
 
+def segment_with_forgotten_chunks(installation: Installation, corpus: Corpus) -> Segment:
+    """One of a live version in which the chunks of doc3.md are dead, and gone from Postgres."""
+    corpus.define(keep_versions=2)
+    corpus.fill(10)
+    run_night(installation, corpus.name)
+    (corpus.folder / "doc3.md").unlink()
+    for number in (10, 11, 12):
+        corpus.write(f"doc{number}.md", document(number))
+        run_night(installation, corpus.name)
+    tidy(installation, corpus.name)
+    return max(live_segments(installation, corpus.name), key=lambda each: each.count)
+
+
 def count(installation: Installation, table: str) -> int:
     with installation.catalog.reading() as connection:
         return int(scalar(connection, f"SELECT count(*) FROM {table}"))
@@ -204,15 +217,7 @@ def test_a_document_taken_down_stays_down_after_its_texts_were_forgotten(
 def test_a_segment_is_rebuilt_without_the_chunks_whose_vectors_were_forgotten(
     installation: Installation, corpus: Corpus
 ) -> None:
-    corpus.define(keep_versions=2)
-    corpus.fill(10)
-    run_night(installation, corpus.name)
-    (corpus.folder / "doc3.md").unlink()
-    for number in (10, 11, 12):
-        corpus.write(f"doc{number}.md", document(number))
-        run_night(installation, corpus.name)
-    tidy(installation, corpus.name)
-    largest = max(live_segments(installation, corpus.name), key=lambda each: each.count)
+    largest = segment_with_forgotten_chunks(installation, corpus)
     installation.vectors.drop(largest.collection)
     assert len(tidy(installation, corpus.name).rebuilt) == 1
     assert tidy(installation, corpus.name).rebuilt == ()
@@ -346,6 +351,7 @@ def test_neither_a_night_nor_maintenance_waits_for_a_backup(
     with psycopg.connect(postgres_url) as backup:
         backup.execute("LOCK TABLE answer_log, embedding IN ACCESS SHARE MODE")
         run_night(installation, corpus.name)
-        assert tidy(installation, corpus.name).checked == 1
+        report = tidy(installation, corpus.name)
+        assert (report.checked, report.put_off) == (1, ("partitions of the answer log",))
     with installation.catalog.reading() as connection:
         assert scalar(connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'answer_log'::regclass") == 1

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from mindset.catalog.connection import SCHEMA, Catalog, is_migrated
@@ -27,6 +29,18 @@ def empty_url(postgres_url: str) -> str:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     return postgres_url
+
+
+@contextmanager
+def downgraded(url: str, revision: str) -> Iterator[Connection]:
+    """A connection to a database whose schema was taken back; committed at the end."""
+    config = configuration()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        yield connection
+        connection.commit()
 
 
 def mindset_migrate(url: str, folder: Path, *options: str) -> tuple[int, str, str]:
@@ -73,12 +87,8 @@ def test_two_that_migrate_at_once_wait_for_each_other(empty_url: str) -> None:
 
 
 def test_a_schema_of_an_older_release_is_told_with_the_command_that_mends_it(postgres_url: str) -> None:
-    config = configuration()
-    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
-        connection.commit()
+    with downgraded(postgres_url, "0002"):
+        pass
     with Catalog(postgres_url) as catalog:
         with catalog.reading() as reading:
             assert not is_migrated(reading)
@@ -100,11 +110,7 @@ def test_both_names_of_the_protocol_are_understood(postgres_url: str) -> None:
 
 
 def test_metadata_of_an_older_release_becomes_an_object(postgres_url: str) -> None:
-    config = configuration()
-    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0003")
+    with downgraded(postgres_url, "0003") as connection:
         connection.execute(text("INSERT INTO knowledge_base (name) VALUES ('kb')"))
         connection.execute(text("INSERT INTO document (kb, uri, etag, acl) VALUES ('kb', 'a.md', '', '{*}')"))
         connection.execute(
@@ -114,7 +120,6 @@ def test_metadata_of_an_older_release_becomes_an_object(postgres_url: str) -> No
             ),
             {"metadata": '{"team": "search"}'},
         )
-        connection.commit()
     migrate(postgres_url)
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT metadata FROM revision").fetchall() == [({"team": "search"},)]

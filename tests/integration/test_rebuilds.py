@@ -18,7 +18,7 @@ from mindset.installation import Installation, open_installation
 from mindset.releases import roll_back
 from mindset.settings import Settings
 from tests.corpus import Corpus, ask, document, run_night
-from tests.integration.test_maintenance import count, live_segments, tidy
+from tests.integration.test_maintenance import count, live_segments, segment_with_forgotten_chunks, tidy
 from tests.providers.server import ProviderServer
 
 NIM = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
@@ -138,15 +138,7 @@ def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, 
 def test_a_segment_is_rebuilt_without_a_dead_text_that_came_back_under_another_model(
     with_nim: Installation, corpus: Corpus
 ) -> None:
-    corpus.define(keep_versions=2)
-    corpus.fill(10)
-    run_night(with_nim, corpus.name)
-    (corpus.folder / "doc3.md").unlink()
-    for number in (10, 11, 12):
-        corpus.write(f"doc{number}.md", document(number))
-        run_night(with_nim, corpus.name)
-    tidy(with_nim, corpus.name)
-    segment = max(live_segments(with_nim, corpus.name), key=lambda each: each.count)
+    segment = segment_with_forgotten_chunks(with_nim, corpus)
     corpus.define(embedding=NIM)
     corpus.write("doc3.md", document(3))
     run_night(with_nim, corpus.name)
