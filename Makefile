@@ -55,10 +55,10 @@ format: setup ## Format the code
 lint: setup ## Check style, security and import rules
 	$(RUN)/ruff format --check --quiet .
 	$(RUN)/ruff check --quiet .
-	$(RUN)/bandit --quiet --severity-level medium --recursive --configfile pyproject.toml mindset blocks flows api cli
+	$(RUN)/bandit --quiet --severity-level medium --recursive --configfile pyproject.toml mindset blocks flows api cli local_stack
 	$(RUN)/lint-imports
 types: setup ## Check types
-	$(RUN)/mypy mindset blocks flows api cli tests benchmarks
+	$(RUN)/mypy mindset blocks flows api cli local_stack tests benchmarks
 check: lint types ## Check everything but behaviour
 	$(UV) lock --check --quiet
 	$(UV) build --quiet --out-dir .tools/dist

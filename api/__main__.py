@@ -8,16 +8,15 @@ import sys
 import uvicorn
 
 from api.app import create_app
-from api.logs import configure_logs
+from api.telemetry.logs import configure_logs
+from mindset.config.settings import Settings, load_settings
 from mindset.errors import MindsetError
-from mindset.local.state import connect
-from mindset.settings import load_settings
 
 
 def main() -> int:
     """Serve until stopped; 2 where the settings are wrong."""
     try:
-        settings = connect(load_settings(), "postgres", "chroma")
+        settings = _connected(load_settings())
         configure_logs(settings.log_level)
         app = create_app(settings)
     except MindsetError as wrong:
@@ -33,6 +32,15 @@ def main() -> int:
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s),
     )
     return 0
+
+
+def _connected(settings: Settings) -> Settings:
+    """Fill unset addresses from the local stack, where that is installed: images do not contain it."""
+    try:
+        from local_stack.state import connect
+    except ModuleNotFoundError:
+        return settings
+    return connect(settings, "postgres", "chroma")
 
 
 if __name__ == "__main__":

@@ -12,22 +12,26 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import answers, catalog, chat, description, documents, feedback, health, nights, problems
-from api.limits import RateLimits, check_limits
-from api.metrics import Metrics
-from api.middleware import OwnNames, Requests, own_names
+from api import errors as problems
+from api import openapi
+from api.middleware.rate_limits import RateLimits, check_limits
+from api.middleware.request_context import AllowedHosts, RequestContext, allowed_hosts
+from api.routes import answers, chat, documents, feedback, health
+from api.routes import knowledge_bases as catalog
+from api.routes import runs as nights
 from api.streaming import Streams
-from api.telemetry import start_tracing
-from mindset.access.authentication import check_access
-from mindset.announcements import Listener
-from mindset.answer_log import AnswerLog
+from api.telemetry.metrics import Metrics
+from api.telemetry.tracing import start_tracing
+from mindset.answering.answer_log import AnswerLog
+from mindset.answering.feature_flags import use_settings
+from mindset.application import Installation, open_installation
+from mindset.auth.authentication import check_access
+from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import model_id
 from mindset.errors import MindsetError
-from mindset.flags import use_settings
-from mindset.generation.availability import check_models
-from mindset.installation import Installation, open_installation
-from mindset.settings import Settings
+from mindset.generation.model_check import check_models
+from mindset.releases.notifications import Listener
 
 _log = structlog.get_logger()
 
@@ -42,7 +46,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The API of the installation that the settings name. It starts also while its stores are down.
 
     Raises ConfigurationError where access would be open to a network, nobody could have any, or a limit is none."""
-    from api import mcp_endpoint  # its SDK takes two seconds to load, which only who serves should wait for
+    from api.mcp import (
+        server as mcp_endpoint,  # its SDK takes two seconds to load, which only who serves should wait for
+    )
 
     check_access(settings)
     check_limits(settings)
@@ -56,15 +62,15 @@ def create_app(settings: Settings) -> FastAPI:
             stack.callback(lambda: stop_tracing())  # noqa: PLW0108  # it is there by then
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
-            app.state.limits = RateLimits(settings, app.state.installation.valkey)
-            if valkey := app.state.installation.valkey:
+            app.state.limits = RateLimits(settings, app.state.installation.redis)
+            if valkey := app.state.installation.redis:
                 stack.callback(Listener(valkey, partial(_heard, app)).close)
-            app.state.streams = Streams(settings.api_streams)
+            app.state.streams = Streams(settings.api_max_answers)
             stack.callback(app.state.streams.close)
             app.state.answer_log = _open_answer_log(app.state.installation, stack)
             metrics.watch(
                 lambda: app.state.streams.open,
-                lambda: app.state.answer_log.lost if app.state.answer_log else 0,
+                lambda: app.state.answer_log.dropped if app.state.answer_log else 0,
                 lambda: app.state.installation.generators.states,
             )
             app.state.probes = CapacityLimiter(_PROBES)
@@ -83,15 +89,15 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         summary="Search and answers from the live release of a knowledge base.",
         lifespan=lifespan,
-        openapi_tags=description.TAGS,
+        openapi_tags=openapi.TAGS,
         generate_unique_id_function=lambda route: route.name,
         separate_input_output_schemas=False,
     )
     problems.install(app)
-    description.install(app)
-    if names := own_names(settings):
-        app.add_middleware(OwnNames, names=names, elsewhere=frozenset({mcp_endpoint.Mcp.path}))
-    app.add_middleware(Requests, metrics=metrics)
+    openapi.install(app)
+    if names := allowed_hosts(settings):
+        app.add_middleware(AllowedHosts, names=names, elsewhere=frozenset({mcp_endpoint.Mcp.path}))
+    app.add_middleware(RequestContext, metrics=metrics)
     app.include_router(answers.router)
     for each in (feedback, documents, catalog, nights, health):
         app.include_router(each.router)
@@ -115,7 +121,7 @@ def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog 
     settings = installation.settings
     if not settings.answer_log:
         return None
-    log = AnswerLog(installation.catalog, settings.answer_log_share, settings.answer_log_days)
+    log = AnswerLog(installation.catalog, settings.answer_log_sample_rate, settings.answer_log_days)
     stack.callback(log.close)
     return log
 
@@ -156,5 +162,5 @@ def _tell_of_models(installation: Installation) -> None:
     """Log which models cannot be used, and what to do about it."""
     for each in check_models(installation.knowledge_bases(), installation.settings):
         _log.warning(
-            "model cannot be used", model=each.model, knowledge_bases=list(each.knowledge_bases), error=each.what
+            "model cannot be used", model=each.model, knowledge_bases=list(each.knowledge_bases), error=each.message
         )

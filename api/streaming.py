@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from fastapi import Request
 
-from mindset.deadline import Deadline
 from mindset.errors import Overloaded
+from mindset.providers.deadline import Deadline
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""Measurements, each runnable by one command: `make bench-...`."""
+"""Benchmarks, each with its own `make bench-...` command."""

@@ -1,4 +1,4 @@
-"""Horizontal bars as SVG: panels one below the other, each with groups of bars on a scale of its own."""
+"""Horizontal bar charts as SVG: stacked panels, each with groups of bars and its own scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STYLE = "text { font: 13px Helvetica, Arial, sans-serif; fill: #1c232b } .small
 
 @dataclass(frozen=True)
 class Bar:
-    """A value, and what is written behind its bar."""
+    """A value, and the text after its bar."""
 
     value: float
     written: str
@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Key:
-    """A line of the legend: what bars in any of these colours show."""
+    """A legend entry for bars in these colours."""
 
     name: str
     colours: tuple[str, ...]
@@ -39,7 +39,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """The longest bar leaves room for what is written behind it. A legend of one key is not drawn."""
+    """A panel. `room` is the width in pixels for the text after the longest bar. A legend of one key is not drawn."""
 
     title: str
     legend: Sequence[Key]
@@ -48,7 +48,7 @@ class Panel:
 
 
 def svg(title: str, panels: Sequence[Panel]) -> str:
-    """The whole picture."""
+    """Return the chart as SVG."""
     parts: list[str] = []
     at = 62
     for panel in panels:
@@ -67,7 +67,7 @@ def svg(title: str, panels: Sequence[Panel]) -> str:
 
 
 def _draw(parts: list[str], panel: Panel, top: int) -> int:
-    """Adds the panel's elements; returns where it ends."""
+    """Append the panel's elements, and return its bottom."""
     longest = max((bar.value for group in panel.groups for bar in group.bars), default=1.0) or 1.0
     parts.append(f'<text x="{_MARGIN}" y="{top + 12}" style="font-weight: bold">{escape(panel.title)}</text>')
     if len(panel.legend) > 1:

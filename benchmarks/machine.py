@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and how a figure with its spread is written."""
+"""The machine that a benchmark ran on, and the format of a figure with its spread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, system and the versions that matter."""
+    """Return processor, cores, memory, system and relevant versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and from least to most."""
+    """Return the median with minimum and maximum, for example `1.23 (1.10 to 1.40)`."""
     middle = f"{statistics.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 

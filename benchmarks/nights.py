@@ -1,9 +1,9 @@
-"""How long nights over real documents take, through Prefect's server, worker and deployments.
+"""Duration of nightly runs over real documents, through Prefect's server, worker and deployments.
 
     python -m benchmarks.nights [--documents ../shared/data/guides] [--golden ../shared/data/guides.golden.jsonl] [--repeats 3]
 
-Starts a stack of its own in a temporary folder, over a copy of the documents. A night is timed from asking Prefect for it
-until its run has ended, so the worker's start of a process and Prefect's own bookkeeping count.
+The benchmark starts its own stack in a temporary folder, over a copy of the documents. A night is timed from the request to
+Prefect until the run has ended. This includes the start of the worker's process and Prefect's own bookkeeping.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 
 import yaml
 
-from cli.prepare import PROJECT, command
-from mindset.local.addresses import Addresses
-from mindset.local.supervision import local_stack
-from mindset.nights import Nights
+from cli.bootstrap import PROJECT, command
+from local_stack.addresses import Addresses
+from local_stack.supervision import local_stack
+from mindset.pipeline.prefect_client import PrefectClient
 
 CHANGED = 3
 
 
 def main() -> None:
-    """Print a line a night, with the seconds of its stages, and the report of the first."""
+    """Print one line per night with the seconds of its stages, and the report of the first night."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--documents", type=Path, default=Path("../shared/data/guides"))
     options.add_argument("--golden", type=Path, default=Path("../shared/data/guides.golden.jsonl"))
@@ -41,7 +41,7 @@ def main() -> None:
         documents = home / "documents"
         shutil.copytree(chosen.documents, documents)
         _define(home, documents, chosen.golden.resolve())
-        with _stack(home) as addresses, Nights(addresses.prefect_api_url or "") as nights:
+        with _stack(home) as addresses, PrefectClient(addresses.prefect_api_url or "") as nights:
             first = _night(nights, "from scratch")
             _summarise([_night(nights, "nothing changed") for _ in range(chosen.repeats)])
             files = sorted(documents.rglob("*.md"))
@@ -49,7 +49,7 @@ def main() -> None:
             for repeat in range(chosen.repeats):
                 for file in files[repeat * CHANGED : (repeat + 1) * CHANGED]:
                     with file.open("a") as text:
-                        text.write(f"\nA sentence that nobody wrote before, number {repeat}.\n")
+                        text.write(f"\nThis sentence is new, number {repeat}.\n")
                 seconds.append(_night(nights, f"{CHANGED} files changed"))
             _summarise(seconds)
         print(f"\nfrom scratch: {first:.1f} s")
@@ -71,11 +71,11 @@ def _stack(home: Path) -> Iterator[Addresses]:
     os.environ["MINDSET_KNOWLEDGE_BASES"] = str(home / "knowledge_bases")  # the worker's flows inherit it
     started = time.perf_counter()
     with local_stack(home / "stack", project=PROJECT, prepare=command()) as addresses:
-        print(f"{'stack':<20}{time.perf_counter() - started:6.1f} s until everything answered")
+        print(f"{'stack':<20}{time.perf_counter() - started:6.1f} s until all servers were ready")
         yield addresses
 
 
-def _night(nights: Nights, name: str) -> float:
+def _night(nights: PrefectClient, name: str) -> float:
     started = time.perf_counter()
     run = nights.start("nightly/nightly", {"parameters": {"kb": "bench"}})
     while not run.ended:

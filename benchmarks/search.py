@@ -1,21 +1,21 @@
-"""Latency and rate of `/v1/search` in one API process, beside the bare work it stands on, and where its time goes.
+"""Latency and throughput of `/v1/search` in one API process, compared with bare embedding and vector search.
 
     python -m benchmarks.search [--chunks 100000] [--keep DIRECTORY] [--clients 1 4 8] [--requests 2000] [--pace 150]
                                 [--rounds 3] [--cached] [--source FOLDER ...] [--out docs/benchmarks]
 
-Starts a stack of its own and fills it with short real notes of a chunk each; with `--keep` it stays in that directory, and
-is filled only once (100,000 chunks take some four minutes on two cores). The loads come from clients that cost next to
-nothing: closed ones, where each of so many clients asks again at once; and a paced one, so many requests a second in all,
-however long they take. `--cached` adds closed ones with the cache, in which every question was asked before. A table goes to
-standard output, and `search.svg` shows the closed loads.
+The benchmark starts its own stack and fills it with short real notes of one chunk each. With `--keep` the stack stays in
+that directory and is filled only once (100,000 chunks take about four minutes on two cores). The load comes from
+lightweight clients. Closed loads: each client sends its next request at once. Paced load: a fixed rate of requests in all,
+however long they take. `--cached` adds closed loads with the cache, where each question was asked before. The table goes to
+standard output; `search.svg` shows the closed loads.
 
-Bare is a process that embeds the question and asks Chroma for as many candidates, without HTTP API, Postgres, full text or
-rights, at the same numbers of clients. Rounds take turns, so that what else the machine does meets all of them; figures are
-medians over the rounds.
+Bare is a process that embeds the question and requests as many candidates from Chroma, without HTTP API, Postgres,
+full-text search and access control, with the same numbers of clients. Rounds alternate between the loads, so that other
+work on the machine affects all of them; figures are medians over the rounds.
 
-The stages are told by the API itself: `view` is not among them, since it is read before the search. `dense` ends where the
-answer was read, which is after that of the full text: they run at the same time, and the longer one counts. CPU is what the
-processes of each server used, for one request of the closed load with the most clients.
+The API reports the stages itself. Reading the version snapshot is not among them, since it precedes the search. `dense` and
+full-text search run concurrently, and `dense` ends when its response was read, after the full-text result: the longer one
+determines the total. CPU is the processor time of each server for one request of the closed load with the most clients.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ from benchmarks.machine import machine
 from benchmarks.serving.client import Client
 from benchmarks.serving.place import api
 from benchmarks.texts import DATA
+from local_stack.supervision import local_stack
+from mindset.application import Installation, open_installation
 from mindset.catalog.migrations import migrate
+from mindset.config.settings import Settings
 from mindset.embedding.protocol import ModelId
 from mindset.embedding.wordllama import WordLlamaEmbedder
-from mindset.installation import Installation, open_installation
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
 
-_NO_PROVIDER = 9  # a port on which nobody listens: searches ask no model
+_NO_PROVIDER = 9  # a closed port: searches need no model
 
 
 @dataclass
 class Load:
-    """What a load gave, over all of its rounds."""
+    """The results of a load over all its rounds."""
 
     p50: list[float] = field(default_factory=list)
     p95: list[float] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Load:
     cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, milliseconds: Sequence[float], seconds: float, failed: int = 0) -> None:
-        """One round."""
+        """Add the results of one round."""
         cuts = statistics.quantiles(milliseconds, n=100)
         for name, at in (("p50", 49), ("p95", 94), ("p99", 98)):
             getattr(self, name).append(cuts[at])
@@ -80,7 +80,7 @@ class Load:
 
 @dataclass
 class Loads:
-    """By number of clients, and the paced one."""
+    """The closed loads by number of clients, and the paced load."""
 
     served: dict[int, Load]
     bare: dict[int, Load]
@@ -89,7 +89,7 @@ class Loads:
 
 
 def main() -> None:
-    """Measure, print tables as Markdown, and write `search.svg`."""
+    """Measure, print Markdown tables and write `search.svg`."""
     chosen = _options()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with _filled(chosen.keep, chosen.chunks, chosen.source) as (installation, questions, directory):
@@ -103,12 +103,16 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--chunks", type=int, default=100_000)
-    options.add_argument("--keep", type=Path, help="directory of the stack, filled once")
-    options.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8], help="at a time; each number is a load")
-    options.add_argument("--requests", type=int, default=2_000, help="of each load in a round; fewer of one client")
-    options.add_argument("--pace", type=float, default=150.0, help="requests a second of the paced load, in all")
+    options.add_argument("--keep", type=Path, help="directory in which the stack stays; filled once")
+    options.add_argument(
+        "--clients", type=int, nargs="+", default=[1, 4, 8], help="concurrent clients; each number is a load"
+    )
+    options.add_argument(
+        "--requests", type=int, default=2_000, help="requests per load and round; one client sends fewer"
+    )
+    options.add_argument("--pace", type=float, default=150.0, help="requests per second of the paced load")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--cached", action="store_true", help="measure answers from the cache as well")
+    options.add_argument("--cached", action="store_true", help="also measure searches answered from the cache")
     options.add_argument("--source", type=Path, nargs="+", default=[DATA / "guides", DATA / "chunking" / "corpora"])
     options.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of search.svg")
     return options.parse_args()
@@ -116,7 +120,7 @@ def _options() -> argparse.Namespace:
 
 @contextmanager
 def _filled(keep: Path | None, chunks: int, sources: Sequence[Path]) -> Iterator[tuple[Installation, list[str], Path]]:
-    """A stack in which so many notes are released."""
+    """Start a stack with a released knowledge base of this many notes."""
     with tempfile.TemporaryDirectory(prefix="search-", ignore_cleanup_errors=True) as temporary:
         directory = (keep or Path(temporary)).absolute()
         directory.mkdir(parents=True, exist_ok=True)
@@ -136,7 +140,7 @@ def _filled(keep: Path | None, chunks: int, sources: Sequence[Path]) -> Iterator
             with open_installation(settings) as installation:
                 marker = directory / f"filled-{chunks}"
                 if not marker.exists():
-                    _say(f"filling with {chunks:,} chunks")
+                    _log(f"filling with {chunks:,} chunks")
                     notes.write(range(chunks))
                     night(installation, WordLlamaEmbedder())
                     marker.touch()
@@ -146,7 +150,7 @@ def _filled(keep: Path | None, chunks: int, sources: Sequence[Path]) -> Iterator
 def _measure(installation: Installation, questions: list[str], directory: Path, chosen: argparse.Namespace) -> Loads:
     settings = installation.settings
     counts = sorted(chosen.clients)
-    loads = Loads({each: Load() for each in counts}, {each: Load() for each in counts}, {}, Load())
+    loads = Loads({count: Load() for count in counts}, {count: Load() for count in counts}, {}, Load())
     most = counts[-1]
     with api(settings, _NO_PROVIDER) as (process, port):
         asyncio.run(_ask(port, questions, most, 200, None, Load()))  # warms up
@@ -157,22 +161,22 @@ def _measure(installation: Installation, questions: list[str], directory: Path, 
                     asyncio.run(_ask(port, questions, clients, requests, None, loads.served[clients]))
                 _bare(installation, questions, clients, requests, loads.bare[clients])
             asyncio.run(_ask(port, questions, 4 * most, chosen.requests, chosen.pace, loads.paced))
-            _say(f"round {number + 1}: {loads.served[most].rate[-1]:.0f} a second")
+            _log(f"round {number + 1}: {loads.served[most].rate[-1]:.0f} a second")
     if chosen.cached:
-        loads.cached = {each: Load() for each in counts}
-        few = questions[:100]
+        loads.cached = {count: Load() for count in counts}
+        repeated = questions[:100]
         with api(settings, _NO_PROVIDER, MINDSET_CACHE_TTL_S="3600") as (_, port):
-            asyncio.run(_ask(port, few, most, 2_000, None, Load()))
+            asyncio.run(_ask(port, repeated, most, 2_000, None, Load()))
             for _ in range(chosen.rounds):
                 for clients in counts:
-                    asyncio.run(_ask(port, few, clients, 2 * chosen.requests, None, loads.cached[clients]))
+                    asyncio.run(_ask(port, repeated, clients, 2 * chosen.requests, None, loads.cached[clients]))
     return loads
 
 
 async def _ask(
     port: int, questions: Sequence[str], clients: int, requests: int, pace: float | None, load: Load
 ) -> None:
-    """A round of a load. A paced request's time counts from when it was due, also where its client was still waiting."""
+    """Run one round of a load. A paced request is timed from when it was due, even if its client was still busy then."""
     milliseconds: list[float] = []
     failed = 0
     started = time.perf_counter()
@@ -182,14 +186,14 @@ async def _ask(
         choose = random.Random(f"{number} {len(load.rate)}")
         async with Client(port) as connection:
             for request in range(requests // clients):
-                begun = time.perf_counter()
+                due = time.perf_counter()
                 if pace:
-                    begun = started + (request * clients + number) / pace
-                    await asyncio.sleep(max(0.0, begun - time.perf_counter()))
+                    due = started + (request * clients + number) / pace
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 reply = await connection.send(
                     "POST", "/v1/search", {"knowledge_base": KB, "question": choose.choice(questions)}
                 )
-                milliseconds.append((time.perf_counter() - begun) * 1000)
+                milliseconds.append((time.perf_counter() - due) * 1000)
                 if reply.status != 200 or reply.body["degraded"]:
                     failed += 1
                 else:
@@ -202,16 +206,16 @@ async def _ask(
 
 def _bare(installation: Installation, questions: Sequence[str], clients: int, requests: int, load: Load) -> None:
     searcher = installation.searcher
-    view = searcher.view(KB, None)
-    embedder = searcher.embedder(ModelId(view.model))
+    snapshot = searcher.snapshot(KB)
+    embedder = searcher.embedder(ModelId(snapshot.model))
     candidates = installation.knowledge_base(KB).retrieval.candidates
     milliseconds: list[float] = []
 
     def once(number: int) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         vector = embedder.embed_query(questions[number % len(questions)])
-        searcher.nearest(view, vector, candidates, begun + 30)
-        milliseconds.append((time.perf_counter() - begun) * 1000)
+        searcher.dense.nearest(snapshot, vector, candidates, started + 30)
+        milliseconds.append((time.perf_counter() - started) * 1000)
 
     with ThreadPoolExecutor(clients) as threads:
         list(threads.map(once, range(4 * clients)))
@@ -223,7 +227,7 @@ def _bare(installation: Installation, questions: Sequence[str], clients: int, re
 
 @contextmanager
 def _cpu(load: Load, process: psutil.Process, directory: Path, requests: int) -> Iterator[None]:
-    """Note the processor time of each server for a request."""
+    """Record the processor time of each server per request."""
     before = _processor_seconds(process, directory)
     yield
     for name, seconds in _processor_seconds(process, directory).items():
@@ -231,50 +235,50 @@ def _cpu(load: Load, process: psutil.Process, directory: Path, requests: int) ->
 
 
 def _processor_seconds(process: psutil.Process, directory: Path) -> dict[str, float]:
-    found = {"API": sum(process.cpu_times()[:2]), "load": sum(psutil.Process().cpu_times()[:2])}
-    # A backend of Postgres names its database in its title, and not its directory, which its parent names.
-    for each in psutil.process_iter():
+    seconds = {"API": sum(process.cpu_times()[:2]), "load": sum(psutil.Process().cpu_times()[:2])}
+    # The title of a Postgres backend has its database but not its directory, which is in its parent's command line.
+    for server in psutil.process_iter():
         try:
-            title = " ".join([*each.cmdline(), *(each.parent() or each).cmdline()])
-            name = "Postgres" if each.name().startswith("postgres") else "Chroma" if "chroma" in title else None
+            title = " ".join([*server.cmdline(), *(server.parent() or server).cmdline()])
+            name = "Postgres" if server.name().startswith("postgres") else "Chroma" if "chroma" in title else None
             if name and str(directory) in title:
-                found[name] = found.get(name, 0) + sum(each.cpu_times()[:2])
+                seconds[name] = seconds.get(name, 0) + sum(server.cpu_times()[:2])
         except psutil.Error:
             continue  # it ended meanwhile
-    return found
+    return seconds
 
 
 def _table(loads: Loads, pace: float) -> str:
     median: Callable[[Sequence[float]], float] = statistics.median
     named = [
-        *((_of(each), load) for each, load in loads.served.items()),
-        (f"paced, {pace:.0f} a second", loads.paced),
-        *((f"bare, {_of(each)}", load) for each, load in loads.bare.items()),
-        *((f"cached, {_of(each)}", load) for each, load in loads.cached.items()),
+        *((_of(clients), load) for clients, load in loads.served.items()),
+        (f"paced, {pace:.0f} per second", loads.paced),
+        *((f"bare, {_of(clients)}", load) for clients, load in loads.bare.items()),
+        *((f"cached, {_of(clients)}", load) for clients, load in loads.cached.items()),
     ]
-    lines = ["| load | p50 ms | p95 ms | p99 ms | requests/s (least to most) | failed |", "| --- |" + " ---: |" * 5]
+    lines = ["| load | p50 ms | p95 ms | p99 ms | requests/s (min to max) | failed |", "| --- |" + " ---: |" * 5]
     for name, load in named:
         rate = f"{median(load.rate):.0f} ({min(load.rate):.0f} to {max(load.rate):.0f})"
         lines.append(
             f"| {name} | {median(load.p50):.1f} | {median(load.p95):.1f} | {median(load.p99):.1f} | {rate} | {load.failed} |"
         )
-    ratios = (f"{median(load.p50) / median(loads.bare[each].p50):.2f} x" for each, load in loads.served.items())
+    ratios = (f"{median(load.p50) / median(loads.bare[clients].p50):.2f} x" for clients, load in loads.served.items())
     lines += [
         "",
-        f"Over bare Chroma and embedding, p50: {', '.join(ratios)}.",
+        f"p50 relative to bare Chroma and embedding: {', '.join(ratios)}.",
         "",
-        f"| stage, p50 ms | {' | '.join(_of(each) for each in loads.served)} |",
+        f"| stage, p50 ms | {' | '.join(_of(clients) for clients in loads.served)} |",
         "| --- |" + " ---: |" * len(loads.served),
     ]
-    every = list(loads.served.values())
-    for stage in every[0].stages:
-        lines.append(f"| {stage} | {' | '.join(f'{median(each.stages[stage]):.1f}' for each in every)} |")
+    served = list(loads.served.values())
+    for stage in served[0].stages:
+        lines.append(f"| {stage} | {' | '.join(f'{median(load.stages[stage]):.1f}' for load in served)} |")
     lines += [
-        f"| HTTP, view and access | {' | '.join(f'{_outside(each):.1f}' for each in every)} |",
+        f"| HTTP, version snapshot and access | {' | '.join(f'{_outside(load):.1f}' for load in served)} |",
         "",
-        "| CPU for a request | ms |",
+        "| CPU per request | ms |",
         "| --- | ---: |",
-        *(f"| {name} | {median(values):.2f} |" for name, values in every[-1].cpu.items()),
+        *(f"| {name} | {median(values):.2f} |" for name, values in served[-1].cpu.items()),
     ]
     return "\n".join(lines)
 
@@ -287,17 +291,17 @@ def _chart(loads: Loads, chunks: int) -> str:
     def panel(title: str, value: Callable[[Load], float], unit: str) -> Panel:
         groups = [
             Group(
-                _of(each),
-                [Bar(value(load[each]), f"{value(load[each]):.0f} {unit}", colour) for _, load, colour in kinds],
+                _of(clients),
+                [Bar(value(load[clients]), f"{value(load[clients]):.0f} {unit}", colour) for _, load, colour in kinds],
             )
-            for each in loads.served
+            for clients in loads.served
         ]
         return Panel(title, [Key(name, (colour,)) for name, _, colour in kinds], groups)
 
     return svg(
-        f"Searches over {chunks:,} chunks, by clients that ask without a pause",
+        f"Searches over {chunks:,} chunks, by number of clients without pauses",
         [
-            panel("Requests a second", lambda load: statistics.median(load.rate), "/s"),
+            panel("Requests per second", lambda load: statistics.median(load.rate), "/s"),
             panel("p95, ms", lambda load: statistics.median(load.p95), "ms"),
         ],
     )
@@ -311,7 +315,7 @@ def _outside(load: Load) -> float:
     return statistics.median(load.p50) - statistics.median(load.stages["total"])
 
 
-def _say(message: Any) -> None:
+def _log(message: Any) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Real texts of several lengths, cut from the documents that the benchmarks run against."""
+"""Real texts of several lengths, cut from the benchmark documents."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from mindset.chunking.chunk import plain
+from mindset.text.plain import plain_text
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 _QUESTIONS = 500
 
 
 def real_texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
-    """So many different windows of real text of several lengths, and questions: other windows of fifteen words."""
+    """Return `count` different windows of real text of several lengths, and questions: other windows of 15 words."""
     files = sorted(file for folder in folders for file in folder.rglob("*.md"))
-    words = [plain(file.read_text(encoding="utf-8")).split() for file in files]
+    words = [plain_text(file.read_text(encoding="utf-8")).split() for file in files]
     windows = list(
-        dict.fromkeys(text for each in words for length in (10, 20, 40, 80, 160) for text in _windows(each, length))
+        dict.fromkeys(text for file in words for length in (10, 20, 40, 80, 160) for text in _windows(file, length))
     )
-    others = list(dict.fromkeys(text for each in words for text in _windows(each, 15)))
+    questions = list(dict.fromkeys(text for file in words for text in _windows(file, 15)))
     choose = random.Random(0)
     choose.shuffle(windows)
-    choose.shuffle(others)
-    assert len(windows) >= count, f"the corpora give {len(windows)} texts; name more with --corpus"
-    return windows[:count], others[:_QUESTIONS]
+    choose.shuffle(questions)
+    assert len(windows) >= count, f"The corpora have only {len(windows)} texts. Add folders with --corpus."
+    return windows[:count], questions[:_QUESTIONS]
 
 
 def _windows(words: list[str], length: int) -> Iterator[str]:
-    """Windows of so many words, each beginning six words after the one before, or a quarter of its length."""
+    """Yield windows of `length` words. The step is a quarter of the length, at least six words."""
     for start in range(0, len(words), max(6, length // 4)):
         yield " ".join(words[start : start + length])

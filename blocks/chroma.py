@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from mindset.index.chroma import ChromaIndex
+from mindset.vector_index.chroma import ChromaIndex
 
 
 class ChromaStore(Block):

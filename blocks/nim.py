@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from mindset.embedding.nim import NimEmbedder
-from mindset.nim import list_models
+from mindset.providers.nim_client import list_models
 
 
 class NimService(Block):

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from mindset.catalog.connection import Catalog, scalar
+from mindset.catalog.pool import Catalog
+from mindset.catalog.transactions import scalar
 
 
 class PostgresCatalog(Block):

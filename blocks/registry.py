@@ -3,7 +3,7 @@
 from blocks.bedrock import BedrockService
 from blocks.chroma import ChromaStore
 from blocks.nim import NimService
-from blocks.objects import ObjectStore
+from blocks.object_store import ObjectStore
 from blocks.postgres import PostgresCatalog
 from blocks.redis import RedisStore
 

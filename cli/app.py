@@ -9,7 +9,9 @@ import structlog
 import typer
 from stamina.instrumentation import set_on_retry_hooks
 
-from cli import demo, evaluation, keys, knowledge_bases, migrate, nights, questions, releases, stack
+from cli import ask as questions
+from cli import demo, evaluation, keys, knowledge_bases, migrate, releases, stack
+from cli import runs as nights
 from cli.output import Exit, err, exit_code
 from mindset.errors import MindsetError
 

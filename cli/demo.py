@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from cli.nights import run_deployment
+from cli.ask import ask
+from cli.bootstrap import PROJECT, command
 from cli.output import out
-from cli.prepare import PROJECT, command
-from cli.questions import ask
+from cli.runs import run_deployment
 from cli.stack import announcer, show_addresses
-from mindset.local.addresses import given
-from mindset.local.supervision import local_stack
-from mindset.settings import load_settings
+from local_stack.addresses import configured_addresses
+from local_stack.supervision import local_stack
+from mindset.config.settings import load_settings
 
 QUESTION = "How do I roll back a release?"
 
@@ -27,7 +27,7 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until 
     settings = load_settings()
     started = time.monotonic()
     out.rule("[bold]1. The stack[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
-    external = given(settings)
+    external = configured_addresses(settings)
     running = local_stack(
         settings.directory,
         external=external,

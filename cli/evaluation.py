@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cli.installation import installation
+from cli.context import open_cli_installation
 from cli.output import AsJson, Exit, err, out, print_json, print_table
-from mindset.builds.plan import version_to_evaluate
 from mindset.catalog.releases import live_version
 from mindset.evaluation.evaluate import evaluate as measure
 from mindset.evaluation.metrics import METRICS
+from mindset.pipeline.plan import version_to_evaluate
 
 
 def evaluate(
@@ -27,7 +27,7 @@ def evaluate(
 
     [dim]Examples:[/]  mindset evaluate docs
                        mindset evaluate docs --version 3 --questions"""
-    with installation() as opened, err.status("Asking the golden set"):
+    with open_cli_installation() as opened, err.status("Asking the golden set"):
         definition = opened.knowledge_base(kb)
         with opened.catalog.reading() as connection:
             live = live_version(connection, definition.name)

@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cli.installation import installation, me
-from cli.output import AsJson, err, moment, out, print_json, print_table
-from mindset.access.authentication import check_pepper
-from mindset.access.caller import Scope
-from mindset.access.keys import create_key
-from mindset.access.secrets import Secret
-from mindset.catalog.keys import list_keys, revoke_key
-from mindset.catalog.releases import record
+from cli.context import current_user, open_cli_installation
+from cli.output import AsJson, err, format_time, out, print_json, print_table
+from mindset.application import Installation
+from mindset.auth.api_keys import create_key
+from mindset.auth.authentication import check_pepper
+from mindset.catalog.api_keys import list_keys, revoke_key
+from mindset.catalog.audit import record_audit
+from mindset.config.scopes import Scope
+from mindset.config.secrets import Secret
 from mindset.errors import ConfigurationError, RequestRejected
-from mindset.installation import Installation
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -39,9 +39,9 @@ def create(
 
     [dim]Example:[/]  mindset keys create helpdesk --scope ask --scope search --principal staff --expires 90d"""
     ends = datetime.now(UTC) + _duration(expires) if expires else None
-    with installation() as opened, opened.catalog.writing() as connection:
+    with open_cli_installation() as opened, opened.catalog.writing() as connection:
         key, kept = create_key(connection, _pepper(opened), name, scope, principal or [], ends)
-        record(connection, "", me(), "create key", {"id": kept.id, "name": name, "scopes": kept.scopes})
+        record_audit(connection, "", current_user(), "create key", {"id": kept.id, "name": name, "scopes": kept.scopes})
     if as_json:
         print_json({"key": key, "id": kept.id, "name": kept.name, "expires_at": kept.expires_at})
         return
@@ -52,7 +52,7 @@ def create(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show all keys, without their secrets."""
-    with installation() as opened, opened.catalog.reading() as connection:
+    with open_cli_installation() as opened, opened.catalog.reading() as connection:
         keys = list_keys(connection)
     if as_json:
         print_json(keys)
@@ -65,9 +65,9 @@ def list_(as_json: AsJson = False) -> None:
                 each.name,
                 " ".join(each.scopes),
                 " ".join(each.principals),
-                moment(each.last_used_at),
-                moment(each.expires_at),
-                moment(each.revoked_at),
+                format_time(each.last_used_at),
+                format_time(each.expires_at),
+                format_time(each.revoked_at),
             )
             for each in keys
         ),
@@ -79,10 +79,10 @@ def revoke(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `mindset keys list` shows it.")],
 ) -> None:
     """Let a key count no more, from now on."""
-    with installation() as opened, opened.catalog.writing() as connection:
+    with open_cli_installation() as opened, opened.catalog.writing() as connection:
         if not revoke_key(connection, id_):
             raise RequestRejected(f"There is no key {id_!r}. `mindset keys list` shows them.")
-        record(connection, "", me(), "revoke key", {"id": id_})
+        record_audit(connection, "", current_user(), "revoke key", {"id": id_})
     out.print(f"{id_} counts no more.", highlight=False)
 
 

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from cli.output import AsJson, err, exit_code, out, print_json, print_table
-from mindset.builds.ingest import list_sources
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.loader import load_knowledge_base, parse_knowledge_base, unset_variables
+from mindset.config.settings import load_settings
 from mindset.embedding.registry import check_model
 from mindset.errors import MindsetError, SourceUnavailable
-from mindset.evaluation.golden import load_golden_set
-from mindset.knowledge_base import KnowledgeBase, load_knowledge_base, parse_knowledge_base, unset_variables
-from mindset.settings import load_settings
+from mindset.evaluation.golden_set import load_golden_set
+from mindset.pipeline.ingest import list_sources
 
 app = typer.Typer(help="Definitions of knowledge bases.", no_args_is_help=True)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from cli.installation import connected_settings
+from cli.context import connected_settings
 from cli.output import AsJson, out, print_json
-from mindset.installation import address
+from mindset.application import require_setting
 
 
 def migrate(as_json: AsJson = False) -> None:
@@ -17,7 +17,7 @@ def migrate(as_json: AsJson = False) -> None:
     `mindset up` does the same at every start."""
     from mindset.catalog import migrations  # SQLAlchemy and Alembic: only here
 
-    done = migrations.migrate(address(connected_settings().postgres_url, "postgres_url"))
+    done = migrations.migrate(require_setting(connected_settings().postgres_url, "postgres_url"))
     if as_json:
         print_json(done)
     elif done.before == done.after:

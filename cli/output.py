@@ -44,7 +44,7 @@ CODES: dict[type[errors.MindsetError], Exit] = {
     errors.ShuttingDown: Exit.UNAVAILABLE,
     errors.PreconditionFailed: Exit.CONFLICT,
     errors.UnknownAnswer: Exit.NOT_FOUND,
-    errors.UnknownNight: Exit.NOT_FOUND,
+    errors.UnknownRun: Exit.NOT_FOUND,
     errors.DocumentRejected: Exit.WRONG_INPUT,
     errors.UnknownKnowledgeBase: Exit.NOT_FOUND,
     errors.UnknownVersion: Exit.NOT_FOUND,
@@ -58,7 +58,7 @@ CODES: dict[type[errors.MindsetError], Exit] = {
     errors.IndexDamaged: Exit.UNAVAILABLE,
     errors.DimensionMismatch: Exit.WRONG_INPUT,
     errors.BuildInProgress: Exit.CONFLICT,
-    errors.LiveMoved: Exit.CONFLICT,
+    errors.LiveReleaseChanged: Exit.CONFLICT,
 }
 
 
@@ -80,7 +80,7 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title:
     out.print(table)
 
 
-def moment(value: datetime | None) -> str:
+def format_time(value: datetime | None) -> str:
     """A time as people read it, in their own zone."""
     return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
 

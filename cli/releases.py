@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cli.installation import installation, me
-from cli.output import AsJson, moment, out, print_json, print_table
-from mindset import releases as domain
+from cli.context import current_user, open_cli_installation
+from cli.output import AsJson, format_time, out, print_json, print_table
+from mindset.catalog.audit import record_audit
 from mindset.catalog.documents import take_down as take_down_document
-from mindset.catalog.releases import list_releases, record
+from mindset.catalog.releases import list_releases
 from mindset.catalog.versions import list_versions
+from mindset.releases import promotion
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept with the release.")]
@@ -21,13 +22,13 @@ def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
     """Show the versions of a knowledge base, and which of them is or was live.
 
     [dim]Example:[/]  mindset releases docs"""
-    with installation() as opened, opened.catalog.reading() as connection:
+    with open_cli_installation() as opened, opened.catalog.reading() as connection:
         name = opened.knowledge_base(kb).name
         history, versions = list_releases(connection, name), list_versions(connection, name)
     if as_json:
         print_json({"releases": history, "versions": versions})
         return
-    live = next((each.version for each in history if each.channel == "live" and each.until is None), None)
+    live = next((each.version for each in history if each.channel == "live" and each.replaced_at is None), None)
     print_table(
         ("version", "state", "documents", "chunks", "built"),
         (
@@ -36,7 +37,7 @@ def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
                 each.state,
                 each.documents,
                 each.chunks,
-                moment(each.ready_at),
+                format_time(each.ready_at),
             )
             for each in versions
         ),
@@ -45,7 +46,10 @@ def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
     out.print()
     print_table(
         ("since", "version", "instead of", "by", "why"),
-        ((moment(each.since), each.version, each.replaces, each.released_by, each.reason) for each in history),
+        (
+            (format_time(each.released_at), each.version, each.replaces, each.released_by, each.reason)
+            for each in history
+        ),
         title="Releases, the newest first",
     )
 
@@ -59,9 +63,9 @@ def promote(
     """Make a version live, whatever its evaluation said.
 
     [dim]Example:[/]  mindset promote docs 3 --reason "the golden set was wrong" """
-    with installation() as opened:
-        decision = domain.promote(opened.catalog, opened.knowledge_base(kb).name, version, me(), reason)
-        opened.announce(kb, decision.version)
+    with open_cli_installation() as opened:
+        decision = promotion.promote(opened.catalog, opened.knowledge_base(kb).name, version, current_user(), reason)
+        opened.publish_release(kb, decision.version)
     _tell(kb, decision, as_json)
 
 
@@ -69,9 +73,9 @@ def rollback(kb: KnowledgeBaseName, reason: Reason = "rolled back by hand", as_j
     """Make live again what was live before; no night promotes the rejected version again.
 
     [dim]Example:[/]  mindset rollback docs --reason "answers about prices are wrong" """
-    with installation() as opened:
-        decision = domain.roll_back(opened.catalog, opened.knowledge_base(kb).name, me(), reason)
-        opened.announce(kb, decision.version)
+    with open_cli_installation() as opened:
+        decision = promotion.roll_back(opened.catalog, opened.knowledge_base(kb).name, current_user(), reason)
+        opened.publish_release(kb, decision.version)
     _tell(kb, decision, as_json)
 
 
@@ -83,14 +87,14 @@ def take_down(
     """Stop showing a document at once, in every version.
 
     [dim]Example:[/]  mindset take-down docs getting-started.md --reason "names a customer" """
-    with installation() as opened, opened.catalog.writing() as connection:
+    with open_cli_installation() as opened, opened.catalog.writing() as connection:
         name = opened.knowledge_base(kb).name
         take_down_document(connection, name, uri, reason)
-        record(connection, name, me(), "take down", {"uri": uri, "reason": reason})
+        record_audit(connection, name, current_user(), "take down", {"uri": uri, "reason": reason})
     out.print(f"{uri} is no longer shown, in any version of {kb}.", markup=False)
 
 
-def _tell(kb: str, decision: domain.Decision, as_json: bool) -> None:
+def _tell(kb: str, decision: promotion.Decision, as_json: bool) -> None:
     if as_json:
         print_json(decision)
     else:

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from cli.bootstrap import PROJECT, command
 from cli.output import AsJson, Exit, err, out, print_json, print_table
-from cli.prepare import PROJECT, command
-from mindset.local.addresses import Addresses, given
-from mindset.local.stack import OnEvent, Stack, State
-from mindset.local.state import running
-from mindset.local.status import status as look
-from mindset.local.supervision import detach, supervise
-from mindset.local.supervision import down as stop_stack
-from mindset.settings import Settings, load_settings
+from local_stack.addresses import Addresses, configured_addresses
+from local_stack.stack import OnEvent, Stack, State
+from local_stack.state import running
+from local_stack.status import status as look
+from local_stack.supervision import detach, supervise
+from local_stack.supervision import down as stop_stack
+from mindset.config.settings import Settings, load_settings
 
 
 def up(
@@ -35,7 +35,7 @@ def up(
             state = detach(settings.directory, [sys.executable, "-m", "cli.app", "up"])
         show_addresses(state.addresses)
         return
-    events, external = announcer(), given(settings)
+    events, external = announcer(), configured_addresses(settings)
     try:
         supervise(
             Stack(

@@ -1,4 +1,4 @@
-"""Chunk: changed documents are cut and placed in the version that is being built."""
+"""The chunk stage as a flow."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from typing import Any
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from flows.parameters import Stage, stage_name
-from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
-from mindset.builds import chunk as stage
-from mindset.builds.plan import plan_build, rebuild_share
-from mindset.installation import Installation
+from flows.parameters import StageParameters, stage_name
+from flows.runtime import DELAYS_S, RETRIES, building, is_transient, report_progress
+from mindset.application import Installation
+from mindset.pipeline import chunk as stage
+from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
 
 
 @flow(name="chunk", flow_run_name=stage_name, persist_result=True, result_serializer="json")
-def chunk(parameters: Stage) -> dict[str, Any] | None:
-    """Begin a version and place the changed documents in it; nothing changed makes no version."""
+def chunk(parameters: StageParameters) -> dict[str, Any] | None:
+    """Begin a version and place the changed documents in it. Returns None if nothing changed."""
     with building(parameters) as installation:
-        return cut_documents(installation, parameters)
+        return chunk_documents(installation, parameters)
 
 
 @task(
-    name="cut documents",
+    name="chunk documents",
     persist_result=False,
     retries=RETRIES,
     retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=can_help,
+    retry_condition_fn=is_transient,
 )
-def cut_documents(installation: Installation, parameters: Stage) -> dict[str, Any] | None:
+def chunk_documents(installation: Installation, parameters: StageParameters) -> dict[str, Any] | None:
     kb = installation.knowledge_base(parameters.kb)
     plan = plan_build(installation.catalog, kb)
     if not plan.builds:
         return None
-    progress = shown_progress(f"chunk-{kb.name}", "Documents cut")
+    progress = report_progress(f"chunk-{kb.name}", "Documents chunked")
     run = parameters.night or flow_run.id
-    share = rebuild_share(installation.catalog, kb, installation.settings.rebuild_share)
-    return asdict(stage.chunk(installation.catalog, kb, plan, flow_run=run, share=share, progress=progress))
+    duty_cycle = rebuild_duty_cycle(installation.catalog, kb, installation.settings.rebuild_duty_cycle)
+    report = stage.chunk(installation.catalog, kb, plan, flow_run=run, duty_cycle=duty_cycle, progress=progress)
+    return asdict(report)

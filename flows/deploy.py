@@ -1,4 +1,4 @@
-"""Deploy: what the evaluation let through goes live."""
+"""The deploy stage as a flow."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from flows.parameters import Deploy, stage_name
-from flows.stage import DELAYS_S, RETRIES, building, can_help
-from mindset import releases
-from mindset.builds.plan import evaluation_to_deploy
-from mindset.installation import Installation
+from flows.parameters import DeployParameters, stage_name
+from flows.runtime import DELAYS_S, RETRIES, building, is_transient
+from mindset.application import Installation
+from mindset.pipeline.plan import evaluation_to_deploy
+from mindset.releases import promotion
 
 
 @flow(name="deploy", flow_run_name=stage_name, persist_result=True, result_serializer="json")
-def deploy(parameters: Deploy) -> dict[str, Any]:
-    """Release or reject the version that was evaluated, in one transaction."""
+def deploy(parameters: DeployParameters) -> dict[str, Any]:
+    """Release or reject the evaluated version, in one transaction."""
     with building(parameters) as installation:
         return release_version(installation, parameters)
 
@@ -27,12 +27,12 @@ def deploy(parameters: Deploy) -> dict[str, Any]:
     persist_result=False,
     retries=RETRIES,
     retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=can_help,
+    retry_condition_fn=is_transient,
 )
-def release_version(installation: Installation, parameters: Deploy) -> dict[str, Any]:
+def release_version(installation: Installation, parameters: DeployParameters) -> dict[str, Any]:
     evaluation = parameters.evaluation or evaluation_to_deploy(installation.catalog, parameters.kb)
     by = f"flow run {parameters.night or flow_run.id}"
-    decision = releases.deploy(installation.catalog, parameters.kb, evaluation, by)
+    decision = promotion.deploy(installation.catalog, parameters.kb, evaluation, by)
     if decision.released:
-        installation.announce(parameters.kb, decision.version)
+        installation.publish_release(parameters.kb, decision.version)
     return asdict(decision)

@@ -1,4 +1,4 @@
-"""Index: new vectors become a sealed segment, and the version is ready."""
+"""The index stage as a flow."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows.parameters import Stage, stage_name
-from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
-from mindset.builds import index as stage
-from mindset.builds.plan import rebuild_share, version_being_built
-from mindset.installation import Installation
+from flows.parameters import StageParameters, stage_name
+from flows.runtime import DELAYS_S, RETRIES, building, is_transient, report_progress
+from mindset.application import Installation
+from mindset.pipeline import index as stage
+from mindset.pipeline.plan import rebuild_duty_cycle, version_being_built
 
 
 @flow(name="index", flow_run_name=stage_name, persist_result=True, result_serializer="json")
-def index(parameters: Stage) -> dict[str, Any]:
-    """Write, verify and seal a segment of the new vectors."""
+def index(parameters: StageParameters) -> dict[str, Any]:
+    """Write the new vectors to a segment, verify and seal it, and mark the version as ready."""
     with building(parameters) as installation:
         return write_segment(installation, parameters)
 
@@ -26,11 +26,14 @@ def index(parameters: Stage) -> dict[str, Any]:
     persist_result=False,
     retries=RETRIES,
     retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=can_help,
+    retry_condition_fn=is_transient,
 )
-def write_segment(installation: Installation, parameters: Stage) -> dict[str, Any]:
+def write_segment(installation: Installation, parameters: StageParameters) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     version = version_being_built(installation.catalog, kb.name)
-    progress = shown_progress(f"index-{kb.name}", "Vectors written")
-    share = rebuild_share(installation.catalog, kb, installation.settings.rebuild_share)
-    return asdict(stage.index(installation.catalog, kb, installation.vectors, version, share=share, progress=progress))
+    progress = report_progress(f"index-{kb.name}", "Vectors written")
+    duty_cycle = rebuild_duty_cycle(installation.catalog, kb, installation.settings.rebuild_duty_cycle)
+    report = stage.index(
+        installation.catalog, kb, installation.vectors, version, duty_cycle=duty_cycle, progress=progress
+    )
+    return asdict(report)

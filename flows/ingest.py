@@ -1,4 +1,4 @@
-"""Ingest: what changed at the sources."""
+"""The ingest stage as a flow."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows.parameters import Ingest, stage_name
-from flows.stage import DELAYS_S, RETRIES, building, can_help, shown_progress
-from mindset.builds import ingest as stage
-from mindset.installation import Installation
+from flows.parameters import IngestParameters, stage_name
+from flows.runtime import DELAYS_S, RETRIES, building, is_transient, report_progress
+from mindset.application import Installation
+from mindset.pipeline import ingest as stage
 
 
 @flow(name="ingest", flow_run_name=stage_name, persist_result=True, result_serializer="json")
-def ingest(parameters: Ingest) -> dict[str, Any]:
-    """Bring the catalog's documents up to date with the knowledge base's sources."""
+def ingest(parameters: IngestParameters) -> dict[str, Any]:
+    """Update the catalog's documents from the knowledge base's sources."""
     with building(parameters) as installation:
         return read_sources(installation, parameters)
 
@@ -25,9 +25,10 @@ def ingest(parameters: Ingest) -> dict[str, Any]:
     persist_result=False,
     retries=RETRIES,
     retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=can_help,
+    retry_condition_fn=is_transient,
 )
-def read_sources(installation: Installation, parameters: Ingest) -> dict[str, Any]:
+def read_sources(installation: Installation, parameters: IngestParameters) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
-    progress = shown_progress(f"ingest-{kb.name}", "Documents read")
-    return asdict(stage.ingest(installation.catalog, kb, allow_loss=parameters.allow_loss, progress=progress))
+    progress = report_progress(f"ingest-{kb.name}", "Documents read")
+    report = stage.ingest(installation.catalog, kb, allow_deletions=parameters.allow_deletions, progress=progress)
+    return asdict(report)

@@ -1,4 +1,4 @@
-"""Maintain: retire and forget old versions, compact the current ones, rebuild what is damaged."""
+"""Maintenance as a flow: retire old versions, delete what only they use, compact, check and rebuild."""
 
 from __future__ import annotations
 
@@ -8,53 +8,67 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
-from flows.parameters import Stage, stage_name
-from flows.stage import DELAYS_S, RETRIES, can_help, installation, keep_lock, shown_progress
-from mindset import maintenance
-from mindset.catalog.connection import BuildLock
-from mindset.installation import Installation
+from flows.parameters import StageParameters, stage_name
+from flows.runtime import DELAYS_S, RETRIES, is_transient, keep_lock, open_flow_installation, report_progress
+from mindset.application import Installation
+from mindset.catalog.build_lock import BuildLock
+from mindset.pipeline import maintenance
 
 
 @flow(name="maintain", flow_run_name=stage_name, persist_result=True, result_serializer="json")
-def maintain(parameters: Stage) -> dict[str, Any]:
-    """Bring a knowledge base's versions and segments in order."""
-    with installation(parameters.connections) as opened, opened.catalog.build_lock(parameters.kb) as lock:
-        done = tidy(opened, lock, parameters)
-    create_markdown_artifact(_page(parameters.kb, done), key=f"maintenance-{parameters.kb}")
-    return done
+def maintain(parameters: StageParameters) -> dict[str, Any]:
+    """Maintain a knowledge base's versions and segments."""
+    with (
+        open_flow_installation(parameters.connections) as installation,
+        installation.catalog.build_lock(parameters.kb) as lock,
+    ):
+        report = run_maintenance(installation, lock, parameters)
+    create_markdown_artifact(_page(parameters.kb, report), key=f"maintenance-{parameters.kb}")
+    return report
 
 
-@task(name="tidy", persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=can_help)
-def tidy(opened: Installation, lock: BuildLock, parameters: Stage) -> dict[str, Any]:
-    keep_lock(lock)  # a second attempt may follow a restart of Postgres
-    kb = opened.knowledge_base(parameters.kb)
-    written = shown_progress(f"compact-{kb.name}", "Vectors copied")
-    checked = shown_progress(f"maintain-{kb.name}", "Segments checked")
-    report = maintenance.maintain(opened.catalog, kb, opened.vectors, compacting=written, checking=checked)
+@task(
+    name="maintain",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
+def run_maintenance(installation: Installation, lock: BuildLock, parameters: StageParameters) -> dict[str, Any]:
+    keep_lock(lock)  # a retry may follow a restart of Postgres
+    kb = installation.knowledge_base(parameters.kb)
+    compacting = report_progress(f"compact-{kb.name}", "Vectors copied")
+    checking = report_progress(f"maintain-{kb.name}", "Segments checked")
+    report = maintenance.maintain(
+        installation.catalog, kb, installation.vectors, compacting=compacting, checking=checking
+    )
     return asdict(report)
 
 
-def _page(kb: str, done: dict[str, Any]) -> str:
-    forgotten = ", ".join(f"{count:,} {table}" for table, count in done["forgotten"].items() if count)
+def _page(kb: str, report: dict[str, Any]) -> str:
+    deleted = ", ".join(f"{count:,} {table}" for table, count in report["deleted"].items() if count)
     lines = [
-        f"- versions retired: {', '.join(map(str, done['retired'])) or 'none'}",
-        f"- forgotten, since no retained version needs it: {forgotten or 'nothing'}",
-        f"- vectors forgotten, of all knowledge bases: {done['embeddings']:,}",
-        f"- segments compacted: {_compacted(done['compacted'])}",
-        f"- collections dropped: {done['dropped']}",
-        f"- segments compared with Postgres, vector by vector: {done['checked']}",
-        f"- segments rebuilt: {', '.join(done['rebuilt']) or 'none'}",
-        *(f"- **put off**, since somebody reads it for long, such as a backup: {each}" for each in done["put_off"]),
+        f"- versions retired: {', '.join(map(str, report['retired'])) or 'none'}",
+        f"- deleted, because no retained version uses it: {deleted or 'nothing'}",
+        f"- unused vectors deleted, of all knowledge bases: {report['embeddings_deleted']:,}",
+        f"- segments compacted: {_compactions(report['compacted'])}",
+        f"- collections dropped: {report['dropped']}",
+        f"- segments compared with Postgres, vector by vector: {report['checked']}",
+        f"- segments rebuilt: {', '.join(report['rebuilt']) or 'none'}",
+        *(
+            f"- **postponed** because of a long-running reader, such as a backup: {work}"
+            for work in report["postponed"]
+        ),
     ]
     return f"# Maintenance of {kb}\n\n" + "\n".join(lines) + "\n"
 
 
-def _compacted(compactions: list[dict[str, Any]]) -> str:
+def _compactions(compactions: list[dict[str, Any]]) -> str:
     return (
         "; ".join(
-            f"{each['segments']} of version {each['version']} into one of {each['copied']:,} chunks, "
-            f"{each['left_behind']:,} dead ones left behind"
-            for each in compactions
+            f"{compaction['segments']} of version {compaction['version']} into one of {compaction['copied']:,} chunks, "
+            f"{compaction['dead']:,} dead chunks dropped"
+            for compaction in compactions
         )
         or "none"
     )

@@ -1,4 +1,4 @@
-"""What a flow is asked for; Prefect's UI draws its forms from these models."""
+"""Parameters of the flows. Prefect's UI builds its forms from these models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Connections(BaseModel):
-    """Names of blocks to connect with; what is left empty is taken from the settings of the worker."""
+    """Names of blocks to connect with. An empty field uses the worker's settings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -20,80 +20,80 @@ class Connections(BaseModel):
     bedrock: str = Field(default="", title="Bedrock Service block", description="Name of the saved block")
 
 
-class Stage(BaseModel):
-    """What every stage needs."""
+class StageParameters(BaseModel):
+    """Parameters of every stage."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kb: str = Field(
-        title="Knowledge base", description="Its name: that of its file in knowledge_bases/", examples=["docs"]
-    )
+    kb: str = Field(title="Knowledge base", description="Name of its file in knowledge_bases/", examples=["docs"])
     connections: Connections = Field(default_factory=Connections, title="Connections")
     night: str = Field(
         default="",
         title="Part of a night",
-        description="Set by the night, which holds the build lock; leave it empty",
+        description="Set by a night, which holds the build lock; leave it empty",
     )
 
 
-class Ingest(Stage):
-    """Read what changed at the sources."""
+class IngestParameters(StageParameters):
+    """Parameters of the ingest stage."""
 
-    allow_loss: bool = Field(
+    allow_deletions: bool = Field(
         default=False,
-        title="Allow loss",
-        description="Go on even when more documents are gone than the knowledge base's `largest_loss` allows",
+        title="Allow deletions",
+        description="Continue even if more documents were removed than the knowledge base's `max_deletion_ratio` allows",
     )
 
 
-class Embed(Stage):
-    """Embed the new texts of the version that is being built."""
+class EmbedParameters(StageParameters):
+    """Parameters of the embed stage."""
 
-    shard: int = Field(default=0, ge=0, title="Shard", description="Which share of the texts, from 0")
-    shards: int = Field(default=1, ge=1, le=64, title="Shards", description="Into how many shares the texts are split")
+    shard: int = Field(default=0, ge=0, title="Shard", description="Which part of the texts, from 0")
+    shards: int = Field(
+        default=1, ge=1, le=64, title="Shards", description="Number of parts that the texts are split into"
+    )
 
 
-class Evaluate(Stage):
-    """Judge a version by the golden set."""
+class EvaluateParameters(StageParameters):
+    """Parameters of the evaluate stage."""
 
     version: int | None = Field(
-        default=None, ge=1, title="Version", description="Empty: the newest that waits for release"
+        default=None, ge=1, title="Version", description="Empty: the newest version whose release is due"
     )
 
 
-class Quality(Stage):
-    """Check what documents are like."""
+class QualityParameters(StageParameters):
+    """Parameters of the quality report."""
 
     since: datetime | None = Field(
-        default=None, title="Since", description="Only documents whose text was read since then; empty: all of them"
+        default=None, title="Since", description="Only documents read since then; empty: all documents"
     )
 
 
-class Deploy(Stage):
-    """Release what an evaluation let through."""
+class DeployParameters(StageParameters):
+    """Parameters of the deploy stage."""
 
     evaluation: int | None = Field(
-        default=None, ge=1, title="Evaluation", description="Empty: the newest version's last one"
+        default=None, ge=1, title="Evaluation", description="Empty: the newest version's last evaluation"
     )
 
 
-class Night(Ingest):
-    """Everything, in order: what changed, from source to release."""
+class NightlyParameters(IngestParameters):
+    """Parameters of the nightly flow."""
 
 
 def night_name() -> str:
-    """Such as `guides-night-2026-11-24`: what a person looks for in the list of runs."""
-    return _name("night")
+    """Return a run name such as `guides-night-2026-11-24`, which is easy to find in the list of runs."""
+    return _run_name("night")
 
 
 def stage_name() -> str:
-    """Such as `guides-embed-2026-11-24`."""
-    return _name(str(flow_run.flow_name))
+    """Return a run name such as `guides-embed-2026-11-24`."""
+    return _run_name(str(flow_run.flow_name))
 
 
-def _name(what: str) -> str:
+def _run_name(kind: str) -> str:
     parameters: Any = flow_run.parameters
     stage = next(iter(parameters.values()))
     kb = stage["kb"] if isinstance(stage, dict) else stage.kb
     started = flow_run.scheduled_start_time
-    return f"{kb}-{what}-{started.date() if started else datetime.now(UTC).date()}"
+    return f"{kb}-{kind}-{started.date() if started else datetime.now(UTC).date()}"

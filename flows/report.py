@@ -1,4 +1,4 @@
-"""What a night leaves in Prefect's UI: one page to read in the morning, and tables for the details."""
+"""A night's report in Prefect's UI: one page to read in the morning, and tables for the details."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from mindset.application import Installation
 from mindset.catalog.releases import live_version
 from mindset.catalog.versions import Difference, difference
+from mindset.config.knowledge_base import KnowledgeBase
 from mindset.evaluation.evaluate import Evaluation
-from mindset.evaluation.golden import load_golden_set
+from mindset.evaluation.golden_set import load_golden_set
 from mindset.evaluation.metrics import METRICS
-from mindset.installation import Installation
-from mindset.knowledge_base import KnowledgeBase
 
-# More than this many names do not help anybody; the tables have them all.
-_SHOWN = 15
+# The page lists at most this many names; the tables list all of them.
+_MAX_LISTED = 15
 
 
 @dataclass
 class NightReport:
-    """What the stages of a night returned; None where a stage did not run."""
+    """The results of a night's stages; None for a stage that did not run."""
 
     kb: str
     ingested: dict[str, Any] | None = None
@@ -30,18 +30,18 @@ class NightReport:
     embedded: int | None = None
     indexed: dict[str, Any] | None = None
     evaluated: dict[str, Any] | None = None
-    decided: dict[str, Any] | None = None
+    decision: dict[str, Any] | None = None
     restored: tuple[str, ...] = ()
-    began: datetime | None = None
+    started_at: datetime | None = None
     quality_run: str | None = None
-    """Name of the run that checks the documents' quality after the night."""
+    """Name of the run that checks the documents' quality."""
     quality_failure: str | None = None
     failed: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def quarantined(self) -> list[tuple[str, str]]:
-        """(URI, reason) of what could not be read, and of what could not be cut."""
+        """(URI, reason) of documents that could not be read or chunked."""
         stages = (self.ingested, self.chunked)
         return [(uri, reason) for stage in stages if stage for uri, reason in stage["quarantined"]]
 
@@ -49,86 +49,84 @@ class NightReport:
     def summary(self) -> str:
         """The night in one line."""
         if self.ingested is None:
-            return (
-                f"{self.kb}: the night stopped while ingesting; what is live stays live, with the rights read so far."
-            )
-        if self.decided is None:
+            return f"{self.kb}: the night stopped while ingesting. The live version is unchanged; rights read so far apply."
+        if self.decision is None:
             if self.failed:
-                return f"{self.kb}: the night stopped before its release; what is live stays live."
+                return f"{self.kb}: the night stopped before its release. The live version is unchanged."
             if self.ingested["changed"]:
                 changed = len(self.ingested["changed"])
-                return f"{self.kb}: {changed} documents changed in their rights or marks, none in its text; no new version."
+                return f"{self.kb}: {changed} documents changed in rights or metadata only; no new version."
             return f"{self.kb}: nothing changed in {self.ingested['listed']} documents; no new version."
-        version, replaces = self.decided["version"], self.decided["replaces"]
-        if self.decided["released"]:
+        version, replaces = self.decision["version"], self.decision["replaces"]
+        if self.decision["released"]:
             return f"{self.kb}: version {version} is live" + (f", instead of {replaces}." if replaces else ".")
-        return f"{self.kb}: version {version} was rejected: {'; '.join(self.decided['reasons'])}."
+        return f"{self.kb}: version {version} was rejected: {'; '.join(self.decision['reasons'])}."
 
 
 def publish_night(installation: Installation, report: NightReport) -> None:
-    """Write the night's page and its table of quarantined documents."""
-    version = report.decided["version"] if report.decided else None
+    """Publish the night's page and its table of quarantined documents."""
+    version = report.decision["version"] if report.decision else None
     changes = _changes(installation, report, version) if version else None
     create_markdown_artifact(_page(report, changes), key=f"night-{report.kb}", description=report.summary)
-    aside = report.quarantined
-    if report.ingested is not None:  # also an empty one: the last one would stand there as if it were of today
+    quarantined = report.quarantined
+    if report.ingested is not None:  # also an empty table: otherwise the previous one would still be shown
         create_table_artifact(
-            [{"document": uri, "reason": reason} for uri, reason in aside],
+            [{"document": uri, "reason": reason} for uri, reason in quarantined],
             key=f"quarantined-{report.kb}",
-            description=f"{len(aside)} documents of {report.kb} that could not be used, and why",
+            description=f"{len(quarantined)} quarantined documents of {report.kb}, with reasons",
         )
 
 
 def publish_evaluation(kb: KnowledgeBase, evaluation: Evaluation) -> None:
-    """Write the table of questions, the worst first."""
+    """Publish the table of questions, worst first."""
     golden = load_golden_set(kb)
-    texts = {each.id: each.question for each in golden.questions} if golden else {}
+    texts = {question.id: question.question for question in golden.questions} if golden else {}
     rows = [
         {
-            "question": texts.get(each.question, ""),
-            "id": each.question,
-            "slice": each.slice,
-            **{metric: round(each.metrics[metric], 3) for metric in METRICS},
-            **{f"{metric} live": round(value, 3) for metric, value in each.baseline_metrics.items()},
+            "question": texts.get(result.question, ""),
+            "id": result.question,
+            "slice": result.slice,
+            **{metric: round(result.metrics[metric], 3) for metric in METRICS},
+            **{f"{metric} live": round(value, 3) for metric, value in result.baseline_metrics.items()},
         }
-        for each in sorted(evaluation.questions, key=lambda each: (each.metrics["ndcg@10"], each.question))
+        for result in sorted(evaluation.questions, key=lambda result: (result.metrics["ndcg@10"], result.question))
     ]
     if rows:
         create_table_artifact(
             rows,
             key=f"evaluation-{kb.name}",
-            description=f"Version {evaluation.record.version} of {kb.name}, question by question, the worst first",
+            description=f"Version {evaluation.record.version} of {kb.name}, question by question, worst first",
         )
 
 
 def _changes(installation: Installation, report: NightReport, version: int) -> Difference:
     with installation.catalog.reading() as connection:
-        before = report.decided["replaces"] if report.decided else live_version(connection, report.kb)
-        return difference(connection, report.kb, before if before != version else None, version)
+        previous = report.decision["replaces"] if report.decision else live_version(connection, report.kb)
+        return difference(connection, report.kb, previous if previous != version else None, version)
 
 
 def _page(report: NightReport, changes: Difference | None) -> str:
     parts = [f"# {report.kb}\n\n**{report.summary}**"]
     if changes:
-        parts.append(_changes_part(report, changes))
+        parts.append(_changes_section(report, changes))
     if report.evaluated:
-        parts.append(_metrics_part(report.evaluated))
+        parts.append(_metrics_section(report.evaluated))
     if report.quarantined:
         listed = [f"- `{uri}`: {reason}" for uri, reason in report.quarantined]
-        parts.append(f"## Quarantined ({len(listed)})\n\n" + _shortened(listed))
+        parts.append(f"## Quarantined ({len(listed)})\n\n" + _abbreviated(listed))
     if report.quality_run or report.quality_failure:
-        parts.append(_quality_part(report))
+        parts.append(_quality_section(report))
     rebuilt = [*(report.indexed["rebuilt"] if report.indexed else ()), *report.restored]
     if rebuilt:
         parts.append("## Repaired\n\nDamaged segments were rebuilt from Postgres: " + ", ".join(rebuilt))
     if report.seconds:
         rows = [f"| {stage} | {seconds:.1f} s |" for stage, seconds in report.seconds.items()]
         rows.append(f"| **all stages** | **{sum(report.seconds.values()):.1f} s** |")
-        parts.append("## How long it took\n\n| stage | time |\n| --- | ---: |\n" + "\n".join(rows))
+        parts.append("## Durations\n\n| stage | time |\n| --- | ---: |\n" + "\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
 
-def _changes_part(report: NightReport, changes: Difference) -> str:
+def _changes_section(report: NightReport, changes: Difference) -> str:
     embedded = "" if report.embedded is None else f", {report.embedded} texts embedded"
     lines = [f"## What changed\n\n{changes.chunks_added} chunks added, {changes.chunks_removed} removed{embedded}.\n"]
     for word, uris in (
@@ -137,13 +135,13 @@ def _changes_part(report: NightReport, changes: Difference) -> str:
         ("removed", changes.documents_removed),
     ):
         if uris:
-            lines.append(f"**{len(uris)} documents {word}**\n\n" + _shortened([f"- `{uri}`" for uri in uris]) + "\n")
+            lines.append(f"**{len(uris)} documents {word}**\n\n" + _abbreviated([f"- `{uri}`" for uri in uris]) + "\n")
     return "\n".join(lines)
 
 
-def _metrics_part(evaluated: dict[str, Any]) -> str:
+def _metrics_section(evaluated: dict[str, Any]) -> str:
     if not evaluated["questions"]:
-        return "## Evaluation\n\nNo golden set: nothing was measured. Set `evaluation.golden_set` to gate releases."
+        return "## Evaluation\n\nNo golden set, so nothing was measured. Set `evaluation.golden_set` to gate releases."
     metrics, live = evaluated["metrics"], evaluated["baseline_metrics"]
 
     def cell(name: str, metric: str) -> str:
@@ -153,29 +151,30 @@ def _metrics_part(evaluated: dict[str, Any]) -> str:
 
     head = f"| slice | {' | '.join(METRICS)} |\n| --- |{' ---: |' * len(METRICS)}\n"
     rows = "\n".join(f"| {name} | {' | '.join(cell(name, metric) for metric in METRICS)} |" for name in metrics)
-    against = f" against version {evaluated['baseline']}, which was live" if evaluated["baseline"] else ""
+    against = f", compared with version {evaluated['baseline']}, which was live" if evaluated["baseline"] else ""
     part = f"## Evaluation\n\n{evaluated['questions']} questions{against}.\n\n{head}{rows}"
     if evaluated["reasons"]:
-        part += "\n\n**The gate held it back:** " + "; ".join(evaluated["reasons"])
+        part += "\n\n**Rejected by the gate:** " + "; ".join(evaluated["reasons"])
     stale = [
-        f"- question `{question}`: `{uri}` does not hold its quotation" for question, uri in evaluated["stale_evidence"]
+        f"- question `{question}`: `{uri}` does not contain its quotation"
+        for question, uri in evaluated["stale_evidence"]
     ]
     if stale:
         part += (
-            f"\n\n**Stale evidence ({len(stale)}).** Counted as not found; correct the golden set.\n\n"
-            + _shortened(stale)
+            f"\n\n**Stale evidence ({len(stale)}).** Counted as not found. Correct the golden set.\n\n"
+            + _abbreviated(stale)
         )
     return part
 
 
-def _quality_part(report: NightReport) -> str:
+def _quality_section(report: NightReport) -> str:
     if report.quality_failure:
-        said = f"**Not checked**, and no release depends on it: {' '.join(report.quality_failure.split())}"
+        text = f"**Not checked** (no release depends on it): {' '.join(report.quality_failure.split())}"
     else:
-        said = f"The run `{report.quality_run}` checks them now; its table is `quality-{report.kb}`."
-    return f"## Quality of the new and changed documents\n\n{said}"
+        text = f"The run `{report.quality_run}` checks them; its table is `quality-{report.kb}`."
+    return f"## Quality of the new and changed documents\n\n{text}"
 
 
-def _shortened(lines: list[str]) -> str:
-    more = len(lines) - _SHOWN
-    return "\n".join(lines[:_SHOWN]) + (f"\n- and {more} more" if more > 0 else "")
+def _abbreviated(lines: list[str]) -> str:
+    more = len(lines) - _MAX_LISTED
+    return "\n".join(lines[:_MAX_LISTED]) + (f"\n- and {more} more" if more > 0 else "")

@@ -1,76 +1,76 @@
-"""Everything that Product Mindset raises on purpose.
+"""All errors that Product Mindset raises on purpose.
 
     MindsetError
-    ├── ConfigurationError            a setting, a YAML file or a golden set is wrong
-    ├── UnknownKnowledgeBase          nobody has defined a knowledge base of that name
-    ├── UnknownVersion                the knowledge base has no such version, or it cannot be released
-    ├── NothingReleased               the knowledge base exists, and no version of it is live
-    ├── SourceUnavailable             the place that documents come from cannot be read
-    ├── DocumentRejected              one document cannot be used; it is quarantined with this reason
-    ├── UnknownDocument               no document stands at that URI
-    ├── UnknownAnswer                 no answer of that id is in the answer log
-    ├── UnknownNight                  Prefect has no run of that id
+    ├── ConfigurationError            a setting, a YAML file or a golden set is invalid
+    ├── UnknownKnowledgeBase          no knowledge base of that name is defined
+    ├── UnknownVersion                the knowledge base has no such version, or its state forbids the request
+    ├── NothingReleased               the knowledge base exists, but no version of it is live
+    ├── SourceUnavailable             a source of documents cannot be read
+    ├── DocumentRejected              a document cannot be used; it is quarantined with this reason
+    ├── UnknownDocument               no document has that URI
+    ├── UnknownAnswer                 the answer log contains no answer of that id
+    ├── UnknownRun                    Prefect has no run of that id
     ├── QuestionRejected              a question is empty, too long or malformed
-    ├── RequestRejected               a filter, a cursor, a key or a header of a request is wrong
-    ├── NotAuthenticated              who asks could not be told: no credentials, or none that count
-    ├── NotAllowed                    who asks lacks the scope
-    ├── TooManyRequests               a caller has used up the rate that it is given
-    ├── Overloaded                    the service, or a model, has all the work that it takes on
-    ├── ShuttingDown                  the process ends before the answer is whole
-    ├── PreconditionFailed            what a request supposed to be so is not
+    ├── RequestRejected               a filter, cursor, key or header of a request is invalid
+    ├── NotAuthenticated              the request has no valid credentials
+    ├── NotAllowed                    the caller lacks the required scope
+    ├── TooManyRequests               the caller has exceeded its rate limit
+    ├── Overloaded                    the service, or a model, has reached its limit of concurrent work
+    ├── ShuttingDown                  the process ends before the answer is complete
+    ├── PreconditionFailed            a precondition of the request does not hold
     ├── BuildInProgress               another build of the same knowledge base holds the lock
-    ├── LiveMoved                     the live release is not the one that a version was judged against
-    ├── IndexDamaged                  a segment does not hold what Postgres says it holds
-    ├── DimensionMismatch             a vector does not fit the segment or the model
-    ├── ServiceUnavailable            Postgres, Chroma, Valkey or Prefect does not answer
+    ├── LiveReleaseChanged            the live release is not the one that a version was compared with
+    ├── IndexDamaged                  a segment does not contain what Postgres says it contains
+    ├── DimensionMismatch             a vector's dimension differs from the segment's or the model's
+    ├── ServiceUnavailable            Postgres, Chroma, Valkey or Prefect is unreachable
     ├── ProviderError                 a model provider failed
-    │   ├── ProviderRejected          it refused the request: retrying cannot help
-    │   └── ProviderUnavailable       it throttled, timed out or broke: retrying may help
+    │   ├── ProviderRejected          it rejected the request: retrying cannot help
+    │   └── ProviderUnavailable       it throttled, timed out or failed: retrying may help
     └── StackError                    the local stack cannot start, or is not running
 
-Every message names the input and ends in what to do about it.
+Every message names the input and says what to do about it.
 """
 
 from __future__ import annotations
 
 
 class MindsetError(Exception):
-    """Base of all errors raised on purpose; its message is written for the person who has to act."""
+    """Base of all errors raised on purpose. Its message is written for the person who has to act."""
 
 
 class ConfigurationError(MindsetError):
-    """A setting, a knowledge base's YAML or a golden set is wrong."""
+    """A setting, a knowledge base's YAML or a golden set is invalid."""
 
 
 class UnknownKnowledgeBase(MindsetError):
-    """Nobody has defined a knowledge base of that name."""
+    """No knowledge base of that name is defined."""
 
 
 class UnknownVersion(MindsetError):
-    """The knowledge base has no such version, or the version's state forbids what was asked."""
+    """The knowledge base has no such version, or the version's state forbids the request."""
 
 
 class NothingReleased(MindsetError):
-    """The knowledge base exists, and no version of it is live yet."""
+    """The knowledge base exists, but no version of it is live yet."""
 
 
 class SourceUnavailable(MindsetError):
-    """The place that documents come from cannot be read."""
+    """A source of documents cannot be read."""
 
 
 class DocumentRejected(MindsetError):
-    """One document cannot be used: it is quarantined with this message as its reason."""
+    """A document cannot be used: it is quarantined with this message as its reason."""
 
 
 class UnknownDocument(MindsetError):
-    """No document stands at that URI."""
+    """No document has that URI."""
 
 
 class UnknownAnswer(MindsetError):
-    """No answer of that id is in the answer log."""
+    """The answer log contains no answer of that id."""
 
 
-class UnknownNight(MindsetError):
+class UnknownRun(MindsetError):
     """Prefect has no run of that id."""
 
 
@@ -79,19 +79,19 @@ class QuestionRejected(MindsetError):
 
 
 class RequestRejected(MindsetError):
-    """A filter, a cursor, an idempotency key or a header of a request is wrong."""
+    """A filter, a cursor, an idempotency key or a header of a request is invalid."""
 
 
 class NotAuthenticated(MindsetError):
-    """Who asks could not be told: there are no credentials, or none that count."""
+    """The request has no valid credentials."""
 
 
 class NotAllowed(MindsetError):
-    """Who asks is known and lacks the scope for it."""
+    """The caller is authenticated but lacks the required scope."""
 
 
 class TooManyRequests(MindsetError):
-    """A caller has used up the rate that it is given."""
+    """The caller has exceeded its rate limit."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -99,7 +99,7 @@ class TooManyRequests(MindsetError):
 
 
 class Overloaded(MindsetError):
-    """The service, or a model behind it, has all the work that it takes on; what is tried later may be taken."""
+    """The service, or a model behind it, has reached its limit of concurrent work. A later request may succeed."""
 
     def __init__(self, message: str, retry_after_s: float = 2.0) -> None:
         super().__init__(message)
@@ -107,31 +107,31 @@ class Overloaded(MindsetError):
 
 
 class ShuttingDown(MindsetError):
-    """The process ends, and the answer could not be finished before; another one answers."""
+    """The process ends before the answer is complete. Another process can answer."""
 
 
 class PreconditionFailed(MindsetError):
-    """What a request supposed to be so, such as the release in its If-Match header, is not."""
+    """A precondition of the request, such as the release in its If-Match header, does not hold."""
 
 
 class BuildInProgress(MindsetError):
     """Another build of the same knowledge base holds its lock."""
 
 
-class LiveMoved(MindsetError):
-    """The live release is no longer the one that the version was judged against."""
+class LiveReleaseChanged(MindsetError):
+    """The live release is no longer the one that the version was compared with."""
 
 
 class IndexDamaged(MindsetError):
-    """A segment does not hold what Postgres says it holds."""
+    """A segment does not contain what Postgres says it contains."""
 
 
 class DimensionMismatch(MindsetError):
-    """A vector's dimension does not fit the segment or the model."""
+    """A vector's dimension differs from the segment's or the model's."""
 
 
 class ServiceUnavailable(MindsetError):
-    """Postgres, Chroma, Valkey or Prefect does not answer."""
+    """Postgres, Chroma, Valkey or Prefect is unreachable."""
 
 
 class ProviderError(MindsetError):
@@ -139,11 +139,11 @@ class ProviderError(MindsetError):
 
 
 class ProviderRejected(ProviderError):
-    """The provider refused the request (bad input, missing access, unknown model): retrying cannot help."""
+    """The provider rejected the request (bad input, missing access, unknown model): retrying cannot help."""
 
 
 class ProviderUnavailable(ProviderError):
-    """The provider throttled, timed out or broke: retrying may help."""
+    """The provider throttled, timed out or failed: retrying may help."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -1,10 +1,13 @@
-"""Real servers for every test that wants them: one stack a test worker, a database a test."""
+"""Real servers: one local stack per test worker, one database per test."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -12,16 +15,47 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from local_stack.addresses import Addresses
+from local_stack.supervision import local_stack
+from mindset.application import Installation, open_installation
 from mindset.catalog.migrations import migrate
-from mindset.installation import Installation, open_installation
-from mindset.local.addresses import Addresses
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
+from mindset.config.settings import Settings
 from tests.corpus import Corpus
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
+_OWN_TEMPORARY_DIRECTORY = pytest.StashKey[Path]()
+_PREFIX, _KEPT_S = "mindset-tests-", 24 * 3600
+
 needs_shared_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"{SHARED_DATA} is missing")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a temporary directory of its own.
+
+    By default all runs of a user share /tmp/pytest-of-USER, and each new run sets its mode to 0700. If root runs the tests,
+    Postgres runs under another account and can then no longer reach its data."""
+    if config.option.basetemp is None:  # xdist gives its workers directories below this one
+        config.stash[_OWN_TEMPORARY_DIRECTORY] = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        config.option.basetemp = str(config.stash[_OWN_TEMPORARY_DIRECTORY])
+        for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with suppress(FileNotFoundError):  # another run may remove it meanwhile
+                if directory.stat().st_mtime < time.time() - _KEPT_S:
+                    shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the temporary directory of a failed run for a day."""
+    failed = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if failed and _OWN_TEMPORARY_DIRECTORY in session.config.stash:
+        del session.config.stash[_OWN_TEMPORARY_DIRECTORY]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the temporary directory after all processes of the run have ended."""
+    if directory := config.stash.get(_OWN_TEMPORARY_DIRECTORY, None):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +70,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 @pytest.fixture
 def postgres_url(stack: Addresses) -> Iterator[str]:
-    """A migrated database of its own."""
+    """A migrated database for one test."""
     with migrated_database(stack) as url:
         yield url
 
 
 @contextmanager
 def migrated_database(stack: Addresses) -> Iterator[str]:
-    """A migrated database, for as long as the block lasts."""
+    """Create a migrated database, and drop it on exit."""
     assert stack.postgres_url
     name = f"test_{uuid.uuid4().hex}"
     _execute(stack.postgres_url, f"CREATE DATABASE {name} TEMPLATE template_mindset")
@@ -53,7 +87,7 @@ def migrated_database(stack: Addresses) -> Iterator[str]:
 
 @pytest.fixture
 def settings(stack: Addresses, postgres_url: str, tmp_path: Path) -> Settings:
-    """Settings that lead to the test's own database and definitions."""
+    """Settings with the test's own database and definitions."""
     definitions = tmp_path / "knowledge_bases"
     definitions.mkdir()
     return Settings(
@@ -67,14 +101,14 @@ def settings(stack: Addresses, postgres_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def installation(settings: Settings) -> Iterator[Installation]:
-    """An installation on real servers, with nothing in it."""
-    with open_installation(settings) as opened:
-        yield opened
+    """An empty installation on real servers."""
+    with open_installation(settings) as installation:
+        yield installation
 
 
 @pytest.fixture
 def corpus(settings: Settings, tmp_path: Path) -> Corpus:
-    """A folder of documents and the definition of a knowledge base over it, both easily changed."""
+    """A folder of documents, and a knowledge base over it."""
     return Corpus(tmp_path / "documents", settings.knowledge_bases)
 
 

@@ -1,4 +1,4 @@
-"""A small knowledge base to change, and nights over it without Prefect."""
+"""A small knowledge base that tests change, and nightly runs over it without Prefect."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import yaml
 
-from mindset import releases
-from mindset.builds.chunk import chunk
-from mindset.builds.embed import embed
-from mindset.builds.index import IndexReport, index
-from mindset.builds.ingest import IngestReport, ingest
-from mindset.builds.plan import plan_build
-from mindset.builds.segments import restore_live
+from mindset.application import Installation
 from mindset.embedding.registry import open_embedder
 from mindset.evaluation.evaluate import Evaluation, evaluate
-from mindset.installation import Installation
+from mindset.pipeline.chunk import chunk
+from mindset.pipeline.embed import embed
+from mindset.pipeline.index import IndexReport, index
+from mindset.pipeline.ingest import IngestReport, ingest
+from mindset.pipeline.plan import plan_build, version_to_evaluate, work_due
+from mindset.pipeline.segments import restore_live
+from mindset.releases import promotion
 
 SUBJECTS = (
     "harbour",
@@ -36,7 +36,7 @@ SUBJECTS = (
 
 
 class Corpus:
-    """Documents in a folder; the knowledge base's name is unique, since tests share a Chroma server."""
+    """Documents in a folder. The knowledge base has a unique name, since tests share a Chroma server."""
 
     def __init__(self, folder: Path, definitions: Path) -> None:
         self.folder, self._definitions = folder, definitions
@@ -50,7 +50,7 @@ class Corpus:
         self.define()
 
     def define(self, **changes: Any) -> None:
-        """Write the definition with these keys replaced."""
+        """Replace these keys of the definition and write it."""
         self._definition |= changes
         (self._definitions / f"{self.name}.yaml").write_text(yaml.safe_dump(self._definition))
 
@@ -61,19 +61,19 @@ class Corpus:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     def fill(self, documents: int = 10) -> None:
-        """Write that many documents, each on a subject of its own and of several sections."""
+        """Write this many documents of several sections, each on its own subject."""
         for number in range(documents):
             self.write(f"doc{number}.md", document(number))
 
     def golden(self, *questions: dict[str, Any]) -> None:
-        """Write a golden set of these lines and use it."""
+        """Write a golden set of these questions and add it to the definition."""
         file = self._definitions / f"{self.name}.golden.jsonl"
-        file.write_text("\n".join(json.dumps(each) for each in questions))
+        file.write_text("\n".join(json.dumps(question) for question in questions))
         self.define(evaluation={**self._definition.get("evaluation", {}), "golden_set": file.name})
 
 
 def document(number: int, sections: int = 3) -> str:
-    """A document whose every sentence names its subject and its own number."""
+    """Return Markdown in which each sentence names the subject and is unique."""
     subject = f"{SUBJECTS[number % len(SUBJECTS)]} {number}"
     parts = [f"# The {subject}\n\nThis page is about the {subject} and nothing else at all."]
     for section in range(sections):
@@ -87,25 +87,25 @@ def document(number: int, sections: int = 3) -> str:
 
 @dataclass(frozen=True)
 class NightResult:
-    """What a night did."""
+    """The reports of a run's stages; None for stages that did not run."""
 
     ingested: IngestReport
     embedded: int | None
     indexed: IndexReport | None
     evaluation: Evaluation | None
-    decision: releases.Decision | None
+    decision: promotion.Decision | None
 
 
-def run_night(installation: Installation, name: str, *, allow_loss: bool = False) -> NightResult:
-    """The stages of a night in order, under the build lock, as the nightly flow runs them."""
+def run_night(installation: Installation, name: str, *, allow_deletions: bool = False) -> NightResult:
+    """Run the stages of a night in order and under the build lock, as the nightly flow does."""
     catalog, kb = installation.catalog, installation.knowledge_base(name)
     embedded = indexed = evaluation = decision = None
     with catalog.build_lock(name):
-        ingested = ingest(catalog, kb, allow_loss=allow_loss)
-        plan = plan_build(catalog, kb)
-        version = plan.pending
-        if plan.builds:
-            version = chunk(catalog, kb, plan).version
+        ingested = ingest(catalog, kb, allow_deletions=allow_deletions)
+        due = work_due(catalog, kb)
+        version = version_to_evaluate(catalog, name) if due.release else None
+        if due.build:
+            version = chunk(catalog, kb, plan_build(catalog, kb)).version
             embedder = open_embedder(kb.embedding, installation.settings)
             embedded = embed(catalog, kb, embedder, version)
             indexed = index(catalog, kb, installation.vectors, version)
@@ -113,11 +113,11 @@ def run_night(installation: Installation, name: str, *, allow_loss: bool = False
             restore_live(catalog, name, installation.vectors)
         if version:
             evaluation = evaluate(catalog, kb, installation.searcher, version)
-            decision = releases.deploy(catalog, name, evaluation.record.id, "test")
+            decision = promotion.deploy(catalog, name, evaluation.record.id, "test")
     return NightResult(ingested, embedded, indexed, evaluation, decision)
 
 
 def ask(installation: Installation, name: str, question: str, *principals: str, limit: int = 5) -> list[str]:
-    """URIs of the passages that answer, the best first."""
-    found = installation.searcher.search(installation.knowledge_base(name), question, principals, limit)
-    return [passage.place.uri for passage in found.passages]
+    """Search, and return the URIs of the passages, best first."""
+    result = installation.searcher.search(installation.knowledge_base(name), question, principals, limit)
+    return [passage.place.uri for passage in result.passages]

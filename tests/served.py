@@ -1,9 +1,8 @@
-"""The API over real HTTP, for tests whose clients are not ours."""
+"""Serve the API over real HTTP, in a thread of the test process."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,25 +10,24 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from mindset.settings import Settings
+from mindset.config.settings import Settings
+from tests.waiting import wait_until
 
 
 @contextmanager
 def api_at(settings: Settings) -> Iterator[str]:
-    """The address of an API with these settings, `http://127.0.0.1:PORT`."""
+    """Serve an API with these settings, and yield its URL, `http://127.0.0.1:PORT`."""
     with address_of(create_app(settings)) as address:
         yield address
 
 
 @contextmanager
 def address_of(app: FastAPI) -> Iterator[str]:
-    """The address of an application that is served while the block lasts."""
+    """Serve an application, and yield its URL."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: server.started or not thread.is_alive(), 60, "The API did not start")
     assert server.started
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A server that takes connections and says nothing, which is the worst that a server can do."""
+"""A server that accepts connections and never sends a byte: the slowest way to fail."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import pytest
 
 
 class SilentServer:
-    """It counts who has tried."""
+    """Accepts connections, counts them, and sends nothing."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
-        self._taken: list[socket.socket] = []
+        self._accepted: list[socket.socket] = []
         listening.setblocking(False)
         self.url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
 
     def connections(self) -> int:
-        """How many there were until now."""
+        """Return the number of connections so far."""
         while True:
             try:
-                self._taken.append(self._listening.accept()[0])
+                self._accepted.append(self._listening.accept()[0])
             except BlockingIOError:
-                return len(self._taken)
+                return len(self._accepted)
 
     def close(self) -> None:
-        """Hang up."""
-        for each in (*self._taken, self._listening):
-            each.close()
+        """Close all connections."""
+        for connection in (*self._accepted, self._listening):
+            connection.close()
 
 
 @pytest.fixture
 def silent() -> Iterator[SilentServer]:
-    """One on a port of its own."""
+    """A silent server on a free port."""
     server = SilentServer(socket.create_server(("127.0.0.1", 0), backlog=128))
     yield server
     server.close()

@@ -1,4 +1,4 @@
-"""What keeps the house true: names that must agree, and references that must be whole."""
+"""Consistency of names, docstrings, references and links across the repository."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import yaml
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.problems import of_error
+from api.errors import of_error
 from cli.app import app
 from cli.output import exit_code
 from mindset import errors
+from mindset.config.settings import Flags, Settings
 from mindset.errors import MindsetError
 from mindset.evaluation.evidence import locate
-from mindset.evaluation.golden import parse_golden_set
-from mindset.parsing.formats import parse
-from mindset.settings import Flags, Settings
+from mindset.evaluation.golden_set import parse_golden_set
+from mindset.parsing.registry import parse
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -37,18 +37,18 @@ def name_of(path: Path) -> str:
 
 
 def subclasses(error: type[MindsetError]) -> Iterator[type[MindsetError]]:
-    for each in error.__subclasses__():
-        yield each
-        yield from subclasses(each)
+    for subclass in error.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
 
 
 # Flows
 
 
 def _flows(file: Path) -> list[tuple[str, str]]:
-    """(function, name) of the flows that a file defines; it is read and not imported, since Prefect takes seconds."""
+    """Return (function, flow name) of a file's flows, without importing it: Prefect's import takes seconds."""
     return [
-        (function.name, ast.unparse(next(word.value for word in call.keywords if word.arg == "name")).strip("'"))
+        (function.name, ast.unparse(next(item.value for item in call.keywords if item.arg == "name")).strip("'"))
         for function in ast.parse(file.read_text()).body
         if isinstance(function, ast.FunctionDef)
         for call in function.decorator_list
@@ -56,16 +56,18 @@ def _flows(file: Path) -> list[tuple[str, str]]:
     ]
 
 
-FLOWS = {file.stem: found for file in sorted((ROOT / "flows").glob("*.py")) if (found := _flows(file))}
-DEPLOYMENTS = {each["name"]: each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+FLOWS = {file.stem: flows for file in sorted((ROOT / "flows").glob("*.py")) if (flows := _flows(file))}
+DEPLOYMENTS = {
+    deployment["name"]: deployment for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+}
 
 
-def test_every_flow_has_a_deployment_and_every_deployment_a_flow() -> None:
+def test_flows_and_deployments_correspond() -> None:
     assert FLOWS.keys() == DEPLOYMENTS.keys()
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_flows_file_function_name_and_deployment_are_called_alike(name: str) -> None:
+def test_file_function_flow_and_deployment_have_the_same_name(name: str) -> None:
     assert FLOWS[name] == [(name, name)]
     assert DEPLOYMENTS[name]["entrypoint"] == f"flows.{name}.{name}"
 
@@ -74,45 +76,45 @@ def test_a_flows_file_function_name_and_deployment_are_called_alike(name: str) -
 
 ERRORS = list(subclasses(MindsetError))
 TREE: list[type[MindsetError]] = [MindsetError, *ERRORS]
-RAISED = [each for each in ERRORS if not each.__subclasses__()]
+RAISED = [error for error in ERRORS if not error.__subclasses__()]
 
 
 def test_all_errors_are_in_one_module() -> None:
-    assert {each.__module__ for each in ERRORS} == {"mindset.errors"}
+    assert {error.__module__ for error in ERRORS} == {"mindset.errors"}
 
 
-def test_the_tree_that_is_drawn_is_the_tree() -> None:
+def test_error_tree_in_the_docstring_matches_the_classes() -> None:
     drawn: list[tuple[str, str]] = []
-    above: list[str] = []
-    for line in inspect.getdoc(errors).split("\n"):  # type: ignore[union-attr]  # it has a docstring: it is drawn there
+    ancestors: list[str] = []
+    for line in inspect.getdoc(errors).split("\n"):  # type: ignore[union-attr]  # the tree is in its docstring
         if match := re.match(r"( *)((?:│   |    )*(?:[├└]── )?)([A-Z]\w+)(?: {2,}.+)?$", line):
             depth = len(match[2]) // 4
-            above[depth:] = [match[3]]
-            drawn.append((above[depth - 1] if depth else "Exception", match[3]))
-    parents = [(each.__base__.__name__, each.__name__) for each in TREE if each.__base__]
+            ancestors[depth:] = [match[3]]
+            drawn.append((ancestors[depth - 1] if depth else "Exception", match[3]))
+    parents = [(error.__base__.__name__, error.__name__) for error in TREE if error.__base__]
     assert sorted(drawn) == sorted(parents)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_an_error_says_what_it_means(error: type[MindsetError]) -> None:
+def test_error_has_its_own_docstring(error: type[MindsetError]) -> None:
     assert error.__doc__
     assert error.__doc__ != MindsetError.__doc__
 
 
-def test_every_error_is_a_problem_and_an_exit_code_as_its_reference_says() -> None:
-    actual = {each.__name__: (str(of_error(each(""))[0].value), str(exit_code(each("")).value)) for each in RAISED}
+def test_http_status_and_exit_code_of_every_error_match_the_reference() -> None:
+    actual = {error.__name__: (str(of_error(error(""))[0].value), str(exit_code(error("")).value)) for error in RAISED}
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d) \|", (REFERENCE / "errors.md").read_text(), re.MULTILINE)
     assert {name: (status, code) for name, status, code in rows} == actual
 
 
-def test_parents_of_errors_are_not_raised_themselves() -> None:
-    parents = {each.__name__ for each in TREE} - {each.__name__ for each in RAISED}
+def test_only_leaves_of_the_error_tree_are_raised() -> None:
+    parents = {error.__name__ for error in TREE} - {error.__name__ for error in RAISED}
     raised = {
-        f"{name_of(file)}:{each.lineno}"
+        f"{name_of(file)}:{node.lineno}"
         for file in MODULES
-        for each in ast.walk(ast.parse(file.read_text()))
-        if isinstance(each, ast.Raise) and isinstance(each.exc, ast.Call) and isinstance(each.exc.func, ast.Name)
-        and each.exc.func.id in parents
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name)
+        and node.exc.func.id in parents
     }  # fmt: skip
     assert raised == set()
 
@@ -122,41 +124,46 @@ def test_parents_of_errors_are_not_raised_themselves() -> None:
 _VARIABLES = {f"MINDSET_{name.upper()}": field for name, field in Settings.model_fields.items()}
 
 
-def test_every_setting_is_described_where_it_is_defined() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in _VARIABLES.items() if not field.description] == []
 
 
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
-    shown = {"None": "unset", "True": "true", "False": "false", str(Flags()): "{}"}
+    written = {"None": "unset", "True": "true", "False": "false", str(Flags()): "{}"}
     text = (REFERENCE / "settings.md").read_text()
     documented = {
         name: default.strip("`")
         for name, default in re.findall(r"^\| `(MINDSET_\w+)` \| ([^|]+) \|", text, re.MULTILINE)
     }
-    assert documented == {name: shown.get(str(field.default), str(field.default)) for name, field in _VARIABLES.items()}
+    assert documented == {
+        name: written.get(str(field.default), str(field.default)) for name, field in _VARIABLES.items()
+    }
 
 
-def test_no_page_names_a_setting_that_there_is_not() -> None:
-    named = {
+def test_pages_name_only_existing_settings() -> None:
+    unknown = {
         f"{name_of(page)}: {name}"
         for page in [*PAGES, *(ROOT / "knowledge_bases").glob("*.yaml")]
         for name in re.findall(r"\bMINDSET_[A-Z_]+[A-Z]\b", page.read_text())
         if name not in _VARIABLES
     }
-    assert named == set()
+    assert unknown == set()
 
 
 # The command line
 
 
 def _commands(command: Any, path: str = "mindset") -> Iterator[tuple[str, set[str]]]:
-    """(command line, its options) of every command; a switch that is on by default is known by what turns it off."""
+    """Yield each command line with its options; of a switch that is on by default, the option that turns it off."""
     if hasattr(command, "commands"):
-        for name, each in command.commands.items():
-            yield from _commands(each, f"{path} {name}")
+        for name, subcommand in command.commands.items():
+            yield from _commands(subcommand, f"{path} {name}")
     else:
-        options = [each for each in command.params if each.param_type_name == "option"]
-        yield path, {name for each in options for name in (each.secondary_opts if each.default is True else each.opts)}
+        options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+        yield (
+            path,
+            {name for option in options for name in (option.secondary_opts if option.default is True else option.opts)},
+        )
 
 
 COMMANDS = dict(_commands(typer.main.get_command(app)))
@@ -169,11 +176,11 @@ def test_every_command_is_in_the_reference(command: str) -> None:
 
 def test_every_option_is_in_the_reference() -> None:
     text = (REFERENCE / "cli.md").read_text()
-    options = {option for found in COMMANDS.values() for option in found}
+    options = {option for command_options in COMMANDS.values() for option in command_options}
     assert {option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)} == set()
 
 
-def test_no_page_shows_a_command_that_there_is_not() -> None:
+def test_pages_show_only_existing_commands() -> None:
     first = {command.split()[1] for command in COMMANDS}
     unknown = {
         f"{name_of(page)}: mindset {command}"
@@ -187,10 +194,10 @@ def test_no_page_shows_a_command_that_there_is_not() -> None:
 # The API
 
 
-def test_the_addresses_of_the_api_are_those_of_its_reference() -> None:
-    described = create_app(Settings(postgres_url=SecretStr("postgresql://127.0.0.1:1/none"))).openapi()["paths"]
-    routes = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
-    section = (REFERENCE / "api.md").read_text().partition("## Addresses")[2].partition("\n## ")[0]
+def test_routes_of_the_api_are_those_of_its_reference() -> None:
+    paths = create_app(Settings(postgres_url=SecretStr("postgresql://127.0.0.1:1/none"))).openapi()["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    section = (REFERENCE / "api.md").read_text().partition("## Endpoints")[2].partition("\n## ")[0]
     assert set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]+)`", section)) == routes
 
 
@@ -198,10 +205,10 @@ def test_the_addresses_of_the_api_are_those_of_its_reference() -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_what_a_module_offers_is_described(file: Path) -> None:
+def test_module_and_its_public_names_have_docstrings(file: Path) -> None:
     module = ast.parse(file.read_text())
-    offered = [each for each in module.body if isinstance(each, ast.FunctionDef | ast.ClassDef) and each.name[0] != "_"]
-    assert [each.name for each in offered if not ast.get_docstring(each)] == []
+    public = [node for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
     assert not module.body or ast.get_docstring(module)
 
 
@@ -211,7 +218,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
+def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
     broken = []
     for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
         target, _, anchor = link.partition("#")
@@ -221,7 +228,7 @@ def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
     assert broken == []
 
 
-def test_every_page_is_linked_from_another() -> None:
+def test_every_page_is_linked() -> None:
     linked = {
         (page.parent / link).resolve()
         for page in PAGES
@@ -238,22 +245,24 @@ _TARGETS = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_target_that_a_page_names_is_one(page: Path) -> None:
+def test_pages_name_only_existing_make_targets(page: Path) -> None:
     named = re.findall(r"(?:`|^\$ |^)make ((?:[A-Z]+=\S+ )*)([a-z][a-z-]*)(?=[ `\n])", page.read_text(), re.MULTILINE)
     assert {target for _, target in named} <= _TARGETS
 
 
-def test_every_target_is_described_and_runs_what_there_is() -> None:
+def test_every_make_target_has_a_description_and_runs_existing_modules() -> None:
     described = set(re.findall(r"^([a-z-]+):.*## ", _MAKEFILE, re.MULTILINE))
     assert described == _TARGETS
     modules = re.findall(r"python -m ([\w.]+)", _MAKEFILE)
     assert [module for module in modules if find_spec(module) is None] == []
 
 
-def test_every_quotation_of_the_golden_set_stands_in_its_page() -> None:
+def test_every_quote_of_the_golden_set_occurs_in_its_page() -> None:
     def text(uri: str) -> str:
         return parse(uri, (ROOT / "docs" / uri).read_bytes()).text
 
     golden = parse_golden_set(ROOT / "knowledge_bases" / "docs.golden.jsonl")
-    stale = [each.id for each in golden.questions for evidence in each.evidence if locate(evidence, text) is None]
+    stale = [
+        question.id for question in golden.questions for evidence in question.evidence if locate(evidence, text) is None
+    ]
     assert stale == []

@@ -1,1 +1,1 @@
-"""How costs grow with a knowledge base: `python -m benchmarks.growth`."""
+"""Growth of costs with the size of a knowledge base: `python -m benchmarks.growth`."""

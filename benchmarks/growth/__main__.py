@@ -1,12 +1,12 @@
-"""How costs grow with a knowledge base.
+"""Growth of costs with the size of a knowledge base.
 
     python -m benchmarks.growth [--documents 1000 10000 100000] [--prefect] [--vectors 10000 100000] [--long] [--repeats 3]
 
-First, nights: a knowledge base of short real notes grows from size to size; at each, nights without a change and nights in
-which 50 notes changed are timed, without Prefect (with `--prefect`: as runs of its deployment instead), on a real Postgres
-and Chroma, and questions are asked. Then, searches: the same vectors in one to six segments, with recall@20 against exact
-search. `--long` adds 1,000,000 vectors, made with the shape of real ones. The figures go into `growth.json`, of which the
-tables (Markdown, on standard output) and the chart, `growth.svg`, are made anew.
+Nights: a knowledge base of short real notes grows from size to size. At each size, the benchmark times nights without
+changes and nights with 50 changed notes, on a real Postgres and Chroma, and asks questions. The nights run without Prefect,
+or with `--prefect` as runs of the deployment. Searches: the same vectors in one to six segments, with recall@20 against
+exact search. `--long` adds 1,000,000 vectors, generated with the distribution of real ones. The figures go into
+`growth.json`. The tables (Markdown, on standard output) and the chart, `growth.svg`, are generated from it.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ from benchmarks.ingest.contestant import CONTESTANTS
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine, spread
 from benchmarks.texts import DATA, real_texts
-from cli.prepare import PROJECT, command
+from cli.bootstrap import PROJECT, command
+from local_stack.supervision import local_stack
+from mindset.application import open_installation
+from mindset.config.settings import Settings
 from mindset.embedding.wordllama import WordLlamaEmbedder
-from mindset.index.chroma import ChromaIndex
-from mindset.installation import open_installation
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
+from mindset.vector_index.chroma import ChromaIndex
 
 _REAL = 100_000
 _LONG = 1_000_000
 
 
 def main() -> None:
-    """Measure them, write `growth.json` and `growth.svg`, print tables."""
+    """Measure, write `growth.json` and `growth.svg`, and print tables."""
     chosen = _options()
     file = chosen.out / "growth.json"
-    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     if chosen.only_show:
-        _show(known, chosen.out)
+        _show(results, chosen.out)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)
     embedder = WordLlamaEmbedder()
     if chosen.documents:
         measured = _nights(chosen.documents, chosen.repeats, chosen.source, embedder, by_prefect=chosen.prefect)
-        known["nights by Prefect" if chosen.prefect else "nights"] = [asdict(each) for each in measured]
+        results["nights by Prefect" if chosen.prefect else "nights"] = [asdict(nights) for nights in measured]
     sizes = [*chosen.vectors, *([_LONG] if chosen.long else [])]
     if sizes:
-        fresh = [asdict(each) for each in _searches(sizes, chosen.source, embedder)]
-        kept = [each for each in known.get("searches", []) if each["vectors"] not in sizes]
-        known["searches"] = sorted([*kept, *fresh], key=lambda each: (each["vectors"], each["segments"]))
+        new = [asdict(search) for search in _searches(sizes, chosen.source, embedder)]
+        old = [search for search in results.get("searches", []) if search["vectors"] not in sizes]
+        results["searches"] = sorted([*old, *new], key=lambda search: (search["vectors"], search["segments"]))
     chosen.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**known, "machine": machine()}, indent=1) + "\n", encoding="utf-8")
-    _show(known, chosen.out)
+    file.write_text(json.dumps({**results, "machine": machine()}, indent=1) + "\n", encoding="utf-8")
+    _show(results, chosen.out)
 
 
 def _options() -> argparse.Namespace:
@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
     options.add_argument(
         "--prefect",
         action="store_true",
-        help="time runs of the `nightly` deployment instead of the stages; the figures of these stay",
+        help="time runs of the `nightly` deployment instead of the stages, and keep the figures of the stages",
     )
     options.add_argument("--vectors", type=int, nargs="*", default=[10_000, 100_000])
     options.add_argument("--long", action="store_true", help=f"also {_LONG:,} vectors; takes an hour")
@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
         "--out", type=Path, default=Path("docs/benchmarks"), help="folder of growth.json and growth.svg"
     )
     options.add_argument(
-        "--only-show", action="store_true", help="measure nothing; make tables and chart of growth.json"
+        "--only-show", action="store_true", help="measure nothing; show the tables and chart of growth.json"
     )
     return options.parse_args()
 
@@ -108,22 +108,22 @@ def _nights(
                 chroma_url=addresses.chroma_url,
             )
             with open_installation(settings) as installation:
-                installation.vectors.ping()  # loads its client
+                installation.vectors.ping()  # imports the client
                 if by_prefect:
                     a_night = partial(night_through_prefect, addresses.prefect_api_url or "")
                 else:
                     a_night = partial(night, installation, embedder)
-                for found in measure_nights(installation, embedder, notes, sizes, repeats, a_night):
-                    _say(
-                        f"{found.documents:,} documents: {CHANGED} changed in {spread(found.changed)} s, nothing in "
-                        f"{spread(found.unchanged)} s; {found.grown_by:,} more in {found.grown:.1f} s"
+                for nights in measure_nights(installation, embedder, notes, sizes, repeats, a_night):
+                    _log(
+                        f"{nights.documents:,} documents: {CHANGED} changed in {spread(nights.changed)} s, nothing in "
+                        f"{spread(nights.unchanged)} s; {nights.grown_by:,} more in {nights.grown:.1f} s"
                     )
-                    yield found
+                    yield nights
 
 
 def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbedder) -> Iterator[SearchAt]:
     texts, questions = real_texts(sources, _REAL)
-    real, asked = embedder.embed_passages(texts), embedder.embed_passages(questions)
+    real, queries = embedder.embed_passages(texts), embedder.embed_passages(questions)
     with (
         tempfile.TemporaryDirectory(prefix="growth-", ignore_cleanup_errors=True) as folder,
         local_stack(Path(folder), services=["chroma"]) as addresses,
@@ -131,25 +131,26 @@ def _searches(sizes: Sequence[int], sources: list[Path], embedder: WordLlamaEmbe
         index = ChromaIndex(addresses.chroma_url or "")
         for size in sizes:
             vectors = real[:size] if size <= _REAL else np.concatenate(list(generated(real, size)))
-            for found in measure_segments(index, vectors, asked):
-                _say(
-                    f"{size:,} vectors, {found.segments} segments: recall@20 {found.recall:.4f}, p50 {found.p50:.2f} ms"
+            for search in measure_segments(index, vectors, queries):
+                _log(
+                    f"{size:,} vectors, {search.segments} segments: recall@20 {search.recall:.4f}, "
+                    f"p50 {search.p50:.2f} ms"
                 )
-                yield found
+                yield search
 
 
-def _show(known: dict[str, Any], folder: Path) -> None:
-    nights = {name: [NightsAt(**each) for each in known[name]] for name in HOW if name in known}
-    searches = [SearchAt(**each) for each in known.get("searches", [])]
+def _show(results: dict[str, Any], folder: Path) -> None:
+    nights = {name: [NightsAt(**row) for row in results[name]] for name in HOW if name in results}
+    searches = [SearchAt(**row) for row in results.get("searches", [])]
     if nights or searches:
         (folder / "growth.svg").write_text(chart(nights, searches), encoding="utf-8")
         print(tables(nights, searches))
 
 
 def tables(nights: Mapping[str, Sequence[NightsAt]], searches: Sequence[SearchAt]) -> str:
-    """All as Markdown; those that were measured."""
-    parts = [f"{HOW[name]}\n\n{_nights_table(each)}" for name, each in nights.items()]
-    # Questions and maintenance are the same however a night was had: those beside Prefect's server are not shown.
+    """Return Markdown tables of everything measured."""
+    parts = [f"{HOW[name]}\n\n{_nights_table(sizes)}" for name, sizes in nights.items()]
+    # Questions and maintenance do not depend on how a night ran: those measured next to Prefect's server are left out.
     parts += [_asked_table(nights["nights"])] if "nights" in nights else []
     parts += [_searches_table(searches)] if searches else []
     return "\n\n".join(parts)
@@ -160,33 +161,33 @@ def _nights_table(nights: Sequence[NightsAt]) -> str:
         f"| documents | nothing changed, s | {CHANGED} changed, s | against the smallest |",
         "| ---: | ---: | ---: | ---: |",
     ]
-    for each in nights:
-        ratio = float(np.median(each.changed) / np.median(nights[0].changed))
-        lines.append(f"| {each.documents:,} | {spread(each.unchanged)} | {spread(each.changed)} | {ratio:.2f} |")
+    for size in nights:
+        ratio = float(np.median(size.changed) / np.median(nights[0].changed))
+        lines.append(f"| {size.documents:,} | {spread(size.unchanged)} | {spread(size.changed)} | {ratio:.2f} |")
     return "\n".join(lines)
 
 
 def _asked_table(nights: Sequence[NightsAt]) -> str:
     lines = ["| documents | maintenance, s | question p50, ms | p95, ms |", "| ---: | ---: | ---: | ---: |"]
     lines += [
-        f"| {each.documents:,} | {each.maintained:.2f} | {each.question_p50:.1f} | {each.question_p95:.1f} |"
-        for each in nights
+        f"| {size.documents:,} | {size.maintained:.2f} | {size.question_p50:.1f} | {size.question_p95:.1f} |"
+        for size in nights
     ]
     return "\n".join(lines)
 
 
 def _searches_table(searches: Sequence[SearchAt]) -> str:
     lines = ["| vectors | segments | recall@20 | p50, ms | p95, ms | against one |", "| ---: |" + " ---: |" * 5]
-    for found in searches:
-        one = next(each for each in searches if (each.vectors, each.segments) == (found.vectors, 1))
+    for search in searches:
+        single = next(other for other in searches if (other.vectors, other.segments) == (search.vectors, 1))
         lines.append(
-            f"| {found.vectors:,} | {found.segments} | {found.recall:.4f} | {found.p50:.2f} | {found.p95:.2f} | "
-            f"{found.p50 / one.p50:.2f} |"
+            f"| {search.vectors:,} | {search.segments} | {search.recall:.4f} | {search.p50:.2f} | {search.p95:.2f} | "
+            f"{search.p50 / single.p50:.2f} |"
         )
     return "\n".join(lines)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 

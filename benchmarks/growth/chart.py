@@ -1,4 +1,4 @@
-"""The chart: a panel of nights by documents and one of searches by vectors and segments."""
+"""The chart: panels of nights by number of documents, and of searches by number of vectors and segments."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from benchmarks.growth.nights import CHANGED, NightsAt
 from benchmarks.growth.segments import SearchAt
 from benchmarks.machine import spread
 
-_ROOM = 205  # behind the longest bar: a median with its spread, or with recall
+_ROOM = 205  # after the longest bar: a median with its spread, or with recall
 _CHANGED, _UNCHANGED = "#1f5fbf", "#8d99a8"
 HOW = {"nights": "without Prefect", "nights by Prefect": "as a run of its deployment"}
-"""How a night was had, by the name under which its figures are kept."""
+"""How the nights ran, by the name of their figures in `growth.json`."""
 
 _SEGMENTS = {1: "#123f86", 3: "#2f78d8", 4: "#5a98e6", 6: "#86b4ee"}
 
 
 def chart(nights: Mapping[str, Sequence[NightsAt]], searches: Sequence[SearchAt]) -> str:
-    """SVG of medians; a panel for each kind of night, by its name in `HOW`, and one of searches, where there are any."""
+    """Return an SVG of medians: a panel for each kind of night, by its name in `HOW`, and one for searches."""
     panels = [
-        *(_nights(each, HOW[name]) for name, each in nights.items()),
+        *(_nights(sizes, HOW[name]) for name, sizes in nights.items()),
         *([_searches(searches)] if searches else []),
     ]
     return svg("What nights and searches cost as a knowledge base grows; shorter is better", panels)
@@ -30,8 +30,8 @@ def chart(nights: Mapping[str, Sequence[NightsAt]], searches: Sequence[SearchAt]
 def _nights(nights: Sequence[NightsAt], how: str) -> Panel:
     legend = [Key(f"{CHANGED} changed", (_CHANGED,)), Key("nothing changed", (_UNCHANGED,))]
     groups = [
-        Group(f"{each.documents:,} documents", [_night(each.changed, _CHANGED), _night(each.unchanged, _UNCHANGED)])
-        for each in nights
+        Group(f"{size.documents:,} documents", [_night(size.changed, _CHANGED), _night(size.unchanged, _UNCHANGED)])
+        for size in nights
     ]
     return Panel(f"A night with {CHANGED} changed documents, {how}, seconds", legend, groups, _ROOM)
 
@@ -41,11 +41,11 @@ def _night(seconds: Sequence[float], colour: str) -> Bar:
 
 
 def _searches(searches: Sequence[SearchAt]) -> Panel:
-    counts = sorted({each.segments for each in searches})
+    counts = sorted({search.segments for search in searches})
     legend = [Key("1 segment" if count == 1 else f"{count} segments", (_SEGMENTS[count],)) for count in counts]
     by_size: dict[int, list[Bar]] = {}
-    for each in searches:
-        written = f"{each.p50:.2f} ms, recall@20 {each.recall:.4f}"
-        by_size.setdefault(each.vectors, []).append(Bar(each.p50, written, _SEGMENTS[each.segments]))
+    for search in searches:
+        written = f"{search.p50:.2f} ms, recall@20 {search.recall:.4f}"
+        by_size.setdefault(search.vectors, []).append(Bar(search.p50, written, _SEGMENTS[search.segments]))
     groups = [Group(f"{size:,} vectors", bars) for size, bars in by_size.items()]
     return Panel("A search, p50 ms", legend, groups, _ROOM)

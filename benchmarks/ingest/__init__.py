@@ -1,4 +1,4 @@
-"""Ingesting the same documents by Product Mindset, by its peers and by nothing but a loop: seconds, memory, and what stays.
+"""Ingest the same documents with Product Mindset, with other libraries and with a bare loop: time, memory, correctness.
 
-`python -m benchmarks.ingest` runs it; `make bench-ingest` first makes the environment that the peers run in.
+`python -m benchmarks.ingest` runs it; `make bench-ingest` first creates the environment of the other libraries.
 """

@@ -1,11 +1,11 @@
-"""Ingesting, measured side by side: Product Mindset, its peers, and nothing but a loop.
+"""Compare ingestion with Product Mindset, with other libraries and with a bare loop.
 
     python -m benchmarks.ingest [--documents 2000 20000] [--repeats 1] [--contestants mindset llamaindex ...]
 
-Everybody ingests the same documents with the same embedder and the same HNSW settings into a real Chroma server, in a process
-of its own, on a stack of its own: first from nothing, then with nothing changed, then with 1 % of the documents changed,
-then with 1 % deleted. Imports and the model are loaded before the clock runs, but for `nightly`, whose night is timed
-whole. The figures are added to `ingest.json`, of which the tables (Markdown, on standard output) and the chart are made anew.
+Each contestant ingests the same documents with the same embedder and the same HNSW settings into a real Chroma server, in its
+own process and on its own stack: first from scratch, then with nothing changed, then with 1 % of the documents changed, then
+with 1 % deleted. Imports and the model are loaded before the time starts, except for `nightly`, where the whole run is
+timed. The figures are added to `ingest.json`. The tables (Markdown, on standard output) and the chart are generated from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mindset.errors import MindsetError
 
 
 def main() -> None:
-    """Run the trials; print the tables; exit with 1 if a contestant failed."""
+    """Run the trials and print the tables. Exit with 1 if a contestant failed."""
     chosen = _options()
     results = Results(chosen.out / "ingest.json")
     if chosen.only_show:
@@ -43,8 +43,8 @@ def main() -> None:
         for documents in chosen.documents:
             started = time.perf_counter()
             corpus = generate(Path(folder) / f"documents-{documents}", documents, chosen.source)
-            _say(f"{documents:,} documents written in {time.perf_counter() - started:.1f} s")
-            # A repeat goes through everybody, so that whatever else the machine does meets all of them.
+            _log(f"{documents:,} documents written in {time.perf_counter() - started:.1f} s")
+            # Each repeat runs all contestants, so that other work on the machine affects all of them.
             for repeat in range(chosen.repeats):
                 for embedder in embedders:
                     for contestant in chosen.contestants:
@@ -57,7 +57,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--documents", type=int, nargs="+", default=[2_000], help="sizes, each measured")
+    options.add_argument("--documents", type=int, nargs="+", default=[2_000], help="numbers of documents to measure")
     options.add_argument("--repeats", type=int, default=1)
     options.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     options.add_argument("--embedder", choices=(*NAMES, "both"), default="both")
@@ -65,26 +65,26 @@ def _options() -> argparse.Namespace:
         "--out", type=Path, default=Path("docs/benchmarks"), help="folder of ingest.json and ingest.svg"
     )
     options.add_argument(
-        "--only-show", action="store_true", help="measure nothing; make table and chart of ingest.json"
+        "--only-show", action="store_true", help="measure nothing; show the tables and chart of ingest.json"
     )
     options.add_argument("--source", type=Path, nargs="+", default=[DATA / "guides", DATA / "chunking" / "corpora"])
     return options.parse_args()
 
 
 def _measure(results: Results, contestant: str, embedder: str, corpus: Corpus, home: Path) -> bool:
-    """One trial; whether it succeeded. What it measured before it failed is kept."""
+    """Run one trial and return whether it succeeded. Results before a failure are kept."""
     name = f"{contestant}, {embedder}, {corpus.documents:,} documents"
-    _say(f"{name}: starting servers")
+    _log(f"{name}: starting servers")
     try:
-        for measured in run_trial(contestant, embedder, corpus, home, lambda line: _say(f"{name}: {line}")):
+        for measured in run_trial(contestant, embedder, corpus, home, lambda line: _log(f"{name}: {line}")):
             results.add(corpus.documents, embedder, contestant, measured)
-            left = f", {measured.left_over} of {measured.touched} left over" if measured.touched else ""
-            _say(
+            stale = f", {measured.left_over} of {measured.touched} stale" if measured.touched else ""
+            _log(
                 f"{name}: {measured.scenario} {measured.seconds:.2f} s, {measured.peak_bytes / 2**20:.0f} MiB, "
-                f"{measured.chunks:,} chunks, {measured.vectors:,} vectors{left}"
+                f"{measured.chunks:,} chunks, {measured.vectors:,} vectors{stale}"
             )
     except (ContestantFailed, MindsetError, AssertionError) as failure:
-        _say(f"{name}: FAILED: {failure}")
+        _log(f"{name}: FAILED: {failure}")
         return False
     return True
 
@@ -95,7 +95,7 @@ def _show(results: Results, folder: Path) -> None:
         print(tables(results.rows))
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 

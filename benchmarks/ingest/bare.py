@@ -1,4 +1,4 @@
-"""The lower bound: read, cut, embed and add in the largest batches, and remember nothing."""
+"""The lower bound: read, chunk, embed and add in the largest batches, without any state."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from benchmarks.ingest.contestant import Task
 from benchmarks.ingest.embedders import open_embedder
 from mindset.chunking.chunk import Chunk
-from mindset.chunking.chunker import cut_document
-from mindset.index.chroma import BATCH
-from mindset.index.client import open_client
-from mindset.knowledge_base import Chunking
-from mindset.parsing.formats import parse
+from mindset.chunking.chunker import chunk_document
+from mindset.config.build_options import Chunking
+from mindset.parsing.registry import parse
+from mindset.vector_index.chroma import BATCH
+from mindset.vector_index.client import open_client
 
 _COLLECTION = "bare"
 
 
 class Bare:
-    """Vectors and ids alone: a search finds ids of texts that nobody has kept."""
+    """Stores vectors and ids only: a search returns ids whose texts are not stored anywhere."""
 
     peak_bytes = None
     texts_too = False
@@ -42,11 +42,11 @@ class Bare:
                     "documents": [chunk.text for _, chunk in batch],
                     "metadatas": [{"document": uri, "context": chunk.context} for uri, chunk in batch],
                 }
-            vectors = self._embedder.embed_passages([chunk.embedded for _, chunk in batch])
+            vectors = self._embedder.embed_passages([chunk.embedding_text for _, chunk in batch])
             collection.add(ids=[chunk.id for _, chunk in batch], embeddings=vectors, **texts)
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
-        """Counted only: there is no second scenario."""
+        """Count the chunks; texts are not needed, since there is no second scenario."""
         return self._client.get_collection(_COLLECTION, embedding_function=None).count(), {uri: [] for uri in uris}
 
     def _chunks(self) -> Iterator[tuple[str, Chunk]]:
@@ -57,11 +57,11 @@ class Bare:
 
 
 class BareWithTexts(Bare):
-    """Texts and the name of their document in Chroma too, which is where the peers keep them."""
+    """Stores texts and document URIs in Chroma too, as the other libraries do."""
 
     texts_too = True
 
 
 def _cut(uri: str, raw: bytes) -> Iterator[Chunk]:
     parsed = parse(uri, raw)
-    return (placed.chunk for placed in cut_document(parsed.text, parsed.title, parsed.media_type, Chunking()))
+    return (placed.chunk for placed in chunk_document(parsed.text, parsed.title, parsed.media_type, Chunking()))

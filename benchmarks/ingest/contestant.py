@@ -1,4 +1,4 @@
-"""What a contestant is, and which there are."""
+"""The interface of a contestant, and the list of contestants."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SCENARIOS: tuple[Scenario, ...] = ("cold", "unchanged", "changed", "deleted")
 
 @dataclass(frozen=True)
 class Task:
-    """What a contestant's process is told; sent to it as JSON."""
+    """The task of a contestant's process, sent to it as JSON."""
 
     contestant: str
     embedder: str
     documents: str
-    """Folder of the documents as they are now."""
+    """Folder of the documents."""
     state: str
-    """Folder that is kept from one scenario to the next, for what the contestant remembers."""
+    """Folder for the contestant's state, kept from one scenario to the next."""
     hnsw: dict[str, Any]
     look_for: list[str]
-    """URIs whose searchable texts are reported after the work."""
+    """URIs of documents whose searchable texts are reported after the work."""
     chroma_url: str
     postgres_url: str = ""
     prefect_api_url: str = ""
@@ -36,36 +36,36 @@ class Task:
 
 
 class Contestant(Protocol):
-    """Made with everything imported, loaded and warm. A process of its own makes one for each scenario."""
+    """Created with everything imported, loaded and warm; one per scenario, in its own process."""
 
     def run(self) -> None:
-        """The work that is measured: bring the index up to date with the folder."""
+        """Bring the index up to date with the folder. This is what is measured."""
         ...
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
-        """How many chunks a search can return, and the texts of those of these documents."""
+        """Return the number of chunks that a search can return, and the texts of those of these documents."""
         ...
 
     @property
     def peak_bytes(self) -> int | None:
-        """Peak memory of the process that did the work, where that was another one."""
+        """Peak memory of the process that did the work; None if it was this one."""
         ...
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant as the list of them knows it: without what it imports."""
+    """A contestant's entry in the list, which does not import it."""
 
     title: str
     factory: str
-    """`module:class`; made from a Task."""
+    """`module:class`; the class takes a Task."""
     packages: tuple[str, ...]
-    """Whose versions belong to the result."""
+    """Packages whose versions are recorded with the result."""
     services: tuple[str, ...] = ("chroma",)
     peer: bool = False
-    """Runs in the peers' environment."""
+    """Whether it runs in the environment of the other libraries."""
     remembers: bool = True
-    """Whether it can do anything but begin from nothing."""
+    """Whether it can update an index; False: it can only build one from scratch."""
     embedders: tuple[str, ...] = ("wordllama", "constant")
 
 
@@ -113,7 +113,7 @@ CONTESTANTS: dict[str, Entry] = {
 
 
 def open_contestant(task: Task) -> Contestant:
-    """The contestant of a task, ready to run."""
+    """Return the contestant of a task, ready to run."""
     module, _, name = CONTESTANTS[task.contestant].factory.partition(":")
     make: Callable[[Task], Contestant] = getattr(import_module(module), name)
     return make(task)

@@ -1,4 +1,4 @@
-"""Documents to ingest: Markdown recombined from real sentences, the same for everybody, and how they change."""
+"""The documents to ingest: Markdown recombined from real sentences, and their changes. All contestants get the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 SECTIONS = 8
 _PARAGRAPHS = 3
 _PARAGRAPH_CHARACTERS = 400
-# A section's sentences come from one stretch of the real text, so that they are about something.
+# A section's sentences come from one passage of the real text, so that they share a topic.
 _STRETCH = 60
 _DOCUMENTS_PER_FOLDER = 100
 
@@ -17,14 +17,14 @@ _DOCUMENTS_PER_FOLDER = 100
 class Corpus:
     """A folder of numbered documents of about ten chunks each.
 
-    A document's text depends on its number and its state alone, so that the same change can be made again."""
+    A document's text depends only on its number and state, so that the same change can be repeated."""
 
     def __init__(self, folder: Path, documents: int, sentences: Sequence[str]) -> None:
         self.folder, self.documents = folder, documents
         self._sentences = sentences
 
     def write(self, numbers: Sequence[int], state: int = 0) -> None:
-        """Write these documents in that state; other states differ in one paragraph."""
+        """Write these documents in this state. Two states of a document differ in one paragraph."""
         for number in numbers:
             file = self.folder / uri(number)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -35,12 +35,12 @@ class Corpus:
         for number in numbers:
             (self.folder / uri(number)).unlink()
 
-    def sample(self, share: float, offset: int) -> list[int]:
-        """This share of the documents' numbers, at least one, evenly spread; samples of other offsets are others."""
-        count = max(1, round(self.documents * share))
+    def sample(self, fraction: float, offset: int) -> list[int]:
+        """Return this fraction of the document numbers, at least one, evenly spaced. Other offsets: disjoint samples."""
+        count = max(1, round(self.documents * fraction))
         step = self.documents // count
         assert offset < step, f"{self.documents} documents are too few"
-        return [offset + each * step for each in range(count)]
+        return [offset + position * step for position in range(count)]
 
     def _text(self, number: int, state: int) -> str:
         choose = random.Random(number)
@@ -65,55 +65,58 @@ class Corpus:
         return stretch
 
     def _paragraph(self, choose: random.Random, stretch: list[str]) -> str:
-        """Sentences off the stretch, and one from anywhere, so that hardly any paragraph is met twice."""
-        taken = [choose.choice(self._sentences)]
-        while len(taken) < 3 or sum(map(len, taken)) < _PARAGRAPH_CHARACTERS:
-            taken.append(stretch.pop())
-        return " ".join(taken)
+        """Join sentences of the stretch with one from anywhere, so that hardly any two paragraphs are equal."""
+        sentences = [choose.choice(self._sentences)]
+        while len(sentences) < 3 or sum(map(len, sentences)) < _PARAGRAPH_CHARACTERS:
+            sentences.append(stretch.pop())
+        return " ".join(sentences)
 
 
 def generate(folder: Path, documents: int, sources: Sequence[Path]) -> Corpus:
-    """Write so many documents, recombined from the Markdown below the sources; the same for the same sources."""
+    """Write this many documents, recombined from the Markdown below the sources. The result is deterministic."""
     corpus = Corpus(folder, documents, real_sentences(sources))
     corpus.write(range(documents))
     return corpus
 
 
 def uri(number: int) -> str:
-    """The path of a document below the corpus's folder."""
+    """Return a document's path below the corpus's folder."""
     return f"{number // _DOCUMENTS_PER_FOLDER:04}/report-{number:06}.md"
 
 
 def marker(number: int, state: int) -> str:
-    """A word that stands in a document in that state only."""
+    """Return a word that occurs only in this state of the document."""
     return f"state{number:06}x{state}"
 
 
 def read(folder: Path) -> Iterator[tuple[str, str]]:
-    """URI and text of every document there is, in order: how the peers read."""
+    """Yield URI and text of each document in order; the reader of the other libraries."""
     for file in sorted(folder.rglob("*.md")):
         yield file.relative_to(folder).as_posix(), file.read_text(encoding="utf-8")
 
 
 def real_sentences(sources: Sequence[Path]) -> list[str]:
-    """Different sentences of the Markdown below the sources, in order."""
-    # Only here: the peers' environment has no parsers, and reads documents that are there already.
-    from mindset.chunking.chunk import plain
-    from mindset.chunking.sentences import sentences
+    """Return the distinct sentences of the Markdown below the sources, in order."""
+    # Imported here, since the other libraries' environment, which only reads the documents, has no parsers.
+    from mindset.text.plain import plain_text
+    from mindset.text.sentences import split_sentences
 
     files = sorted(file for source in sources for file in source.rglob("*.md"))
     paragraphs = (
-        paragraph for file in files for paragraph in plain(file.read_text(encoding="utf-8")).splitlines() if paragraph
+        paragraph
+        for file in files
+        for paragraph in plain_text(file.read_text(encoding="utf-8")).splitlines()
+        if paragraph
     )
-    found = list(
+    distinct = list(
         dict.fromkeys(
             sentence
             for paragraph in paragraphs
-            for sentence in (" ".join(each.split()) for each in sentences(paragraph))
+            for sentence in (" ".join(raw.split()) for raw in split_sentences(paragraph))
             if 40 <= len(sentence) <= 300 and sentence[0].isupper() and sentence[-1] in ".?!"
         )
     )
-    assert len(found) >= 1_000, (
-        f"{[str(each) for each in sources]} hold {len(found)} sentences; name more with --source"
+    assert len(distinct) >= 1_000, (
+        f"{[str(source) for source in sources]} have only {len(distinct)} sentences. Add folders with --source."
     )
-    return found
+    return distinct

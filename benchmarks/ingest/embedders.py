@@ -1,4 +1,4 @@
-"""The embedders that everybody is measured with."""
+"""The embedders that all contestants use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ROWS = 4096
 
 
 class ConstantEmbedder:
-    """Vectors drawn by a text's hash from fixed tables, for next to nothing: what is left is the framework's time."""
+    """Draws vectors from fixed tables by a text's hash, at almost no cost: what remains is the framework's time."""
 
     model_id = ModelId("constant:hash:256")
     dimension = 256
 
     def __init__(self) -> None:
         draw = np.random.default_rng(0)
-        # Neighbourhoods and places in them: 16 million vectors that are not all equally far from each other.
+        # Clusters and positions in them: 16 million vectors whose distances vary.
         self._coarse = draw.standard_normal((_ROWS, self.dimension), dtype=np.float32)
         self._fine = draw.standard_normal((_ROWS, self.dimension), dtype=np.float32) / 2
 
@@ -38,11 +38,11 @@ class ConstantEmbedder:
         return vector
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources."""
 
 
 def open_embedder(name: str) -> Embedder:
-    """The embedder of that name, loaded and warm."""
+    """Return the embedder of this name, loaded and warm."""
     embedder: Embedder = WordLlamaEmbedder() if name == "wordllama" else ConstantEmbedder()
     embedder.embed_passages(["Warm up."])
     return embedder

@@ -1,4 +1,4 @@
-"""Peak memory of a process, by what Linux counts; elsewhere it is a sample of what is in use."""
+"""Peak memory of a process. On Linux the kernel records it; elsewhere it is getrusage's maximum, for this process only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def peak_bytes(pid: int | None = None) -> int:
-    """The most memory that a process (this one) has held since its start, or since `forget_peak`; 0 if it is gone."""
+    """Return a process's peak memory since its start or `forget_peak`; None: this process. 0 if the process has ended."""
     status = Path(f"/proc/{pid or os.getpid()}/status")
-    # Not getrusage: its maximum begins with that of the process which started this one.
+    # Not getrusage: a child inherits the maximum of its parent.
     with suppress(OSError):
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -24,6 +24,6 @@ def peak_bytes(pid: int | None = None) -> int:
 
 
 def forget_peak() -> None:
-    """Count this process's peak from here, where that can be done."""
+    """Reset the recorded peak of this process, if the system supports it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

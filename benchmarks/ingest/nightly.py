@@ -1,4 +1,4 @@
-"""Product Mindset as it is run: the `nightly` deployment, by Prefect's server and worker."""
+"""Product Mindset as in production: the `nightly` deployment, run by Prefect's server and worker."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import psutil
 from benchmarks.ingest.contestant import Task
 from benchmarks.ingest.memory import peak_bytes
 from benchmarks.ingest.stages import KB, visible
-from mindset.nights import Nights
+from mindset.pipeline.prefect_client import PrefectClient
 
-# A worker asks for runs each second, and its process takes some three to be seen.
+# A worker polls for runs every second, and its new process is visible after about three seconds.
 _QUIET_S = 6.0
 
-# Each look is a request, of which ten a second took Prefect's server a sixth of a processor from the night.
-_LOOK_S = 0.5
+# Each poll is a request: ten per second cost Prefect's server a sixth of a processor during the night.
+_POLL_S = 0.5
 
 
 class Nightly:
-    """A night is timed from asking Prefect for it until its run has ended: with the start of its process and its imports."""
+    """A night, timed from the request to Prefect until the run has ended, including the start and imports of its process."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -29,7 +29,7 @@ class Nightly:
 
     @property
     def peak_bytes(self) -> int:
-        """Of the night's own process."""
+        """Peak memory of the night's process."""
         return self._peak
 
     def run(self) -> None:
@@ -40,7 +40,7 @@ class Nightly:
 
 
 def rest() -> None:
-    """Wait for the check of quality that the night before has asked for: a worker may take seconds to begin it."""
+    """Wait until the quality check that the previous night started has ended; a worker may take seconds to start it."""
     quiet_since = time.monotonic()
     while time.monotonic() < quiet_since + _QUIET_S:
         time.sleep(0.1)
@@ -49,13 +49,13 @@ def rest() -> None:
 
 
 def whole_night(prefect_api_url: str, kb: str) -> int:
-    """A run of the deployment, from asking for it to its end; returns the most bytes that its process had."""
+    """Run the deployment to its end, and return the peak memory of its process in bytes."""
     peak = 0
-    with Nights(prefect_api_url) as nights:
+    with PrefectClient(prefect_api_url) as nights:
         run = nights.start("nightly/nightly", {"parameters": {"kb": kb}})
         process: psutil.Process | None = None
         while not run.ended:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             process = process or _process_of(run.id)
             if process:
                 peak = max(peak, peak_bytes(process.pid))
@@ -65,15 +65,15 @@ def whole_night(prefect_api_url: str, kb: str) -> int:
 
 
 def _engines() -> bool:
-    return any("prefect.engine" in (each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    return any("prefect.engine" in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
 
 
 def _process_of(run: str) -> psutil.Process | None:
-    """The process that Prefect's worker has started for a run: it tells it by a variable which run it is."""
+    """Return the process that the worker started for a run, identified by the run id in its environment."""
     for process in psutil.process_iter():
         try:
             if "prefect.engine" in process.cmdline() and run in process.environ().values():
                 return process
-        except psutil.Error:  # it has ended, or is somebody else's
+        except psutil.Error:  # it has ended, or belongs to another user
             continue
     return None

@@ -1,4 +1,4 @@
-"""A contestant's process as the benchmark sees it."""
+"""Run a contestant in its own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODULE = "benchmarks.ingest.child"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contestant's process told."""
+    """The results that a contestant's process reported."""
 
     seconds: float
     ready_bytes: int
@@ -27,27 +27,27 @@ class Outcome:
     peak_bytes: int
     """The most memory during the work."""
     chunks: int
-    """How many a search can return."""
+    """The number of chunks that a search can return."""
     texts: dict[str, list[str]]
     versions: dict[str, str]
 
 
 class ContestantFailed(Exception):
-    """A contestant's process ended before it told everything. The message ends with what it wrote last."""
+    """A contestant's process ended before it reported all results. The message ends with the end of its log."""
 
 
 def check_environment(contestants: list[str]) -> None:
-    """Raise SystemExit where a peer is to run and the peers' environment is missing."""
+    """Raise SystemExit if another library is to run and its environment is missing."""
     peers = [name for name in contestants if CONTESTANTS[name].peer]
     if peers and not PEERS.exists():
         raise SystemExit(
-            f"{', '.join(peers)}: the peers' environment is missing. Run `make bench-ingest`, which makes it "
-            "(OPTIONS=... passes on what you gave here), or name other --contestants."
+            f"{', '.join(peers)}: the environment of the other libraries is missing. Run `make bench-ingest`, which "
+            "creates it (pass your options as OPTIONS=...), or choose other --contestants."
         )
 
 
 def run(task: Task, log: Path) -> Outcome:
-    """Do a task in a process of its own, its standard error in a file. Raises ContestantFailed."""
+    """Run a task in its own process, with standard error in `log`. Raises ContestantFailed."""
     python = str(PEERS) if CONTESTANTS[task.contestant].peer else sys.executable
     quiet = {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT)}
     with log.open("ab") as errors:
@@ -61,12 +61,14 @@ def run(task: Task, log: Path) -> Outcome:
             env=os.environ | quiet,
             check=False,
         )
-    events = {each["event"]: each for each in map(json.loads, finished.stdout.splitlines())}
+    events = {event["event"]: event for event in map(json.loads, finished.stdout.splitlines())}
     if finished.returncode or len(events) < 3:
-        told = ", ".join(events) or "nothing"
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        reported = ", ".join(events) or "nothing"
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise ContestantFailed(
-            f"{task.contestant} ended with status {finished.returncode}, having told {told}:\n{last}"
+            f"{task.contestant} ended with status {finished.returncode} after reporting {reported}:\n{tail}"
         )
-    ready, done, found = events["ready"], events["done"], events["searchable"]
-    return Outcome(done["seconds"], ready["bytes"], done["bytes"], found["chunks"], found["texts"], ready["versions"])
+    ready, done, searchable = events["ready"], events["done"], events["searchable"]
+    return Outcome(
+        done["seconds"], ready["bytes"], done["bytes"], searchable["chunks"], searchable["texts"], ready["versions"]
+    )

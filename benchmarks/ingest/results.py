@@ -1,4 +1,4 @@
-"""What was measured, as data: kept in a JSON file that every trial adds to, and shown as tables."""
+"""The measurements: stored in a JSON file to which each trial adds, and shown as tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.ingest.trial import Measured
 from benchmarks.machine import machine, spread
 
 _TITLES: dict[Scenario, str] = {
-    "cold": "from nothing",
+    "cold": "from scratch",
     "unchanged": "nothing changed",
     "changed": "1 % changed",
     "deleted": "1 % deleted",
@@ -24,7 +24,7 @@ _TITLES: dict[Scenario, str] = {
 
 @dataclass
 class Row:
-    """One scenario of one contestant, with a value for each repeat."""
+    """One scenario of one contestant, with a value per repeat."""
 
     documents: int
     embedder: str
@@ -46,11 +46,11 @@ class Row:
 
     @property
     def spread(self) -> dict[str, float]:
-        """For whoever reads the file."""
+        """Summary for readers of the file."""
         return {"median": statistics.median(self.seconds), "least": min(self.seconds), "most": max(self.seconds)}
 
     def add(self, measured: Measured) -> None:
-        """Note one more repeat."""
+        """Add one repeat."""
         self.measured_on = datetime.now(UTC).date().isoformat()
         self.chunks, self.vectors = measured.chunks, measured.vectors
         self.touched, self.left_over = measured.touched, measured.left_over
@@ -61,35 +61,35 @@ class Row:
 
 
 class Results:
-    """Rows in a file; a row that is measured again begins anew, the others stay as long as the machine is the same."""
+    """Rows in a file. A row that is measured again is replaced; the others are kept if the machine is the same."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._machine = machine()
         self._rows: dict[tuple[int, str, str, str], Row] = {}
-        self._renewed: set[tuple[int, str, str, str]] = set()
+        self._replaced: set[tuple[int, str, str, str]] = set()
         if file.exists():
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            if kept["machine"] == self._machine:
-                self._rows = {row.key: row for row in map(_row, kept["rows"])}
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            if stored["machine"] == self._machine:
+                self._rows = {row.key: row for row in map(_row, stored["rows"])}
 
     def add(self, documents: int, embedder: str, contestant: str, measured: Measured) -> None:
-        """Note what was measured, and write the file."""
+        """Add a measurement and write the file."""
         row = Row(documents, embedder, contestant, measured.scenario)
-        if row.key not in self._renewed:
+        if row.key not in self._replaced:
             self._rows[row.key] = row
-            self._renewed.add(row.key)
+            self._replaced.add(row.key)
         self._rows[row.key].add(measured)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"machine": self._machine, "rows": [asdict(each) | each.spread for each in self.rows]}
-        self._file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        content = {"machine": self._machine, "rows": [asdict(row) | row.spread for row in self.rows]}
+        self._file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @property
     def rows(self) -> list[Row]:
-        """By size, embedder, contestant and scenario."""
+        """The rows, sorted by size, embedder, contestant and scenario."""
         order = list(CONTESTANTS)
 
-        def place(row: Row) -> tuple[int, bool, int, int]:
+        def sort_key(row: Row) -> tuple[int, bool, int, int]:
             return (
                 row.documents,
                 row.embedder != "wordllama",
@@ -97,38 +97,38 @@ class Results:
                 SCENARIOS.index(row.scenario),
             )
 
-        return sorted(self._rows.values(), key=place)
+        return sorted(self._rows.values(), key=sort_key)
 
 
 def tables(rows: Iterable[Row]) -> str:
-    """A Markdown table for each size and embedder."""
+    """Return a Markdown table for each size and embedder."""
     groups: dict[tuple[int, str], dict[str, dict[Scenario, Row]]] = {}
     for row in rows:
         groups.setdefault((row.documents, row.embedder), {}).setdefault(row.contestant, {})[row.scenario] = row
     return "\n".join(line for (size, embedder), group in groups.items() for line in _table(size, embedder, group))
 
 
-def _row(kept: dict[str, Any]) -> Row:
-    names = {each.name for each in fields(Row)}
-    return Row(**{name: value for name, value in kept.items() if name in names})
+def _row(stored: dict[str, Any]) -> Row:
+    names = {field.name for field in fields(Row)}
+    return Row(**{name: value for name, value in stored.items() if name in names})
 
 
 def _table(documents: int, embedder: str, group: dict[str, dict[Scenario, Row]]) -> Iterator[str]:
-    seconds = [f"{_TITLES[each]}, s" for each in SCENARIOS]
-    titles = ["", *seconds, "ms a chunk", "memory, MiB", "chunks", "deleted, still found", "changed, found as before"]
+    seconds = [f"{_TITLES[scenario]}, s" for scenario in SCENARIOS]
+    titles = ["", *seconds, "ms per chunk", "memory, MiB", "chunks", "deleted, still found", "changed, old text found"]
     yield f"**{documents:,} documents, {'WordLlama' if embedder == 'wordllama' else 'a constant-time embedder'}**"
     yield ""
     yield f"| {' | '.join(titles)} |"
     yield f"| --- |{' ---: |' * (len(titles) - 1)}"
-    for contestant, found in group.items():
-        cold = found["cold"]
+    for contestant, scenarios in group.items():
+        cold = scenarios["cold"]
         cells = [
             CONTESTANTS[contestant].title,
-            *(_seconds(found.get(each)) for each in SCENARIOS),
+            *(_seconds(scenarios.get(scenario)) for scenario in SCENARIOS),
             f"{statistics.median(cold.seconds) / cold.chunks * 1000:.2f}",
-            _mebibytes(max(found.values(), key=lambda row: max(row.peak_bytes))),
+            _mebibytes(max(scenarios.values(), key=lambda row: max(row.peak_bytes))),
             f"{cold.chunks:,}",
-            *(_left_over(found.get(each)) for each in ("deleted", "changed")),
+            *(_left_over(scenarios.get("deleted")), _left_over(scenarios.get("changed"))),
         ]
         yield f"| {' | '.join(cells)} |"
     yield ""
@@ -140,7 +140,7 @@ def _seconds(row: Row | None) -> str:
 
 def _mebibytes(row: Row) -> str:
     peak, ready = max(row.peak_bytes) / 2**20, statistics.median(row.ready_bytes) / 2**20
-    # A night's process imports everything itself; what was ready before it was only the one that asked for it.
+    # A night runs in another process: the memory before the work is that of its starter, and means nothing.
     return f"{peak:.0f}" if row.contestant == "nightly" else f"{peak:.0f}, {ready:.0f} before"
 
 

@@ -1,4 +1,4 @@
-"""Product Mindset: its stages in the order of a night, without Prefect, and every version goes live."""
+"""Product Mindset without Prefect: the stages of a night in order. Each version is promoted."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from pydantic import SecretStr
 
 from benchmarks.ingest.contestant import Task
 from benchmarks.ingest.embedders import open_embedder
-from mindset import releases
-from mindset.builds.chunk import chunk
-from mindset.builds.embed import embed
-from mindset.builds.index import index
-from mindset.builds.ingest import ingest
-from mindset.builds.plan import plan_build
-from mindset.builds.segments import restore_live
-from mindset.catalog.connection import Catalog, rows
-from mindset.catalog.passages import VISIBLE
-from mindset.catalog.releases import served
-from mindset.chunking.chunker import cut_document
-from mindset.index.client import open_client
-from mindset.installation import Installation, open_installation
-from mindset.knowledge_base import Chunking
-from mindset.parsing.formats import parse
-from mindset.settings import Settings
+from mindset.application import Installation, open_installation
+from mindset.catalog.pool import Catalog
+from mindset.catalog.releases import version_snapshot
+from mindset.catalog.transactions import rows
+from mindset.catalog.visibility import VISIBLE
+from mindset.chunking.chunker import chunk_document
+from mindset.config.build_options import Chunking
+from mindset.config.settings import Settings
+from mindset.parsing.registry import parse
+from mindset.pipeline.chunk import chunk
+from mindset.pipeline.embed import embed
+from mindset.pipeline.index import index
+from mindset.pipeline.ingest import ingest
+from mindset.pipeline.plan import plan_build
+from mindset.pipeline.segments import restore_live
+from mindset.releases import promotion
+from mindset.vector_index.client import open_client
 
 KB = "bench"
 
 
 class Stages:
-    """Ingest, chunk, embed, index, release."""
+    """Ingest, chunk, embed, index, promote."""
 
     peak_bytes = None
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._embedder = open_embedder(task.embedder)
-        open_client(task.chroma_url).heartbeat()  # imports it
+        open_client(task.chroma_url).heartbeat()  # imports the client
         warm = parse("warm-up.md", b"# Warm up\n\nA sentence.\n")
-        list(cut_document(warm.text, warm.title, warm.media_type, Chunking()))
+        list(chunk_document(warm.text, warm.title, warm.media_type, Chunking()))
 
     def run(self) -> None:
         with _installation(self._task) as opened, opened.catalog.build_lock(KB):
@@ -54,25 +55,26 @@ class Stages:
             version = chunk(catalog, kb, plan).version
             embed(catalog, kb, self._embedder, version)
             index(catalog, kb, opened.vectors, version)
-            releases.promote(catalog, KB, version, "benchmark", "measured")
+            promotion.promote(catalog, KB, version, "benchmark", "measured")
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
         return visible(self._task.postgres_url, uris)
 
 
 def visible(postgres_url: str, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
-    """How many chunks the live release shows to everyone, and the texts of those of these documents."""
-    shown = f"""FROM placement p
-        JOIN document d ON d.kb = p.kb AND d.uri = p.uri JOIN chunk c ON c.kb = p.kb AND c.id = p.chunk
+    """Return the number of chunks of the live release that everyone may read, and the texts of those of these documents."""
+    visible_chunks = f"""FROM placement p
+        JOIN document d ON d.kb = p.kb AND d.uri = p.uri JOIN chunk c ON c.kb = p.kb AND c.id = p.chunk_id
         WHERE p.kb = %(kb)s AND {VISIBLE}"""
     texts: dict[str, list[str]] = {uri: [] for uri in uris}
     with Catalog(postgres_url) as catalog, catalog.reading() as connection:
-        live = served(connection, KB)
-        assert live, "nothing is live"
-        asked = {"kb": KB, "version": live.version, "principals": ["*"]}
-        count = rows(connection, f"SELECT count(*) {shown}", **asked)[0][0]
-        found = rows(connection, f"SELECT p.uri, c.text {shown} AND p.uri = ANY(%(uris)s)", **asked, uris=list(uris))
-    for uri, text in found:
+        live = version_snapshot(connection, KB)
+        assert live, "There is no live version"
+        parameters = {"kb": KB, "version": live.version, "principals": ["*"]}
+        count = rows(connection, f"SELECT count(*) {visible_chunks}", **parameters)[0][0]
+        matching = f"SELECT p.uri, c.text {visible_chunks} AND p.uri = ANY(%(uris)s)"
+        readable = rows(connection, matching, **parameters, uris=list(uris))
+    for uri, text in readable:
         texts[uri].append(text)
     return int(count), texts
 

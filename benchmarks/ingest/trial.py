@@ -1,4 +1,4 @@
-"""A trial: one contestant through all scenarios, on a stack of its own, from nothing."""
+"""A trial: one contestant in all scenarios, starting from scratch on its own stack."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from benchmarks.ingest import process
 from benchmarks.ingest.contestant import CONTESTANTS, SCENARIOS, Scenario, Task
 from benchmarks.ingest.corpus import Corpus, marker, uri
 from benchmarks.ingest.stages import define
-from cli.prepare import PROJECT, command
-from mindset.index.chroma import HNSW
-from mindset.index.client import open_client
-from mindset.local.addresses import Addresses
-from mindset.local.supervision import local_stack
+from cli.bootstrap import PROJECT, command
+from local_stack.addresses import Addresses
+from local_stack.supervision import local_stack
+from mindset.vector_index.chroma import HNSW
+from mindset.vector_index.client import open_client
 
 SHARE = 0.01
-"""How many of the documents change, and how many are deleted."""
+"""Fraction of the documents that change, and fraction that is deleted."""
 
-_KEPT = 5
+_UNTOUCHED = 5
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One scenario of a trial."""
+    """The results of one scenario."""
 
     scenario: Scenario
     seconds: float
     ready_bytes: int
     peak_bytes: int
     chunks: int
-    """How many a search can return."""
+    """Number of chunks that a search can return."""
     vectors: int
-    """How many Chroma holds."""
+    """Number of vectors in Chroma."""
     touched: int
-    """How many documents were changed or deleted."""
+    """Number of documents changed or deleted."""
     left_over: int
-    """Of those, how many a search still finds as they were."""
+    """Number of those whose old text a search still finds."""
     versions: dict[str, str]
 
 
 def run_trial(
-    contestant: str, embedder: str, corpus: Corpus, home: Path, say: Callable[[str], None]
+    contestant: str, embedder: str, corpus: Corpus, home: Path, log: Callable[[str], None]
 ) -> Iterator[Measured]:
-    """Each scenario as it is over; says which one begins. The corpus is left as it was found.
+    """Yield the results of each scenario when it ends, and log its start. The corpus is restored at the end.
 
-    Raises ContestantFailed, and AssertionError where a contestant has lost what it should have, or used other settings."""
+    Raises ContestantFailed, and AssertionError if a contestant lost documents or used other HNSW settings."""
     entry = CONTESTANTS[contestant]
     state = home / "state"
     state.mkdir(parents=True)
     if not entry.peer:
         define(state, corpus.folder)
     changed, deleted = corpus.sample(SHARE, 0), corpus.sample(SHARE, 1)
-    kept = corpus.sample(SHARE, 2)[:_KEPT]
+    untouched = corpus.sample(SHARE, 2)[:_UNTOUCHED]
     try:
         with _stack(home, state, entry.services) as addresses:
             for scenario in SCENARIOS if entry.remembers else SCENARIOS[:1]:
@@ -67,15 +67,15 @@ def run_trial(
                     documents=str(corpus.folder),
                     state=str(state),
                     hnsw=HNSW,
-                    look_for=[uri(each) for each in (*touched, *kept)],
+                    look_for=[uri(number) for number in (*touched, *untouched)],
                     chroma_url=addresses.chroma_url or "",
                     postgres_url=addresses.postgres_url or "",
                     prefect_api_url=addresses.prefect_api_url or "",
                 )
-                say(f"{scenario} ...")
+                log(f"{scenario} ...")
                 outcome = process.run(task, home / "contestant.log")
                 if entry.remembers:
-                    _check_kept(contestant, outcome.texts, kept, changed if scenario == "changed" else ())
+                    _check_complete(contestant, outcome.texts, untouched, changed if scenario == "changed" else ())
                 yield Measured(
                     scenario,
                     outcome.seconds,
@@ -84,7 +84,7 @@ def run_trial(
                     outcome.chunks,
                     _vectors(task.chroma_url),
                     len(touched),
-                    sum(_found_as_it_was(outcome.texts[uri(each)], each) for each in touched),
+                    sum(_has_old_text(outcome.texts[uri(number)], number) for number in touched),
                     outcome.versions,
                 )
     finally:
@@ -115,21 +115,23 @@ def _touch(corpus: Corpus, scenario: Scenario, changed: list[int], deleted: list
     return []
 
 
-def _found_as_it_was(texts: Sequence[str], number: int) -> bool:
+def _has_old_text(texts: Sequence[str], number: int) -> bool:
     return any(marker(number, 0) in text for text in texts)
 
 
-def _check_kept(contestant: str, texts: dict[str, list[str]], kept: Sequence[int], changed: Sequence[int]) -> None:
-    """What was not touched must be found, and what was changed as it is now: else nothing left over proves nothing."""
-    states = [(number, 0) for number in kept] + [(number, 1) for number in changed]
+def _check_complete(
+    contestant: str, texts: dict[str, list[str]], untouched: Sequence[int], changed: Sequence[int]
+) -> None:
+    """Assert that untouched documents and the new text of changed ones are found. An empty index has no old text either."""
+    states = [(number, 0) for number in untouched] + [(number, 1) for number in changed]
     lost = [uri(number) for number, state in states if not any(marker(number, state) in t for t in texts[uri(number)])]
     assert not lost, f"{contestant} does not find {', '.join(lost[:5])}"
 
 
 def _vectors(chroma_url: str) -> int:
-    """How many vectors the server holds, in collections that all have the benchmark's settings."""
+    """Return the number of vectors on the server. Assert that all collections have the benchmark's HNSW settings."""
     collections = open_client(chroma_url).list_collections()
-    for each in collections:
-        hnsw: Any = each.configuration["hnsw"]
-        assert {key: hnsw[key] for key in HNSW} == HNSW, f"{each.name} has other settings: {hnsw}"
-    return sum(each.count() for each in collections)
+    for collection in collections:
+        hnsw: Any = collection.configuration["hnsw"]
+        assert {key: hnsw[key] for key in HNSW} == HNSW, f"{collection.name} has other settings: {hnsw}"
+    return sum(collection.count() for collection in collections)

@@ -1,1 +1,1 @@
-"""What serving costs beside the retrieval and the model that it serves, and what it stands."""
+"""Cost of serving over HTTP, in addition to retrieval and model, and behaviour under load."""

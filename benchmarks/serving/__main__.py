@@ -1,10 +1,10 @@
-"""What serving costs, and what it stands.
+"""Cost of serving, and behaviour under load.
 
     python -m benchmarks.serving [overhead] [streams] [promotions] [endings] [--documents 2000] [--streams 1000]
 
-Starts a stack of its own, releases a knowledge base of short real notes twice, and runs the API as a process, with a model
-at a fixed pace. The figures go into `serving.json`, of which the table (Markdown, on standard output) and the chart,
-`serving.svg`, are made.
+The benchmark starts its own stack, releases a knowledge base of short real notes twice, and runs the API as a process, with a
+model at a fixed pace. The figures go into `serving.json`. The table (Markdown, on standard output) and the chart,
+`serving.svg`, are generated from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OURS, _BARE = "#2563a8", "#9aa5b1"
 
 
 def main() -> None:
-    """Measure, write `serving.json` and `serving.svg`, print a table."""
+    """Measure, write `serving.json` and `serving.svg`, and print a table."""
     chosen = _options()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     runs: dict[str, Callable[[Place], Measured]] = {
@@ -39,17 +39,17 @@ def main() -> None:
         "endings": lambda where: experiments.endings(where, clients=40),
     }
     file = chosen.out / "serving.json"
-    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     with place(chosen.documents, chosen.source) as where:
         for name in chosen.experiments or runs:
-            found = runs[name](where)
-            known[name] = found.figures
-            print(f"{time.strftime('%H:%M:%S')} {name}: {found.figures}", file=sys.stderr, flush=True)
+            measured = runs[name](where)
+            results[name] = measured.figures
+            print(f"{time.strftime('%H:%M:%S')} {name}: {measured.figures}", file=sys.stderr, flush=True)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**known, "machine": machine()}, indent=1) + "\n", encoding="utf-8")
-    if "overhead" in known:
-        (chosen.out / "serving.svg").write_text(chart(known), encoding="utf-8")
-    print(table(known))
+    file.write_text(json.dumps({**results, "machine": machine()}, indent=1) + "\n", encoding="utf-8")
+    if "overhead" in results:
+        (chosen.out / "serving.svg").write_text(chart(results), encoding="utf-8")
+    print(table(results))
 
 
 def _options() -> argparse.Namespace:
@@ -65,10 +65,10 @@ def _options() -> argparse.Namespace:
     return options.parse_args()
 
 
-def table(known: dict[str, Any]) -> str:
-    """Every figure, as Markdown."""
+def table(results: dict[str, Any]) -> str:
+    """Return all figures as a Markdown table."""
     lines = ["| experiment | figure | value |", "| --- | --- | ---: |"]
-    for name, figures in known.items():
+    for name, figures in results.items():
         if name != "machine":
             lines += [
                 f"| {name} | {figure.replace('_', ' ')} | {_written(value)} |" for figure, value in figures.items()
@@ -76,29 +76,29 @@ def table(known: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def chart(known: dict[str, Any]) -> str:
-    """Overhead and first token, beside the bare work."""
-    of = known["overhead"]
+def chart(results: dict[str, Any]) -> str:
+    """Return an SVG of the overhead and of the time to the first token, compared with retrieval and model alone."""
+    figures = results["overhead"]
 
     def bar(value: float, colour: str) -> Bar:
         return Bar(value, f"{value:.1f} ms", colour)
 
     return svg(
-        "An answer, and what serving adds",
+        "Latency of an answer, and overhead of serving",
         [
             Panel(
                 "Whole answer, one client",
                 [Key("retrieval and model alone", (_BARE,)), Key("over HTTP", (_OURS,))],
-                [Group("p50", [bar(of["bare_p50"], _BARE), bar(of["served_p50"], _OURS)])],
+                [Group("p50", [bar(figures["bare_p50"], _BARE), bar(figures["served_p50"], _OURS)])],
             ),
             Panel(
-                "What is added",
+                "Overhead",
                 [Key("", (_OURS,))],
                 [
-                    Group("whole answer, p50", [bar(of["overhead_p50"], _OURS)]),
-                    Group("whole answer, p95", [bar(of["overhead_p95"], _OURS)]),
-                    Group("first token, p50", [bar(of["first_token_p50"], _OURS)]),
-                    Group("first token, p95", [bar(of["first_token_p95"], _OURS)]),
+                    Group("whole answer, p50", [bar(figures["overhead_p50"], _OURS)]),
+                    Group("whole answer, p95", [bar(figures["overhead_p95"], _OURS)]),
+                    Group("first token, p50", [bar(figures["first_token_p50"], _OURS)]),
+                    Group("first token, p95", [bar(figures["first_token_p95"], _OURS)]),
                 ],
             ),
         ],

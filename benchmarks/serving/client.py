@@ -1,4 +1,4 @@
-"""A client that costs next to nothing, so that what is measured is the server: HTTP/1.1 over asyncio, and no more of it."""
+"""A minimal HTTP/1.1 client over asyncio, so that the benchmark measures the server and not the client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole response."""
+    """A complete response."""
 
     status: int
     body: Any
@@ -20,7 +20,7 @@ class Reply:
 
 
 class Client:
-    """One connection, kept open. Use it in `async with`."""
+    """One persistent connection; an asynchronous context manager."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -33,24 +33,24 @@ class Client:
         self._writer.close()
 
     def abort(self) -> None:
-        """Vanish, without a good-bye."""
+        """Abort the connection without closing it properly."""
         self._writer.transport.abort()
 
     async def send(self, method: str, path: str, body: Any = None) -> Reply:
-        """The response to a request, read to its end."""
+        """Send a request and return the complete response."""
         status, headers = await self._begin(method, path, body)
         raw = b"".join([part async for part in self._parts(headers)])
         return Reply(status, json.loads(raw) if "json" in headers.get("content-type", "") else raw.decode(), headers)
 
     async def events(self, path: str, body: Any) -> AsyncIterator[tuple[str, bytes, float]]:
-        """(name, data, time) of each server-sent event; comments have no name."""
+        """Yield (name, data, time) of each server-sent event. Comments have no name."""
         status, headers = await self._begin("POST", path, body)
         rest = b""
         async for part in self._parts(headers):
             now = time.perf_counter()
-            *whole, rest = (rest + part).replace(b"\r\n", b"\n").split(b"\n\n")
-            for each in whole:
-                lines = dict(line.partition(b": ")[::2] for line in each.split(b"\n"))
+            *events, rest = (rest + part).replace(b"\r\n", b"\n").split(b"\n\n")
+            for event in events:
+                lines = dict(line.partition(b": ")[::2] for line in event.split(b"\n"))
                 yield lines.get(b"event", b"").decode(), lines.get(b"data", b""), now
         if status != 200:
             yield "status", str(status).encode(), time.perf_counter()

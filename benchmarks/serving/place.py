@@ -1,4 +1,4 @@
-"""Where it is measured: a stack, a released knowledge base of real sentences, a paced model, and the API as a process."""
+"""The setup of the experiments: a stack, a knowledge base of real sentences, a paced model, and the API process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pydantic import SecretStr
 
 from benchmarks.growth.nights import Notes, night
 from benchmarks.ingest.corpus import real_sentences
+from local_stack import ports
+from local_stack.supervision import local_stack
+from mindset.application import Installation, open_installation
 from mindset.catalog.migrations import migrate
+from mindset.config.settings import Settings
 from mindset.embedding.wordllama import WordLlamaEmbedder
-from mindset.installation import Installation, open_installation
-from mindset.local import ports
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
 
 KB = "serving"
 SERVICES = ("postgres", "valkey", "chroma")
@@ -33,7 +33,7 @@ SERVICES = ("postgres", "valkey", "chroma")
 
 @dataclass(frozen=True)
 class Place:
-    """What the experiments need."""
+    """The setup of the experiments."""
 
     installation: Installation
     notes: Notes
@@ -43,7 +43,7 @@ class Place:
 
 @contextmanager
 def place(documents: int, sources: list[Path]) -> Iterator[Place]:
-    """A stack in which a knowledge base of so many notes has two versions; the model is `paced`, whose port an API names."""
+    """Start a stack with a knowledge base of this many notes in two versions. Its model is `paced`."""
     with (
         tempfile.TemporaryDirectory(prefix="serving-", ignore_cleanup_errors=True) as name,
         local_stack(Path(name) / "stack", services=SERVICES) as addresses,
@@ -77,8 +77,8 @@ def place(documents: int, sources: list[Path]) -> Iterator[Place]:
 
 @contextmanager
 def paced(first_s: float, pace_s: float, tokens: int) -> Iterator[int]:
-    """A model that says `tokens` words, the first after `first_s`; its port."""
-    port = ports.choose(["it"], fixed={}, remembered={})["it"]
+    """Start a model that streams `tokens` words, the first after `first_s`, and yield its port."""
+    port = ports.choose(["model"], fixed={}, remembered={})["model"]
     command = (sys.executable, "-m", "benchmarks.serving.provider", str(port), str(first_s), str(pace_s), str(tokens))
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -91,8 +91,8 @@ def paced(first_s: float, pace_s: float, tokens: int) -> Iterator[int]:
 
 @contextmanager
 def api(settings: Settings, model_port: int, **variables: str) -> Iterator[tuple[psutil.Process, int]]:
-    """The API as a process, and its port; ended by SIGTERM."""
-    port = ports.choose(["it"], fixed={}, remembered={})["it"]
+    """Start the API as a process, and yield it with its port. It is stopped with SIGTERM."""
+    port = ports.choose(["api"], fixed={}, remembered={})["api"]
     assert settings.postgres_url
     assert settings.redis_url
     environment = os.environ | {

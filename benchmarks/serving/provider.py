@@ -1,4 +1,4 @@
-"""A NIM that answers at a fixed pace, however many ask: `python -m benchmarks.serving.provider PORT FIRST_S PACE_S TOKENS`."""
+"""A NIM server with a fixed pace, independent of load: `python -m benchmarks.serving.provider PORT FIRST_S PACE_S TOKENS`."""
 
 from __future__ import annotations
 

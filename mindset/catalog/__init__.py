@@ -1,1 +1,1 @@
-"""Postgres, the truth: tables, statements and migrations."""
+"""The catalog in Postgres: schema, migrations and statements."""

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mindset.catalog.connection import Connection, Writing, copy_rows, rows
+from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows, scalar
 from mindset.errors import UnknownDocument
 
 
-class Known(NamedTuple):
-    """What the catalog knows of a document's bytes, to tell whether they changed."""
+class DocumentState(NamedTuple):
+    """A document's stored state, which shows whether its bytes have changed."""
 
     etag: str
     bytes_hash: str | None
-    vanished: bool
+    removed: bool
     quarantined: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A document as read and parsed, ready to be stored; `content_hash` names the revision."""
+class FetchedDocument:
+    """A fetched and parsed document; `content_hash` identifies the revision."""
 
     uri: str
     etag: str
@@ -36,8 +36,8 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A document that could not be used, and why."""
+class RejectedDocument:
+    """A document that cannot be used, and the reason."""
 
     uri: str
     etag: str
@@ -46,7 +46,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """What chunking needs of a document's current revision."""
+    """The part of a document's current revision that chunking needs."""
 
     uri: str
     content_hash: str
@@ -55,24 +55,26 @@ class DocumentText:
     text: str
 
 
-def register(connection: Writing, kb: str) -> None:
-    """Make sure that the knowledge base has its row."""
+def register(connection: WriteConnection, kb: str) -> None:
+    """Insert the knowledge base's row unless it exists."""
     connection.execute("INSERT INTO knowledge_base (name) VALUES (%s) ON CONFLICT DO NOTHING", [kb])
 
 
-def known_documents(connection: Connection, kb: str) -> dict[str, Known]:
-    """Every document by URI, vanished ones too."""
+def document_states(connection: Connection, kb: str) -> dict[str, DocumentState]:
+    """Return the state of every document by URI, including removed ones."""
     found = rows(
         connection,
-        """SELECT uri, etag, bytes_hash, vanished_at IS NOT NULL, quarantined_at IS NOT NULL
+        """SELECT uri, etag, bytes_hash, removed_at IS NOT NULL, quarantined_at IS NOT NULL
            FROM document WHERE kb = %(kb)s""",
         kb=kb,
     )
-    return {row[0]: Known(*row[1:]) for row in found}
+    return {row[0]: DocumentState(*row[1:]) for row in found}
 
 
-def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) -> None:
-    """Make these the current revisions: rights act at once, texts with the next version. Ends a quarantine."""
+def store_documents(connection: WriteConnection, kb: str, documents: Sequence[FetchedDocument]) -> None:
+    """Make these the current revisions and end their quarantine.
+
+    Rights apply immediately; texts become visible with the next version."""
     connection.execute(
         """CREATE TEMPORARY TABLE fetched (
              uri text, etag text, bytes_hash text, content_hash text, acl text[],
@@ -84,17 +86,7 @@ def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) 
         "fetched",
         ["text", "text", "text", "text", "text[]", "text", "text", "jsonb", "text"],
         (
-            (
-                d.uri,
-                d.etag,
-                d.bytes_hash,
-                d.content_hash,
-                list(d.acl),
-                d.media_type,
-                d.title,
-                d.metadata,
-                d.text,
-            )
+            (d.uri, d.etag, d.bytes_hash, d.content_hash, list(d.acl), d.media_type, d.title, d.metadata, d.text)
             for d in documents
         ),
     )
@@ -103,7 +95,7 @@ def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) 
            SELECT %(kb)s, uri, etag, bytes_hash, content_hash, acl FROM fetched
            ON CONFLICT (kb, uri) DO UPDATE SET
              etag = EXCLUDED.etag, bytes_hash = EXCLUDED.bytes_hash, content_hash = EXCLUDED.content_hash,
-             acl = EXCLUDED.acl, vanished_at = NULL, quarantined_at = NULL, quarantine_reason = NULL""",
+             acl = EXCLUDED.acl, removed_at = NULL, quarantined_at = NULL, quarantine_reason = NULL""",
         {"kb": kb},
     )
     connection.execute(
@@ -115,54 +107,56 @@ def store_documents(connection: Writing, kb: str, documents: Sequence[Fetched]) 
     connection.execute("DROP TABLE fetched")
 
 
-def touch_documents(connection: Writing, kb: str, etags: dict[str, str]) -> None:
-    """Note new change marks of documents whose bytes stayed the same, and that they are there (again)."""
+def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str]) -> None:
+    """Store new ETags of documents whose bytes are unchanged, and mark them as present."""
     connection.execute(
-        """UPDATE document SET etag = seen.etag, vanished_at = NULL
+        """UPDATE document SET etag = seen.etag, removed_at = NULL
            FROM unnest(%(uris)s::text[], %(etags)s::text[]) AS seen(uri, etag)
            WHERE document.kb = %(kb)s AND document.uri = seen.uri""",
         {"kb": kb, "uris": list(etags), "etags": list(etags.values())},
     )
 
 
-def quarantine_documents(connection: Writing, kb: str, refused: Collection[Refused], acl: Sequence[str]) -> None:
-    """Set documents aside with their reasons; the last good revision of each goes on being served.
+def quarantine_documents(
+    connection: WriteConnection, kb: str, rejected: Collection[RejectedDocument], acl: Sequence[str]
+) -> None:
+    """Quarantine documents with their reasons. Their last usable revisions remain in service.
 
-    `acl` is for documents seen for the first time."""
+    `acl` applies to documents seen for the first time."""
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO document (kb, uri, etag, acl, quarantined_at, quarantine_reason)
                VALUES (%s, %s, %s, %s, now(), %s)
                ON CONFLICT (kb, uri) DO UPDATE SET
-                 etag = EXCLUDED.etag, bytes_hash = NULL, vanished_at = NULL,
+                 etag = EXCLUDED.etag, bytes_hash = NULL, removed_at = NULL,
                  quarantined_at = coalesce(document.quarantined_at, now()),
                  quarantine_reason = EXCLUDED.quarantine_reason""",
-            [(kb, each.uri, each.etag, list(acl), each.reason) for each in refused],
+            [(kb, document.uri, document.etag, list(acl), document.reason) for document in rejected],
         )
 
 
-def refuse_revisions(connection: Writing, kb: str, reasons: dict[str, str], chunking: str) -> None:
-    """Set aside documents whose current revision cannot be cut; what is placed stays placed, and is current again.
+def quarantine_revisions(connection: WriteConnection, kb: str, reasons: dict[str, str], chunking: str) -> None:
+    """Quarantine documents whose current revision cannot be chunked; their placed revision becomes current again.
 
-    Their bytes stay known: they are read and cut again when they change. The placements count as this chunking's,
-    so that the same revision isn't planned every night."""
+    Their bytes are not read again until they change. Their placements are marked with this chunking, so that the same
+    revision is not planned every night."""
     connection.execute(
         """UPDATE document d SET content_hash = placed_hash,
              placed_chunking = CASE WHEN placed_hash IS NOT NULL THEN %(chunking)s END,
-             quarantined_at = coalesce(quarantined_at, now()), quarantine_reason = refused.reason
-           FROM unnest(%(uris)s::text[], %(reasons)s::text[]) AS refused(uri, reason)
-           WHERE d.kb = %(kb)s AND d.uri = refused.uri""",
+             quarantined_at = coalesce(quarantined_at, now()), quarantine_reason = rejected.reason
+           FROM unnest(%(uris)s::text[], %(reasons)s::text[]) AS rejected(uri, reason)
+           WHERE d.kb = %(kb)s AND d.uri = rejected.uri""",
         {"kb": kb, "chunking": chunking, "uris": list(reasons), "reasons": list(reasons.values())},
     )
 
 
 def documents_with_chunks(connection: Connection, kb: str, version: int, chunks: Sequence[str]) -> list[str]:
-    """URIs of the documents that these chunks stand in, in order."""
+    """Return the URIs of the documents in which these chunks occur, in order."""
     found = rows(
         connection,
         """SELECT DISTINCT uri FROM placement
-           WHERE kb = %(kb)s AND chunk = ANY(%(chunks)s)
-             AND since <= %(version)s AND (until IS NULL OR until > %(version)s)
+           WHERE kb = %(kb)s AND chunk_id = ANY(%(chunks)s)
+             AND valid_from <= %(version)s AND (valid_to IS NULL OR valid_to > %(version)s)
            ORDER BY uri""",
         kb=kb,
         version=version,
@@ -171,30 +165,30 @@ def documents_with_chunks(connection: Connection, kb: str, version: int, chunks:
     return [uri for (uri,) in found]
 
 
-def mark_vanished(connection: Writing, kb: str, uris: Collection[str]) -> None:
-    """Note that documents are gone from their source: the next version does not show them."""
+def mark_removed(connection: WriteConnection, kb: str, uris: Collection[str]) -> None:
+    """Mark documents as removed from their source; the next version does not contain them."""
     connection.execute(
-        "UPDATE document SET vanished_at = now() WHERE kb = %s AND uri = ANY(%s) AND vanished_at IS NULL",
+        "UPDATE document SET removed_at = now() WHERE kb = %s AND uri = ANY(%s) AND removed_at IS NULL",
         [kb, list(uris)],
     )
 
 
-def quarantined(connection: Connection, kb: str) -> list[tuple[str, str]]:
-    """URI and reason of everything set aside and still at its source."""
+def quarantined_documents(connection: Connection, kb: str) -> list[tuple[str, str]]:
+    """Return URI and reason of every quarantined document that still exists at its source."""
     return rows(
         connection,
         """SELECT uri, quarantine_reason FROM document
-           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND vanished_at IS NULL ORDER BY uri""",
+           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND removed_at IS NULL ORDER BY uri""",
         kb=kb,
     )
 
 
 def unplaced_documents(connection: Connection, kb: str, chunking: str) -> list[str]:
-    """URIs whose open placements do not show the current revision under this chunking, in order."""
+    """Return the URIs whose open placements do not match the current revision and this chunking, in order."""
     found = rows(
         connection,
         """SELECT uri FROM document
-           WHERE kb = %(kb)s AND vanished_at IS NULL AND content_hash IS NOT NULL
+           WHERE kb = %(kb)s AND removed_at IS NULL AND content_hash IS NOT NULL
              AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s)
            ORDER BY uri""",
         kb=kb,
@@ -203,19 +197,36 @@ def unplaced_documents(connection: Connection, kb: str, chunking: str) -> list[s
     return [uri for (uri,) in found]
 
 
-def departed_documents(connection: Connection, kb: str) -> list[str]:
-    """URIs that are gone from their source and still have open placements."""
+def has_unplaced_or_removed(connection: Connection, kb: str, chunking: str) -> bool:
+    """Return whether `unplaced_documents` or `removed_documents` would return anything."""
+    return bool(
+        scalar(
+            connection,
+            """SELECT EXISTS (
+                 SELECT FROM document
+                 WHERE kb = %s AND (
+                   removed_at IS NULL AND content_hash IS NOT NULL
+                     AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %s)
+                   OR removed_at IS NOT NULL AND placed_hash IS NOT NULL))""",
+            kb,
+            chunking,
+        )
+    )
+
+
+def removed_documents(connection: Connection, kb: str) -> list[str]:
+    """Return the URIs of documents that were removed from their source but still have open placements."""
     found = rows(
         connection,
         """SELECT uri FROM document
-           WHERE kb = %(kb)s AND vanished_at IS NOT NULL AND placed_hash IS NOT NULL ORDER BY uri""",
+           WHERE kb = %(kb)s AND removed_at IS NOT NULL AND placed_hash IS NOT NULL ORDER BY uri""",
         kb=kb,
     )
     return [uri for (uri,) in found]
 
 
 def document_texts(connection: Connection, kb: str, uris: Sequence[str]) -> Iterator[DocumentText]:
-    """The current revisions of these documents."""
+    """Return the current revisions of these documents."""
     found = rows(
         connection,
         """SELECT uri, content_hash, media_type, title, text
@@ -224,30 +235,30 @@ def document_texts(connection: Connection, kb: str, uris: Sequence[str]) -> Iter
         kb=kb,
         uris=list(uris),
     )
-    return (DocumentText(*each) for each in found)
+    return (DocumentText(*row) for row in found)
 
 
-def document_measures(connection: Connection, kb: str, since: datetime | None) -> list[dict[str, Any]]:
-    """Sizes and marks of current revisions, or of those that were read since a moment, for judging their quality."""
+def document_statistics(connection: Connection, kb: str, since: datetime | None) -> list[dict[str, Any]]:
+    """Return measures of current revisions for the quality report, optionally only of those fetched since a moment."""
     found = rows(
         connection,
         """SELECT uri, title, length(text), md5(text),
              (length(text) - length(replace(text, chr(65533), '')))::float8 / greatest(length(text), 1)
            FROM document JOIN revision USING (kb, uri, content_hash)
-           WHERE kb = %(kb)s AND vanished_at IS NULL AND (%(since)s::timestamptz IS NULL OR fetched_at >= %(since)s)
+           WHERE kb = %(kb)s AND removed_at IS NULL AND (%(since)s::timestamptz IS NULL OR fetched_at >= %(since)s)
            ORDER BY uri""",
         kb=kb,
         since=since,
     )
-    names = ("uri", "title", "characters", "text_hash", "replaced_share")
-    return [dict(zip(names, each, strict=True)) for each in found]
+    names = ("uri", "title", "characters", "text_hash", "replacement_character_ratio")
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
-def take_down(connection: Writing, kb: str, uri: str, reason: str) -> None:
-    """Stop showing a document, in every version, from this commit on. Raises UnknownDocument."""
+def take_down(connection: WriteConnection, kb: str, uri: str, reason: str) -> None:
+    """Hide a document in every version from this commit on. Raises UnknownDocument."""
     changed = connection.execute(
         "UPDATE document SET taken_down_at = now(), taken_down_reason = %s WHERE kb = %s AND uri = %s",
         [reason, kb, uri],
     ).rowcount
     if not changed:
-        raise UnknownDocument(f"{kb} has no document at {uri!r}. URIs are those that search results show.")
+        raise UnknownDocument(f"{kb} has no document at {uri!r}. Use a URI as search results show it.")

@@ -1,4 +1,4 @@
-"""Evaluations of versions, and the questions behind them."""
+"""Evaluations of versions and the metrics of their questions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mindset.catalog.connection import Connection, Writing, rows, scalar
+from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
 
 Slices = dict[str, dict[str, float]]
-"""{slice: {metric: value}}; the slice `all` holds every answerable question."""
+"""{slice: {metric: value}}; the slice `all` contains every answerable question."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecord:
-    """What an evaluation found; `id` is 0 until it is stored."""
+    """The result of an evaluation; `id` is 0 until it is stored."""
 
     id: int
     version: int
@@ -31,7 +31,7 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True)
 class QuestionRecord:
-    """The metrics of one question under the candidate and under the baseline."""
+    """The metrics of one question, for the candidate and for the baseline."""
 
     question: str
     slice: str
@@ -39,44 +39,52 @@ class QuestionRecord:
     baseline_metrics: dict[str, float]
 
 
-def store_evaluation(connection: Writing, kb: str, found: EvaluationRecord, questions: Iterable[QuestionRecord]) -> int:
-    """Store an evaluation; returns its id."""
-    number = int(
+def store_evaluation(
+    connection: WriteConnection, kb: str, evaluation: EvaluationRecord, questions: Iterable[QuestionRecord]
+) -> int:
+    """Store an evaluation and return its id."""
+    evaluation_id = int(
         scalar(
             connection,
             """INSERT INTO evaluation
                  (kb, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons)
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
-            kb, found.version, found.baseline, found.golden_set, found.questions,
-            json.dumps(found.metrics), json.dumps(found.baseline_metrics), found.passed, list(found.reasons),
+            kb, evaluation.version, evaluation.baseline, evaluation.golden_set, evaluation.questions,
+            json.dumps(evaluation.metrics), json.dumps(evaluation.baseline_metrics), evaluation.passed,
+            list(evaluation.reasons),
         )
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO evaluation_question (evaluation, question, slice, metrics, baseline_metrics) VALUES (%s,%s,%s,%s,%s)",
-            [(number, q.question, q.slice, json.dumps(q.metrics), json.dumps(q.baseline_metrics)) for q in questions],
-        )
-    return number
+            """INSERT INTO evaluation_question (evaluation_id, question, slice, metrics, baseline_metrics)
+               VALUES (%s, %s, %s, %s, %s)""",
+            [
+                (evaluation_id, question.question, question.slice,
+                 json.dumps(question.metrics), json.dumps(question.baseline_metrics))
+                for question in questions
+            ],
+        )  # fmt: skip
+    return evaluation_id
 
 
-def get_evaluation(connection: Connection, kb: str, number: int) -> EvaluationRecord | None:
-    """One evaluation, if there is such."""
-    return _one(connection, kb, number, None)
+def get_evaluation(connection: Connection, kb: str, evaluation_id: int) -> EvaluationRecord | None:
+    """Return an evaluation by its id."""
+    return _newest(connection, kb, evaluation_id, None)
 
 
 def newest_evaluation(connection: Connection, kb: str, version: int) -> EvaluationRecord | None:
-    """The last evaluation of a version."""
-    return _one(connection, kb, None, version)
+    """Return the newest evaluation of a version."""
+    return _newest(connection, kb, None, version)
 
 
-def _one(connection: Connection, kb: str, number: int | None, version: int | None) -> EvaluationRecord | None:
+def _newest(connection: Connection, kb: str, evaluation_id: int | None, version: int | None) -> EvaluationRecord | None:
     found = rows(
         connection,
         """SELECT id, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at
            FROM evaluation
-           WHERE kb = %(kb)s AND (id = %(number)s OR version = %(version)s) ORDER BY id DESC LIMIT 1""",
+           WHERE kb = %(kb)s AND (id = %(id)s OR version = %(version)s) ORDER BY id DESC LIMIT 1""",
         kb=kb,
-        number=number,
+        id=evaluation_id,
         version=version,
     )
     if not found:

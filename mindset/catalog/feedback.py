@@ -1,4 +1,4 @@
-"""What callers thought of answers."""
+"""Feedback: how callers rated answers."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from mindset.catalog.connection import Connection, Writing, rows
+from mindset.catalog.transactions import Connection, WriteConnection, rows
 
-Verdict = Literal["good", "bad"]
+Rating = Literal["good", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """An answer that was given: of which knowledge base, and to whom."""
+class AnswerReference:
+    """A logged answer's knowledge base and caller."""
 
     kb: str
     caller: str
 
 
-def find_answer(connection: Connection, day: date, id_: str) -> Given | None:
-    """An answer of the log; the day says in which partition."""
+def find_answer(connection: Connection, day: date, id_: str) -> AnswerReference | None:
+    """Look up a logged answer; `day` selects the partition."""
     found = rows(connection, "SELECT kb, caller FROM answer_log WHERE day = %(day)s AND id = %(id)s", day=day, id=id_)
-    return Given(*found[0]) if found else None
+    return AnswerReference(*found[0]) if found else None
 
 
-def give_feedback(
-    connection: Writing, kb: str, answer: str, caller: str, verdict: Verdict, comment: str | None
+def store_feedback(
+    connection: WriteConnection, kb: str, answer_id: str, caller: str, rating: Rating, comment: str | None
 ) -> None:
-    """Keep a verdict; a caller's second one on an answer replaces the first."""
+    """Store a rating; it replaces the caller's previous rating of the same answer."""
     connection.execute(
-        """INSERT INTO feedback (kb, answer, caller, verdict, comment) VALUES (%s, %s, %s, %s, %s)
-           ON CONFLICT (answer, caller) DO UPDATE SET
-             verdict = EXCLUDED.verdict, comment = EXCLUDED.comment, given_at = now()""",
-        [kb, answer, caller, verdict, comment],
+        """INSERT INTO feedback (kb, answer_id, caller, rating, comment) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (answer_id, caller) DO UPDATE SET
+             rating = EXCLUDED.rating, comment = EXCLUDED.comment, created_at = now()""",
+        [kb, answer_id, caller, rating, comment],
     )

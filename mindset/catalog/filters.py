@@ -25,10 +25,10 @@ from pydantic_core import PydanticCustomError
 
 from mindset.errors import RequestRejected
 
-DEEPEST = 4
+MAX_DEPTH = 4
 """Levels of an expression: a condition alone is one."""
 
-MOST_CONDITIONS = 32
+MAX_CONDITIONS = 32
 """Conditions of an expression, whatever stands around them."""
 
 # NUL stands in no text of Postgres. Lone surrogates, which no text holds either, pydantic refuses itself.
@@ -87,7 +87,7 @@ class Equal(_Part):
         return self
 
 
-class Among(_Part):
+class OneOf(_Part):
     """Holds where the field, or one of the entries of its list, is one of the values."""
 
     field: _Any_field
@@ -95,7 +95,7 @@ class Among(_Part):
     value: tuple[_Value, ...] = Field(min_length=1, max_length=100)
 
     @model_validator(mode="after")
-    def _comparable(self) -> Among:
+    def _comparable(self) -> OneOf:
         _check_text(self.field, self.value)
         return self
 
@@ -108,7 +108,7 @@ class Prefix(_Part):
     value: _Text
 
 
-class Compared(_Part):
+class Compare(_Part):
     """Holds where the field, or one of the entries of its list, is a number (or a date) and on this side of the value."""
 
     field: _Metadata
@@ -124,16 +124,16 @@ class Exists(_Part):
     value: Annotated[bool, Strict()] = True
 
 
-class All(_Part):
+class AllOf(_Part):
     """Holds where each of these does."""
 
-    all: tuple[Filter, ...] = Field(min_length=1, max_length=MOST_CONDITIONS)
+    all: tuple[Filter, ...] = Field(min_length=1, max_length=MAX_CONDITIONS)
 
 
 class AnyOf(_Part):
     """Holds where one of these does."""
 
-    any: tuple[Filter, ...] = Field(min_length=1, max_length=MOST_CONDITIONS)
+    any: tuple[Filter, ...] = Field(min_length=1, max_length=MAX_CONDITIONS)
 
 
 class Not(_Part):
@@ -143,8 +143,8 @@ class Not(_Part):
 
 
 _KINDS: dict[str, type[_Part]] = {
-    "eq": Equal, "ne": Equal, "in": Among, "prefix": Prefix, "lt": Compared, "lte": Compared, "gt": Compared,
-    "gte": Compared, "exists": Exists, "all": All, "any": AnyOf, "not": Not,
+    "eq": Equal, "ne": Equal, "in": OneOf, "prefix": Prefix, "lt": Compare, "lte": Compare, "gt": Compare,
+    "gte": Compare, "exists": Exists, "all": AllOf, "any": AnyOf, "not": Not,
 }  # fmt: skip
 
 
@@ -161,11 +161,11 @@ def _kind(raw: Any) -> str | None:
 
 Filter = Annotated[
     Annotated[Equal, Tag("Equal")]
-    | Annotated[Among, Tag("Among")]
+    | Annotated[OneOf, Tag("OneOf")]
     | Annotated[Prefix, Tag("Prefix")]
-    | Annotated[Compared, Tag("Compared")]
+    | Annotated[Compare, Tag("Compare")]
     | Annotated[Exists, Tag("Exists")]
-    | Annotated[All, Tag("All")]
+    | Annotated[AllOf, Tag("AllOf")]
     | Annotated[AnyOf, Tag("AnyOf")]
     | Annotated[Not, Tag("Not")],
     Discriminator(
@@ -177,7 +177,7 @@ Filter = Annotated[
 ]
 """An expression over a document's fields; frozen, and equal where it says the same in the same order."""
 
-All.model_rebuild()
+AllOf.model_rebuild()
 AnyOf.model_rebuild()
 Not.model_rebuild()
 
@@ -207,18 +207,18 @@ def parse_filter(raw: Any) -> Filter:
 
 def _check_size(raw: Any) -> None:
     conditions, level = 0, [raw]
-    for depth in range(1, DEEPEST + 2):
-        if depth > DEEPEST:
-            raise PydanticCustomError("filter", f"nests more than {DEEPEST} levels; flatten it")
+    for depth in range(1, MAX_DEPTH + 2):
+        if depth > MAX_DEPTH:
+            raise PydanticCustomError("filter", f"nests more than {MAX_DEPTH} levels; flatten it")
         below: list[Any] = []
         for each in level:
             if isinstance(each, dict) and (inner := [each[key] for key in ("all", "any", "not") if key in each]):
                 below += [part for parts in inner for part in (parts if isinstance(parts, list) else [parts])]
             else:
                 conditions += 1
-        if conditions + len(below) > MOST_CONDITIONS:
+        if conditions + len(below) > MAX_CONDITIONS:
             raise PydanticCustomError(
-                "filter", f"has more than {MOST_CONDITIONS} conditions; `in` takes up to 100 values"
+                "filter", f"has more than {MAX_CONDITIONS} conditions; `in` takes up to 100 values"
             )
         if not below:
             return
@@ -243,7 +243,7 @@ def _check_text(name: str, values: Sequence[Any]) -> None:
 
 
 @dataclass
-class Condition:
+class SqlCondition:
     """SQL over a revision named `f`, true or false and never null, and its parameters: no value stands in the SQL."""
 
     sql: str = ""
@@ -257,7 +257,7 @@ class Condition:
 
     def _written(self, part: Any) -> str:  # noqa: PLR0911  # a line for each kind of part
         match part:
-            case All():
+            case AllOf():
                 return f"({' AND '.join(map(self._written, part.all))})"
             case AnyOf():
                 return f"({' OR '.join(map(self._written, part.any))})"
@@ -267,11 +267,11 @@ class Condition:
                 return f"(f.metadata ? {self._key(part.field)}::text) = {self._value(part.value)}::bool"
             case Prefix():
                 return f"starts_with({_COLUMNS[part.field]}, {self._value(part.value)}::text)"
-            case Compared():
+            case Compare():
                 return self._compared(part)
             case Equal():
                 return f"{'NOT ' if part.op == 'ne' else ''}{self._among(part.field, [part.value])}"
-            case Among():
+            case OneOf():
                 return self._among(part.field, part.value)
         raise AssertionError(f"unreachable: {part!r}")
 
@@ -282,7 +282,7 @@ class Condition:
         wanted = self._value([json.dumps(each, ensure_ascii=False) for each in values])
         return f"coalesce((f.metadata -> {self._key(name)}::text) @> ANY({wanted}::jsonb[]), false)"
 
-    def _compared(self, part: Compared) -> str:
+    def _compared(self, part: Compare) -> str:
         key, sign = self._key(part.field), _SIGNS[part.op]
         value = self._value(json.dumps(part.value))
         bound = f"jsonb_build_object('bound', {value}::jsonb)"
@@ -301,8 +301,8 @@ _COLUMNS = {"uri": "f.uri", "title": "f.title", "media_type": "f.media_type"}
 _SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
-def condition(where: Filter) -> Condition:
+def sql_condition(where: Filter) -> SqlCondition:
     """The filter as a condition on a revision."""
-    made = Condition()
+    made = SqlCondition()
     made.sql = made._written(where)  # noqa: SLF001  # its own
     return made

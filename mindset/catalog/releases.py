@@ -1,19 +1,17 @@
-"""Which version a channel serves, and what it served before."""
+"""Releases: which version a channel serves, and which it served before."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from mindset.catalog.connection import Connection, Writing, rows, scalar
 from mindset.catalog.segments import Segment
+from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version on a channel, for a while."""
+    """A version on a channel; `replaced_at` is None while it is the current one."""
 
     id: int
     channel: str
@@ -21,114 +19,113 @@ class Release:
     replaces: int | None
     released_by: str
     reason: str
-    since: datetime
-    until: datetime | None
+    released_at: datetime
+    replaced_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """What answering from a version needs: its model, its chunking and its segments."""
+class VersionSnapshot:
+    """What a search needs to know of a version: its model and its segments."""
 
     version: int
     model: str
     dimension: int
     segments: tuple[Segment, ...]
     release: int | None
-    epoch: int
-    """Of the knowledge base's rights, at the moment this was read: what is cached under it shows nothing withdrawn before."""
+    rights_epoch: int
+    """The knowledge base's epoch of rights when this was read. Whatever is cached under it contains nothing that was
+    withdrawn earlier."""
 
 
-def served(connection: Connection, kb: str, version: int | None = None, channel: str = "live") -> Served | None:
-    """A version as it is searched: the one given, else the one on the channel; None where there is none, or it is retired.
+def version_snapshot(
+    connection: Connection, kb: str, version: int | None = None, channel: str = "live"
+) -> VersionSnapshot | None:
+    """Return a snapshot of the given version, or else of the channel's current one.
 
-    Of a retired one, parts may be gone."""
+    None if there is no such version, or if it is retired, since parts of it may be deleted."""
     found = rows(
         connection,
         """WITH chosen AS (
              SELECT coalesce(%(version)s, r.version) AS number, r.id AS release
              FROM (SELECT) AS one LEFT JOIN release r
-               ON r.kb = %(kb)s AND r.channel = %(channel)s AND r.until IS NULL AND %(version)s::int IS NULL
+               ON r.kb = %(kb)s AND r.channel = %(channel)s AND r.replaced_at IS NULL AND %(version)s::int IS NULL
            )
-           SELECT v.number, v.model, v.dimension, chosen.release, k.epoch, s.id, s.collection, s.model, s.dimension, s.count
+           SELECT v.number, v.model, v.dimension, chosen.release, k.rights_epoch,
+             s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
            JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
            JOIN knowledge_base k ON k.name = %(kb)s
            LEFT JOIN version_segment l ON l.kb = v.kb AND l.number = v.number
-           LEFT JOIN segment s ON s.id = l.segment AND s.state = 'sealed'
+           LEFT JOIN segment s ON s.id = l.segment_id AND s.state = 'sealed'
            ORDER BY s.id""",
         kb=kb, version=version, channel=channel,
     )  # fmt: skip
     if not found:
         return None
-    number, model, dimension, release, epoch = found[0][:5]
-    segments = tuple(Segment(*each[5:]) for each in found if each[5] is not None)
-    return Served(number, model, dimension, segments, release, epoch)
+    number, model, dimension, release, rights_epoch = found[0][:5]
+    segments = tuple(Segment(*row[5:]) for row in found if row[5] is not None)
+    return VersionSnapshot(number, model, dimension, segments, release, rights_epoch)
 
 
 def live_version(connection: Connection, kb: str, channel: str = "live") -> int | None:
-    """The version on a channel."""
-    found = scalar(
-        connection, "SELECT version FROM release WHERE kb = %s AND channel = %s AND until IS NULL", kb, channel
+    """Return the channel's current version."""
+    version = scalar(
+        connection, "SELECT version FROM release WHERE kb = %s AND channel = %s AND replaced_at IS NULL", kb, channel
     )
-    return None if found is None else int(found)
+    return None if version is None else int(version)
 
 
 def live_release(connection: Connection, kb: str, channel: str = "live") -> int | None:
-    """The id of the release on a channel."""
-    found = scalar(connection, "SELECT id FROM release WHERE kb = %s AND channel = %s AND until IS NULL", kb, channel)
-    return None if found is None else int(found)
-
-
-def replaced_by_live(connection: Connection, kb: str, channel: str = "live") -> int | None:
-    """The version that was on a channel before the one that is."""
-    found = scalar(
-        connection, "SELECT replaces FROM release WHERE kb = %s AND channel = %s AND until IS NULL", kb, channel
+    """Return the id of the channel's current release."""
+    release = scalar(
+        connection, "SELECT id FROM release WHERE kb = %s AND channel = %s AND replaced_at IS NULL", kb, channel
     )
-    return None if found is None else int(found)
+    return None if release is None else int(release)
 
 
-def lock_channel(connection: Writing, kb: str, channel: str) -> int | None:
-    """The version on a channel, which nobody else can change before this transaction ends."""
+def previous_live_version(connection: Connection, kb: str, channel: str = "live") -> int | None:
+    """Return the version that the channel's current release replaced."""
+    version = scalar(
+        connection, "SELECT replaces FROM release WHERE kb = %s AND channel = %s AND replaced_at IS NULL", kb, channel
+    )
+    return None if version is None else int(version)
+
+
+def lock_channel(connection: WriteConnection, kb: str, channel: str) -> int | None:
+    """Lock a channel until the transaction ends and return its current version."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [f"release {kb} {channel}"])
     return live_version(connection, kb, channel)
 
 
-def put_on_channel(connection: Writing, kb: str, channel: str, version: int, by: str, reason: str) -> int:
-    """Make a version what the channel serves; returns the release's id. Call `lock_channel` before."""
-    # Not now(), which is when the transaction began: it may have waited for the lock since, and for the last release.
-    ended = rows(
+def release_version(connection: WriteConnection, kb: str, channel: str, version: int, by: str, reason: str) -> int:
+    """Make a version the channel's current one and return the release's id. Call `lock_channel` first."""
+    # Not now(), which is the start of the transaction: since then it may have waited for the lock and for a later release.
+    replaced_rows = rows(
         connection,
-        """UPDATE release SET until = greatest(since, clock_timestamp())
-           WHERE kb = %(kb)s AND channel = %(channel)s AND until IS NULL RETURNING version, until""",
+        """UPDATE release SET replaced_at = greatest(released_at, clock_timestamp())
+           WHERE kb = %(kb)s AND channel = %(channel)s AND replaced_at IS NULL RETURNING version, replaced_at""",
         kb=kb,
         channel=channel,
     )
-    replaced, moment = ended[0] if ended else (None, None)
+    replaced, replaced_at = replaced_rows[0] if replaced_rows else (None, None)
     return int(
         scalar(
             connection,
-            """INSERT INTO release (kb, channel, version, replaces, released_by, reason, since)
+            """INSERT INTO release (kb, channel, version, replaces, released_by, reason, released_at)
                VALUES (%s, %s, %s, %s, %s, %s, coalesce(%s, clock_timestamp())) RETURNING id""",
-            kb, channel, version, replaced, by, reason, moment,
+            kb, channel, version, replaced, by, reason, replaced_at,
         )
     )  # fmt: skip
 
 
 def list_releases(connection: Connection, kb: str, limit: int = 50, before: int | None = None) -> list[Release]:
-    """The newest releases first, of those before one."""
+    """Return releases, newest first; with `before`, only those older than that release."""
     found = rows(
         connection,
-        """SELECT id, channel, version, replaces, released_by, reason, since, until FROM release
+        """SELECT id, channel, version, replaces, released_by, reason, released_at, replaced_at FROM release
            WHERE kb = %(kb)s AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s""",
         kb=kb,
         limit=limit,
         before=before,
     )
-    return [Release(*each) for each in found]
-
-
-def record(connection: Writing, kb: str, actor: str, action: str, detail: dict[str, Any]) -> None:
-    """Write down who did what, in the transaction that did it."""
-    connection.execute(
-        "INSERT INTO audit (kb, actor, action, detail) VALUES (%s, %s, %s, %s)", [kb, actor, action, json.dumps(detail)]
-    )
+    return [Release(*row) for row in found]

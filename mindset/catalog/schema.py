@@ -1,4 +1,4 @@
-"""The tables, as Alembic compares them with the database. Read it as the design; every statement assumes it."""
+"""The tables of the catalog. Read this file as the design; Alembic compares it with the database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _now = text("now()")
 
 
 def _time(name: str, *, required: bool = False) -> Column[object]:
-    """A moment; a required one is when the row was written unless said otherwise."""
+    """A timestamp column; a required one defaults to the time of the insert."""
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=_now if required else None)
 
 
@@ -45,14 +45,14 @@ knowledge_base = Table(
     metadata,
     Column("name", Text, primary_key=True),
     _time("created_at", required=True),
-    # A trigger on `document` advances it, so that no statement can forget to: caches are keyed by it.
+    # Cache keys contain it. A trigger on `document` increments it, so that no statement can omit to.
     Column(
-        "epoch", BIGINT, nullable=False, server_default=text("0"),
+        "rights_epoch", BIGINT, nullable=False, server_default=text("0"),
         comment="advances with every change of a document's rights and every take-down, in the same transaction",
     ),
 )  # fmt: skip
 
-# What stands at a URI now. Rights (`acl`) and take-down act from here, in every version at once.
+# The current state of each URI. Rights (`acl`) and take-down apply from here, to every version at once.
 document = Table(
     "document",
     metadata,
@@ -64,7 +64,7 @@ document = Table(
     Column("acl", ARRAY(Text), nullable=False),
     _time("taken_down_at"),
     Column("taken_down_reason", Text),
-    _time("vanished_at"),
+    _time("removed_at"),
     _time("quarantined_at"),
     Column("quarantine_reason", Text),
     Column("placed_hash", Text, comment="the revision that its open placements were cut from"),
@@ -115,46 +115,47 @@ chunk = Table(
     Index("ix_chunk_tsv", "tsv", postgresql_using="gin"),
 )
 
-# A chunk stands here in the versions since <= v < until; until is null while it goes on standing.
+# A chunk occurs here in the versions v with valid_from <= v < valid_to; valid_to is null while it still occurs.
 placement = Table(
     "placement",
     metadata,
     Column("kb", Text, nullable=False),
     Column("uri", Text, nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("since", Integer, nullable=False),
-    Column("until", Integer),
-    Column("chunk", Text, nullable=False),
+    Column("valid_from", Integer, nullable=False),
+    Column("valid_to", Integer),
+    Column("chunk_id", Text, nullable=False),
     Column("content_hash", Text, nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
     Column("heading_path", ARRAY(Text), nullable=False),
-    PrimaryKeyConstraint("kb", "uri", "ordinal", "since"),
-    ForeignKeyConstraint(["kb", "chunk"], ["chunk.kb", "chunk.id"]),
+    PrimaryKeyConstraint("kb", "uri", "ordinal", "valid_from"),
+    ForeignKeyConstraint(["kb", "chunk_id"], ["chunk.kb", "chunk.id"]),
     ForeignKeyConstraint(
         ["kb", "uri", "content_hash"],
         ["revision.kb", "revision.uri", "revision.content_hash"],
         name="fk_placement_revision",
     ),
-    ForeignKeyConstraint(["kb", "since"], ["version.kb", "version.number"]),
-    ForeignKeyConstraint(["kb", "until"], ["version.kb", "version.number"]),
-    CheckConstraint("until IS NULL OR since < until", name="interval"),
+    ForeignKeyConstraint(["kb", "valid_from"], ["version.kb", "version.number"]),
+    ForeignKeyConstraint(["kb", "valid_to"], ["version.kb", "version.number"]),
+    CheckConstraint("valid_to IS NULL OR valid_from < valid_to", name="interval"),
     CheckConstraint('0 <= start AND start < "end"', name="offsets"),
-    Index("ix_placement_chunk", "kb", "chunk"),
-    # What a version opened and what it ended: a night looks at these alone.
-    Index("ix_placement_since", "kb", "since"),
-    Index("ix_placement_until", "kb", "until", postgresql_where=text("until IS NOT NULL")),
-    Index("ux_placement_open", "kb", "uri", "ordinal", unique=True, postgresql_where=text("until IS NULL")),
+    Index("ix_placement_chunk_id", "kb", "chunk_id"),
+    # The placements that a version opened and closed: a nightly run reads only these.
+    Index("ix_placement_valid_from", "kb", "valid_from"),
+    Index("ix_placement_valid_to", "kb", "valid_to", postgresql_where=text("valid_to IS NOT NULL")),
+    Index("ux_placement_open", "kb", "uri", "ordinal", unique=True, postgresql_where=text("valid_to IS NULL")),
 )
 
-# float32, little-endian, Euclidean length 1. A partition per model: leaving a model is emptying a partition.
+# Vectors are little-endian float32 of Euclidean length 1. Each model has a partition, which is truncated when no version
+# uses the model any more.
 embedding = Table(
     "embedding",
     metadata,
     Column("model", Text, nullable=False),
-    Column("text_hash", Text, nullable=False),
+    Column("chunk_id", Text, nullable=False),
     Column("vector", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("model", "text_hash"),
+    PrimaryKeyConstraint("model", "chunk_id"),
     CheckConstraint("octet_length(vector) > 0 AND mod(octet_length(vector), 4) = 0", name="floats"),
     postgresql_partition_by="LIST (model)",
 )
@@ -177,9 +178,9 @@ segment = Table(
 segment_chunk = Table(
     "segment_chunk",
     metadata,
-    Column("segment", BIGINT, ForeignKey("segment.id"), nullable=False),
-    Column("chunk", Text, nullable=False),
-    PrimaryKeyConstraint("segment", "chunk"),
+    Column("segment_id", BIGINT, ForeignKey("segment.id"), nullable=False),
+    Column("chunk_id", Text, nullable=False),
+    PrimaryKeyConstraint("segment_id", "chunk_id"),
 )
 
 version = Table(
@@ -208,10 +209,10 @@ version_segment = Table(
     metadata,
     Column("kb", Text, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("segment", BIGINT, ForeignKey("segment.id"), nullable=False),
-    PrimaryKeyConstraint("kb", "number", "segment"),
+    Column("segment_id", BIGINT, ForeignKey("segment.id"), nullable=False),
+    PrimaryKeyConstraint("kb", "number", "segment_id"),
     ForeignKeyConstraint(["kb", "number"], ["version.kb", "version.number"]),
-    Index("ix_version_segment_segment", "segment"),
+    Index("ix_version_segment_segment_id", "segment_id"),
 )
 
 evaluation = Table(
@@ -236,15 +237,15 @@ evaluation = Table(
 evaluation_question = Table(
     "evaluation_question",
     metadata,
-    Column("evaluation", BIGINT, ForeignKey("evaluation.id"), nullable=False),
+    Column("evaluation_id", BIGINT, ForeignKey("evaluation.id"), nullable=False),
     Column("question", Text, nullable=False),
     Column("slice", Text, nullable=False),
     Column("metrics", JSONB, nullable=False),
     Column("baseline_metrics", JSONB, nullable=False),
-    PrimaryKeyConstraint("evaluation", "question"),
+    PrimaryKeyConstraint("evaluation_id", "question"),
 )
 
-# The history of every channel; the open row is what the channel serves.
+# The history of every channel. The row whose replaced_at is null is the channel's current release.
 release = Table(
     "release",
     metadata,
@@ -255,12 +256,12 @@ release = Table(
     Column("replaces", Integer, comment="the version that was on the channel before"),
     Column("released_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    _time("since", required=True),
-    _time("until"),
+    _time("released_at", required=True),
+    _time("replaced_at"),
     ForeignKeyConstraint(["kb", "version"], ["version.kb", "version.number"]),
     CheckConstraint("channel IN ('live', 'canary')", name="channel"),
-    CheckConstraint("until IS NULL OR since <= until", name="interval"),
-    Index("ux_release_open", "kb", "channel", unique=True, postgresql_where=text("until IS NULL")),
+    CheckConstraint("replaced_at IS NULL OR released_at <= replaced_at", name="interval"),
+    Index("ux_release_open", "kb", "channel", unique=True, postgresql_where=text("replaced_at IS NULL")),
     Index("ix_release_kb_channel_id", "kb", "channel", "id"),
 )
 
@@ -271,21 +272,21 @@ answer_log = Table(
     Column("id", Text, nullable=False),
     Column("kb", Text, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("request", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
     Column("generator", Text, nullable=False),
-    Column("passages", ARRAY(Text), nullable=False, comment="chunk ids, best first"),
+    Column("chunk_ids", ARRAY(Text), nullable=False, comment="chunk ids, best first"),
     Column("supported", BOOLEAN, nullable=False),
     Column("degraded", ARRAY(Text), nullable=False),
-    Column("milliseconds", Integer, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
     _time("asked_at", required=True),
-    Column("release", BIGINT, comment="null where a version was asked by number"),
+    Column("release_id", BIGINT, comment="null where a version was asked by number"),
     Column("caller", Text, nullable=False, server_default=""),
-    Column("prompt", Text, comment="fingerprint of the prompt's words; null without a model"),
+    Column("prompt_fingerprint", Text, comment="fingerprint of the prompt's words; null without a model"),
     Column("finish_reason", Text, nullable=False, server_default="stop"),
     Column("input_tokens", Integer, nullable=False, server_default=text("0")),
     Column("output_tokens", Integer, nullable=False, server_default=text("0")),
     Column("cached", BOOLEAN, nullable=False, server_default=text("false")),
-    Column("trace", Text, comment="id of the trace, where one was sampled"),
+    Column("trace_id", Text, comment="id of the trace, where one was sampled"),
     Column("question", Text, comment="only where the setting asks for it"),
     PrimaryKeyConstraint("day", "id"),
     postgresql_partition_by="RANGE (day)",
@@ -296,13 +297,13 @@ feedback = Table(
     metadata,
     Column("id", BIGINT, Identity(always=True), primary_key=True),
     Column("kb", Text, nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("verdict", Text, nullable=False),
+    Column("answer_id", Text, nullable=False),
+    Column("rating", Text, nullable=False),
     Column("comment", Text),
-    _time("given_at", required=True),
+    _time("created_at", required=True),
     Column("caller", Text, nullable=False, server_default=""),
-    UniqueConstraint("answer", "caller", name="uq_feedback_answer"),
-    CheckConstraint("verdict IN ('good', 'bad')", name="verdict"),
+    UniqueConstraint("answer_id", "caller", name="uq_feedback_answer_id"),
+    CheckConstraint("rating IN ('good', 'bad')", name="rating"),
 )
 
 api_key = Table(
@@ -319,7 +320,7 @@ api_key = Table(
     _time("last_used_at"),
 )
 
-# What became of a request that changes something, so that the same request sent again is told the same.
+# Responses to requests that change something, so that a repeated request gets the same response.
 idempotency = Table(
     "idempotency",
     metadata,

@@ -1,4 +1,4 @@
-"""Versions: what builds made."""
+"""Versions: the results of builds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
-from mindset.catalog.connection import Connection, Writing, rows, scalar
+from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
 from mindset.errors import UnknownVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a knowledge base; counts are known once it is ready."""
+    """A version of a knowledge base; the counts are None until it is ready."""
 
     number: int
     state: str
@@ -29,13 +29,13 @@ _COLUMNS: LiteralString = "number, state, model, dimension, chunking, documents,
 
 
 def building_version(connection: Connection, kb: str) -> Version | None:
-    """The version that a build has begun and not finished."""
+    """Return the version that is being built."""
     found = rows(connection, f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state = 'building'", kb=kb)  # noqa: S608
     return Version(*found[0]) if found else None
 
 
 def newest_version(connection: Connection, kb: str) -> Version | None:
-    """The last version that a build has finished, whatever became of it."""
+    """Return the last finished version, whatever its state."""
     found = rows(
         connection,
         f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state <> 'building' ORDER BY number DESC LIMIT 1",  # noqa: S608
@@ -45,7 +45,7 @@ def newest_version(connection: Connection, kb: str) -> Version | None:
 
 
 def get_version(connection: Connection, kb: str, number: int) -> Version | None:
-    """One version, if there is such."""
+    """Return a version by its number."""
     found = rows(
         connection,
         f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND number = %(number)s",  # noqa: S608
@@ -56,7 +56,7 @@ def get_version(connection: Connection, kb: str, number: int) -> Version | None:
 
 
 def list_versions(connection: Connection, kb: str, limit: int = 50, before: int | None = None) -> list[Version]:
-    """The newest versions first, of those before one."""
+    """Return versions, newest first; with `before`, only those older than that version."""
     found = rows(
         connection,
         f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND (%(before)s::int IS NULL OR number < %(before)s) "  # noqa: S608
@@ -65,11 +65,13 @@ def list_versions(connection: Connection, kb: str, limit: int = 50, before: int 
         limit=limit,
         before=before,
     )
-    return [Version(*each) for each in found]
+    return [Version(*row) for row in found]
 
 
-def begin_version(connection: Writing, kb: str, model: str, dimension: int, chunking: str, flow_run: str | None) -> int:
-    """Begin the next version, or go on with the one that was begun; returns its number."""
+def begin_version(
+    connection: WriteConnection, kb: str, model: str, dimension: int, chunking: str, flow_run: str | None
+) -> int:
+    """Begin the next version, or resume the one that is being built, and return its number."""
     _take_over(connection, kb)
     resumed = scalar(
         connection,
@@ -90,64 +92,66 @@ def begin_version(connection: Writing, kb: str, model: str, dimension: int, chun
     )  # fmt: skip
 
 
-def hold_version(connection: Writing, kb: str, number: int, flow_run: str | None) -> None:
-    """Keep a version in the making, and this run's, until the transaction ends.
+def lock_owned_version(connection: WriteConnection, kb: str, number: int, flow_run: str | None) -> None:
+    """Lock the version that this run is building until the transaction ends.
 
-    Raises UnknownVersion where another run has finished it or goes on with it: this one has lost the build lock since."""
-    # Not FOR SHARE: who keeps sharing a row lets nobody change it. An advisory lock's queue lets the one who takes over go first.
+    Raises UnknownVersion if another run has finished it or taken it over, because this run lost the build lock."""
+    # FOR SHARE would starve the run that takes over; an advisory lock is granted in the order of requests.
     connection.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 6))", [f"version of {kb}"])
-    held = scalar(
+    owned = scalar(
         connection,
         """SELECT true FROM version
            WHERE kb = %s AND number = %s AND state = 'building' AND flow_run IS NOT DISTINCT FROM %s""",
         kb, number, flow_run,
     )  # fmt: skip
-    if not held:
+    if not owned:
         raise UnknownVersion(
-            f"Version {number} of {kb} is no longer in the making by this run: another one has taken it over. Wait for that one."
+            f"This run no longer owns version {number} of {kb}: another run has taken over the build. Wait for that run."
         )
 
 
-def _take_over(connection: Writing, kb: str) -> None:
-    """Wait for who holds the version in the making, and keep others from it until the transaction ends."""
+def _take_over(connection: WriteConnection, kb: str) -> None:
+    """Wait for transactions that use the version being built, and exclude others until this transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 6))", [f"version of {kb}"])
 
 
-def first_unbuilt(connection: Connection, kb: str, version: int, model: str) -> int:
-    """From which version on placements may lack vectors and segments: the version itself, where it only adds to the last.
+def first_unindexed_version(connection: Connection, kb: str, version: int, model: str) -> int:
+    """Return the first version whose placements may lack vectors and segments.
 
-    1 where that one was built with another model: then nothing has a vector yet. Raises UnknownVersion where the version
-    itself was begun with another: the definition changed since."""
-    begun = get_version(connection, kb, version)
-    if begun is None or begun.model != model:
+    That is the version itself, or 1 if the previous version was built with another model, so that nothing has a vector
+    yet. Raises UnknownVersion if this version was begun with another model, because the definition changed since."""
+    current = get_version(connection, kb, version)
+    if current is None or current.model != model:
         raise UnknownVersion(
-            f"Version {version} of {kb} was begun with the model {begun and begun.model}, and the definition names "
-            f"{model} now. Run the night again: it goes on with the new one."
+            f"Version {version} of {kb} was begun with the model {current and current.model}, but the definition now names "
+            f"{model}. Run the night again; it continues with the new model."
         )
-    before = newest_version(connection, kb)
-    return version if before and before.model == model else 1
+    previous = newest_version(connection, kb)
+    return version if previous and previous.model == model else 1
 
 
-def finish_version(connection: Writing, kb: str, number: int) -> None:
-    """Count a built version and make it ready. Raises UnknownVersion where another build has ended it meanwhile."""
+def finish_version(connection: WriteConnection, kb: str, number: int) -> None:
+    """Store the counts of a built version and mark it as ready.
+
+    Raises UnknownVersion if another build has finished it meanwhile."""
     _take_over(connection, kb)
-    before = newest_version(connection, kb)
-    changes = difference(connection, kb, before.number if before else None, number)
+    previous = newest_version(connection, kb)
+    changes = difference(connection, kb, previous.number if previous else None, number)
     documents = len(changes.documents_added) - len(changes.documents_removed)
     chunks = changes.chunks_added - changes.chunks_removed
-    if before:
-        documents, chunks = documents + (before.documents or 0), chunks + (before.chunks or 0)
+    if previous:
+        documents, chunks = documents + (previous.documents or 0), chunks + (previous.chunks or 0)
     finished = connection.execute(
         """UPDATE version SET state = 'ready', ready_at = now(), documents = %s, chunks = %s
            WHERE kb = %s AND number = %s AND state = 'building'""",
         [documents, chunks, kb, number],
     ).rowcount
     if not finished:
-        raise UnknownVersion(f"Version {number} of {kb} is no longer in the making. Run the night again.")
+        raise UnknownVersion(f"Version {number} of {kb} is no longer being built. Run the night again.")
 
 
-def set_state(connection: Writing, kb: str, number: int, state: str) -> None:
-    """Make a version `ready` or `rejected`; one that is in the making or retired stays so."""
+def set_state(connection: WriteConnection, kb: str, number: int, state: str) -> None:
+    """Set a version to `ready` or `rejected`, unless it is being built or retired."""
     connection.execute(
         "UPDATE version SET state = %s WHERE kb = %s AND number = %s AND state NOT IN ('building', 'retired')",
         [state, kb, number],
@@ -155,7 +159,7 @@ def set_state(connection: Writing, kb: str, number: int, state: str) -> None:
 
 
 def pending_version(connection: Connection, kb: str) -> int | None:
-    """The newest version, if it is ready and was never live: a build whose evaluation or release is still to come."""
+    """Return the newest version if it is ready but was never live: its evaluation or release is still due."""
     found = scalar(
         connection,
         """SELECT v.number FROM version v
@@ -167,10 +171,11 @@ def pending_version(connection: Connection, kb: str) -> int | None:
     return None if found is None else int(found)
 
 
-def retire_versions(connection: Writing, kb: str, keep: int) -> list[int]:
-    """Retire finished versions but the newest `keep`, as many that can be rolled back to, and those on a channel.
+def retire_versions(connection: WriteConnection, kb: str, keep: int) -> list[int]:
+    """Retire finished versions and return their numbers.
 
-    Returns their numbers. Nights that are rejected one after the other must not retire every way back."""
+    Keeps the newest `keep` versions, the newest `keep` ready ones, and those on a channel: a series of rejected versions
+    must not retire every rollback target."""
     retired = connection.execute(
         """UPDATE version v SET state = 'retired'
            WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
@@ -179,7 +184,7 @@ def retire_versions(connection: Writing, kb: str, keep: int) -> list[int]:
              AND v.number NOT IN (
                SELECT number FROM version WHERE kb = %(kb)s AND state = 'ready' ORDER BY number DESC LIMIT %(keep)s)
              AND NOT EXISTS (
-               SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.until IS NULL)
+               SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.valid_to IS NULL)
            RETURNING number""",
         {"kb": kb, "keep": keep},
     ).fetchall()
@@ -188,7 +193,7 @@ def retire_versions(connection: Writing, kb: str, keep: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one version shows and another does not, by documents and chunks."""
+    """The documents and chunks that differ between two versions."""
 
     documents_added: list[str]
     documents_changed: list[str]
@@ -198,25 +203,25 @@ class Difference:
 
 
 def difference(connection: Connection, kb: str, old: int | None, new: int) -> Difference:
-    """What changed from one version to another; without an old one, everything is new.
+    """Compare two versions; without an old one, everything is new.
 
-    Costs what changed: it looks at what was opened and what ended between the two."""
+    The cost grows with the number of changes: only placements opened or closed between the two are read."""
     low, high = sorted((old or 0, new))
     documents = rows(
         connection,
         """WITH touched AS (
-             SELECT uri FROM placement WHERE kb = %(kb)s AND since > %(low)s AND since <= %(high)s
-             UNION SELECT uri FROM placement WHERE kb = %(kb)s AND until > %(low)s AND until <= %(high)s
-           ), shown AS (
+             SELECT uri FROM placement WHERE kb = %(kb)s AND valid_from > %(low)s AND valid_from <= %(high)s
+             UNION SELECT uri FROM placement WHERE kb = %(kb)s AND valid_to > %(low)s AND valid_to <= %(high)s
+           ), state AS (
              SELECT uri, content_hash,
-               since <= %(old)s AND (until IS NULL OR until > %(old)s) AS before,
-               since <= %(new)s AND (until IS NULL OR until > %(new)s) AS after
+               valid_from <= %(old)s AND (valid_to IS NULL OR valid_to > %(old)s) AS before,
+               valid_from <= %(new)s AND (valid_to IS NULL OR valid_to > %(new)s) AS after
              FROM placement JOIN touched USING (uri) WHERE kb = %(kb)s
            ), per_document AS (
              SELECT uri, bool_or(before) AS before, bool_or(after) AS after,
                array_agg(DISTINCT content_hash) FILTER (WHERE before)
                  IS DISTINCT FROM array_agg(DISTINCT content_hash) FILTER (WHERE after) AS changed
-             FROM shown WHERE before OR after GROUP BY uri
+             FROM state WHERE before OR after GROUP BY uri
            )
            SELECT uri, before, after FROM per_document WHERE changed ORDER BY uri""",
         kb=kb, old=old or 0, new=new, low=low, high=high,
@@ -224,15 +229,15 @@ def difference(connection: Connection, kb: str, old: int | None, new: int) -> Di
     chunks = rows(
         connection,
         """WITH touched AS (
-             SELECT chunk FROM placement WHERE kb = %(kb)s AND since > %(low)s AND since <= %(high)s
-             UNION SELECT chunk FROM placement WHERE kb = %(kb)s AND until > %(low)s AND until <= %(high)s
+             SELECT chunk_id FROM placement WHERE kb = %(kb)s AND valid_from > %(low)s AND valid_from <= %(high)s
+             UNION SELECT chunk_id FROM placement WHERE kb = %(kb)s AND valid_to > %(low)s AND valid_to <= %(high)s
            )
            SELECT count(*) FILTER (WHERE after AND NOT before), count(*) FILTER (WHERE before AND NOT after)
            FROM (
-             SELECT bool_or(since <= %(old)s AND (until IS NULL OR until > %(old)s)) AS before,
-                    bool_or(since <= %(new)s AND (until IS NULL OR until > %(new)s)) AS after
-             FROM placement JOIN touched USING (chunk) WHERE kb = %(kb)s GROUP BY chunk
-           ) AS each""",
+             SELECT bool_or(valid_from <= %(old)s AND (valid_to IS NULL OR valid_to > %(old)s)) AS before,
+                    bool_or(valid_from <= %(new)s AND (valid_to IS NULL OR valid_to > %(new)s)) AS after
+             FROM placement JOIN touched USING (chunk_id) WHERE kb = %(kb)s GROUP BY chunk_id
+           ) AS chunk_state""",
         kb=kb, old=old or 0, new=new, low=low, high=high,
     )  # fmt: skip
     return Difference(

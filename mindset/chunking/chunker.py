@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mindset.chunking.chunk import Chunk, Cut
-from mindset.chunking.comparison import fixed, recursive
+from mindset.chunking.chunk import Chunk, ChunkSpan
+from mindset.chunking.fixed_size import fixed, recursive
 from mindset.chunking.structural import structural
-from mindset.knowledge_base import Chunking
+from mindset.config.build_options import Chunking
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedChunk:
     """A chunk at its place in one document: `text[cut.start:cut.end]` is the chunk's text, exactly."""
 
     ordinal: int
     chunk: Chunk
-    cut: Cut
+    span: ChunkSpan
 
 
-def cut_document(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[Placed]:
+def chunk_document(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[PlacedChunk]:
     """The chunks of a document in order."""
     for ordinal, cut in enumerate(_cuts(text, media_type, chunking)):
         # The page's own top heading usually repeats its title.
         context = [title, *(each for each in cut.heading_path if each.casefold() != title.casefold())]
-        yield Placed(ordinal, Chunk(" › ".join(context), text[cut.start : cut.end]), cut)
+        yield PlacedChunk(ordinal, Chunk(" › ".join(context), text[cut.start : cut.end]), cut)
 
 
-def _cuts(text: str, media_type: str, chunking: Chunking) -> Iterator[Cut]:
+def _cuts(text: str, media_type: str, chunking: Chunking) -> Iterator[ChunkSpan]:
     match chunking.method:
         case "structural":
             return structural(text, media_type, chunking.tokens)

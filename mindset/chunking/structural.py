@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mindset.chunking.blocks import Block, markdown_blocks, plain_blocks
-from mindset.chunking.chunk import CHARACTERS_PER_TOKEN, Cut
-from mindset.chunking.sentences import sentences
+from mindset.chunking.chunk import CHARACTERS_PER_TOKEN, ChunkSpan
+from mindset.text.markdown import Block, markdown_blocks, plain_blocks
+from mindset.text.sentences import split_sentences
 
 # A table, a code block or an endless sentence may exceed the budget this many times before it is cut.
 _STRETCH = 4
@@ -28,7 +28,7 @@ class _Atom:
     end: int
 
 
-def structural(text: str, media_type: str, budget_tokens: int) -> Iterator[Cut]:
+def structural(text: str, media_type: str, budget_tokens: int) -> Iterator[ChunkSpan]:
     """Cuts in order, without overlap; together they hold every word that the text shows."""
     blocks = markdown_blocks(text) if media_type == "text/markdown" else plain_blocks(text)
     path: list[tuple[int, str]] = []
@@ -42,7 +42,7 @@ def structural(text: str, media_type: str, budget_tokens: int) -> Iterator[Cut]:
     yield from _pack(text, section, path, budget_tokens)
 
 
-def _pack(text: str, section: list[Block], path: list[tuple[int, str]], budget_tokens: int) -> Iterator[Cut]:
+def _pack(text: str, section: list[Block], path: list[tuple[int, str]], budget_tokens: int) -> Iterator[ChunkSpan]:
     budget = budget_tokens * CHARACTERS_PER_TOKEN
     headings = tuple(title for _, title in path if title)
     # A paragraph of nothing but wide spaces has no text.
@@ -51,14 +51,14 @@ def _pack(text: str, section: list[Block], path: list[tuple[int, str]], budget_t
     end = 0
     for index, atom in enumerate(atoms):
         if start is not None and atom.end - start > budget:
-            yield Cut(start, end, headings)
+            yield ChunkSpan(start, end, headings)
             start = None
         start, end = atom.start if start is None else start, atom.end
         if index + 1 < len(atoms) and end - start >= budget // 2 and _ends_here(text, atom):
-            yield Cut(start, end, headings)
+            yield ChunkSpan(start, end, headings)
             start = None
     if start is not None:
-        yield Cut(start, end, headings)
+        yield ChunkSpan(start, end, headings)
 
 
 def _ends_here(text: str, atom: _Atom) -> bool:
@@ -73,7 +73,7 @@ def _atoms(text: str, block: Block, budget: int) -> Iterator[_Atom]:
         yield from _bounded(text, block.start, block.end, budget, "\n")
     else:
         at = block.start
-        for sentence in sentences(text[block.start : block.end]):
+        for sentence in split_sentences(text[block.start : block.end]):
             end = at + len(sentence.rstrip())
             start = at + len(sentence) - len(sentence.lstrip())
             if start < end:

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mindset import bedrock
-from mindset.deadline import Deadline, retried
 from mindset.embedding.protocol import ModelId, Vectors
-from mindset.embedding.vectors import no_vectors, unit_vectors
+from mindset.embedding.vectors import empty_vectors, unit_vectors
 from mindset.errors import ConfigurationError, ProviderUnavailable
+from mindset.providers import bedrock_client
+from mindset.providers.deadline import Deadline, retry_call
 
 _COHERE_TEXTS = 96
 
@@ -49,12 +49,14 @@ class BedrockEmbedder:
         self.dimension = dimension
         self._model = model
         self._deadline_s = deadline_s
-        self._client = bedrock.open_client(region, url, deadline_s, connections=concurrency + 1)  # one for a question
+        self._client = bedrock_client.open_client(
+            region, url, deadline_s, connections=concurrency + 1
+        )  # one for a question
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bedrock-embed")
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if not texts:
-            return no_vectors(self.dimension)
+            return empty_vectors(self.dimension)
         batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
         return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "search_document"), batches)))
 
@@ -71,13 +73,13 @@ class BedrockEmbedder:
         body = json.dumps(self._request(texts, purpose))
 
         def attempt() -> Vectors:
-            with bedrock.errors(self._model):
+            with bedrock_client.translate_errors(self._model):
                 response = self._client.invoke_model(
                     modelId=self._model, body=body, contentType="application/json", accept="application/json"
                 )
                 return self._vectors(response["body"].read(), len(texts))
 
-        return retried(attempt, deadline)
+        return retry_call(attempt, deadline)
 
     def _request(self, texts: Sequence[str], purpose: _Purpose) -> dict[str, object]:
         if self._batch == 1:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from mindset import nim
-from mindset.deadline import Deadline, retried
 from mindset.embedding.protocol import ModelId, Vectors
-from mindset.embedding.vectors import no_vectors, unit_vectors
+from mindset.embedding.vectors import empty_vectors, unit_vectors
 from mindset.errors import ProviderUnavailable
+from mindset.providers import nim_client
+from mindset.providers.deadline import Deadline, retry_call
 
 # Models whose vectors may be cut short; the others refuse a request that names a dimension.
 _SHORTENABLE = ("llama-nemotron-embed-1b", "llama-3.2-nv-embedqa-1b")
@@ -40,12 +40,12 @@ class NimEmbedder:
         self._model = model
         self._batch = batch
         self._deadline_s = deadline_s
-        self._client = nim.open_client(url, api_key, connections=concurrency + 1)  # one for a question
+        self._client = nim_client.open_client(url, api_key, connections=concurrency + 1)  # one for a question
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="nim-embed")
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if not texts:
-            return no_vectors(self.dimension)
+            return empty_vectors(self.dimension)
         batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
         return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "passage"), batches)))
 
@@ -70,10 +70,10 @@ class NimEmbedder:
             body["dimensions"] = self.dimension
 
         def attempt() -> Vectors:
-            with nim.answer(self._client, self._model, "embeddings", body, deadline) as response:
-                return self._vectors(b"".join(nim.chunks(response, self._model, deadline)), len(texts))
+            with nim_client.stream_response(self._client, self._model, "embeddings", body, deadline) as response:
+                return self._vectors(b"".join(nim_client.read_chunks(response, self._model, deadline)), len(texts))
 
-        return retried(attempt, deadline)
+        return retry_call(attempt, deadline)
 
     def _vectors(self, body: bytes, expected: int) -> Vectors:
         try:

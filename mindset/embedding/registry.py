@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
+from mindset.config.build_options import Embedding
+from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.errors import ConfigurationError, DimensionMismatch
-from mindset.knowledge_base import Embedding
-from mindset.settings import Settings
 
 
 def model_id(embedding: Embedding) -> ModelId:
@@ -20,7 +22,7 @@ def embedding_of(model: ModelId) -> Embedding:
     return Embedding.model_validate({"provider": provider, "model": name, "dimension": int(dimension)})
 
 
-def dense_weight_of(embedding: Embedding) -> float:
+def default_dense_weight(embedding: Embedding) -> float:
     """Weight of dense search where a definition names none: 0.3 for WordLlama, whose vectors are sums of words, else 1.
 
     Chosen from about sixty fusions by the mean recall@5 over guides, docs and the two corpora of Chroma's chunking
@@ -58,6 +60,31 @@ def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
             f"says {embedding.dimension}. Set embedding.dimension to {embedder.dimension}."
         )
     return embedder
+
+
+class EmbedderRegistry:
+    """The embedders of a process, opened at their first use. Thread-safe. Close it with `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._opened: dict[ModelId, Embedder] = {}
+
+    def get_if_open(self, model: ModelId) -> Embedder | None:
+        """Return the embedder of a model if it is open already."""
+        return self._opened.get(model)
+
+    def get(self, model: ModelId) -> Embedder:
+        """Return the embedder of a model. Raises what `open_embedder` raises."""
+        with self._lock:
+            if model not in self._opened:
+                self._opened[model] = open_embedder(embedding_of(model), self._settings)
+            return self._opened[model]
+
+    def close(self) -> None:
+        """Close all opened embedders."""
+        for embedder in self._opened.values():
+            embedder.close()
 
 
 def check_model(embedding: Embedding) -> None:

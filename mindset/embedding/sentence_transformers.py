@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mindset.embedding.batches import plan_batches
 from mindset.embedding.protocol import ModelId, Vectors
-from mindset.embedding.vectors import no_vectors, unit_vectors
+from mindset.embedding.vectors import empty_vectors, unit_vectors
 from mindset.errors import ConfigurationError
 
 
@@ -43,7 +43,7 @@ class SentenceTransformerEmbedder:
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if not texts:
-            return no_vectors(self.dimension)
+            return empty_vectors(self.dimension)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with self._lock:
             for batch in plan_batches(self._lengths(texts), self._budget):

@@ -11,7 +11,7 @@ from mindset.embedding.protocol import Vectors
 from mindset.errors import DimensionMismatch, ProviderUnavailable
 
 
-def no_vectors(dimension: int) -> Vectors:
+def empty_vectors(dimension: int) -> Vectors:
     """Those of no texts."""
     return np.empty((0, dimension), dtype=np.float32)
 

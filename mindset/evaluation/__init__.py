@@ -1,1 +1,1 @@
-"""Is a version good enough to go live: golden sets, metrics, comparison, gate."""
+"""Evaluation: golden sets, metrics and the release gate."""

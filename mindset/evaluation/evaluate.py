@@ -1,29 +1,30 @@
-"""A candidate against its golden set and against what is live."""
+"""Evaluation of a candidate with its golden set, compared with the live version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mindset.catalog.connection import Catalog
 from mindset.catalog.evaluations import EvaluationRecord, QuestionRecord, Slices, store_evaluation
-from mindset.catalog.passages import document_text
+from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import live_version
+from mindset.catalog.version_documents import document_text
 from mindset.catalog.versions import get_version
+from mindset.config.evaluation_options import Gate
+from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import ServiceUnavailable, UnknownVersion
 from mindset.evaluation.evidence import Span, locate
-from mindset.evaluation.golden import GoldenSet, Question, load_golden_set
+from mindset.evaluation.golden_set import GoldenSet, Question, load_golden_set
 from mindset.evaluation.metrics import DEPTH, mean_by_slice, question_metrics, rank_of_evidence
-from mindset.knowledge_base import Gate, KnowledgeBase
 from mindset.retrieval.search import Searcher
 
-# Means are sums of fractions: whether a loss is exactly the margin must not depend on their last bits.
+# Tolerance for rounding errors, so that a drop of exactly the margin is allowed.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A stored evaluation, and the evidence that no document of the candidate holds: (question id, URI)."""
+    """A stored evaluation, and the evidence, as (question id, URI), that no document of the candidate contains."""
 
     record: EvaluationRecord
     questions: tuple[QuestionRecord, ...]
@@ -31,60 +32,58 @@ class Evaluation:
 
 
 def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
-    """Measure a version, compare it with the live one, decide by the gate, and store all that.
+    """Measure a version, compare it with the live one, apply the gate, and store the result.
 
-    Raises ConfigurationError for a malformed golden set, UnknownVersion, ServiceUnavailable, ProviderError."""
-    golden = load_golden_set(kb)
+    Raises ConfigurationError if the golden set is malformed, UnknownVersion, ServiceUnavailable, ProviderError."""
+    golden_set = load_golden_set(kb)
     with catalog.reading() as connection:
         live = live_version(connection, kb.name)
-        judged = get_version(connection, kb.name, version)
-    if judged is None or judged.state in ("building", "retired"):
-        state = f"is {judged.state}" if judged else "does not exist"
+        candidate = get_version(connection, kb.name, version)
+    if candidate is None or candidate.state in ("building", "retired"):
+        state = f"is {candidate.state}" if candidate else "does not exist"
         raise UnknownVersion(f"Version {version} of {kb.name} {state}. `mindset releases {kb.name}` lists the others.")
     baseline = live if live != version else None
-    if golden is None:
-        found = Evaluation(
-            EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, ("no golden set: nothing was measured",)),
-            (),
-            (),
-        )
+    if golden_set is None:
+        reasons = ("no golden set: nothing was measured",)
+        evaluation = Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
     else:
-        found = _measure(catalog, kb, searcher, golden, version, baseline)
+        evaluation = _measure(catalog, kb, searcher, golden_set, version, baseline)
     with catalog.writing() as connection:
-        number = store_evaluation(connection, kb.name, found.record, found.questions)
-    return replace(found, record=replace(found.record, id=number))
+        evaluation_id = store_evaluation(connection, kb.name, evaluation.record, evaluation.questions)
+    return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
 
 
 def _measure(
-    catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, golden: GoldenSet, version: int, baseline: int | None
+    catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, golden_set: GoldenSet, version: int, baseline: int | None
 ) -> Evaluation:
-    answerable = [each for each in golden.questions if each.evidence]
+    answerable = [question for question in golden_set.questions if question.evidence]
     candidate, spans = _version_metrics(catalog, kb, searcher, answerable, version)
-    before = _version_metrics(catalog, kb, searcher, answerable, baseline)[0] if baseline else {}
-    questions = tuple(
-        QuestionRecord(each.id, each.slice, candidate[each.id], before.get(each.id, {})) for each in answerable
+    live = _version_metrics(catalog, kb, searcher, answerable, baseline)[0] if baseline else {}
+    results = tuple(
+        QuestionRecord(question.id, question.slice, candidate[question.id], live.get(question.id, {}))
+        for question in answerable
     )
-    metrics = mean_by_slice((each.slice, each.metrics) for each in questions)
-    baseline_metrics = mean_by_slice((each.slice, each.baseline_metrics) for each in questions) if before else {}
+    metrics = mean_by_slice((result.slice, result.metrics) for result in results)
+    baseline_metrics = mean_by_slice((result.slice, result.baseline_metrics) for result in results) if live else {}
     reasons = gate(kb.evaluation.gate, metrics, baseline_metrics)
     record = EvaluationRecord(
         0,
         version,
         baseline,
-        golden.fingerprint,
-        len(golden.questions),
+        golden_set.fingerprint,
+        len(golden_set.questions),
         metrics,
         baseline_metrics,
         not reasons,
         tuple(reasons),
     )
     stale = tuple(
-        (each.id, evidence.uri)
-        for each in answerable
-        for evidence, span in zip(each.evidence, spans[each.id], strict=True)
+        (question.id, evidence.uri)
+        for question in answerable
+        for evidence, span in zip(question.evidence, spans[question.id], strict=True)
         if span is None
     )
-    return Evaluation(record, questions, stale)
+    return Evaluation(record, results, stale)
 
 
 def _version_metrics(
@@ -94,31 +93,31 @@ def _version_metrics(
 
     def text_at(uri: str) -> str | None:
         if uri not in texts:
-            with catalog.glancing() as connection:
+            with catalog.autocommit_reading() as connection:
                 texts[uri] = document_text(connection, kb.name, version, uri)
         return texts[uri]
 
-    spans = {each.id: [locate(evidence, text_at) for evidence in each.evidence] for each in questions}
+    spans = {question.id: [locate(evidence, text_at) for evidence in question.evidence] for question in questions}
     ranks: dict[str, tuple[int, Mapping[int, int]]] = {}
     if questions:
         searcher.warm_up(kb, version)
-    for each in questions:
-        # Chunk by chunk: joined passages would hold more text than a search for five returns.
-        found = searcher.search(kb, each.question, kb.evaluation.principals, DEPTH, version, join=False)
-        if found.degraded:
+    for question in questions:
+        # Not joined: joined passages would contain more text than a search for five chunks returns.
+        result = searcher.search(kb, question.question, kb.evaluation.principals, DEPTH, version, join=False)
+        if result.degraded:
             raise ServiceUnavailable(
-                f"Version {version} was searched without {' and '.join(found.degraded)}: measured so, it would be judged "
-                f"wrongly. {' '.join(f'{step}: {why}' for step, why in found.failures.items())} Then evaluate again."
+                f"Version {version} was searched without {' and '.join(result.degraded)}, so its metrics would be wrong. "
+                f"{' '.join(f'{step}: {reason}' for step, reason in result.failures.items())} Then evaluate again."
             )
-        ranks[each.id] = (len(each.evidence), rank_of_evidence(found.passages, spans[each.id]))
+        ranks[question.id] = (len(question.evidence), rank_of_evidence(result.passages, spans[question.id]))
     return question_metrics(ranks), spans
 
 
 def gate(rules: Gate, metrics: Slices, baseline: Slices) -> list[str]:
-    """Why the version must not be released; empty when it may."""
+    """Return the reasons why the version must not be released; empty if it may be."""
     if metrics and not any(metrics["all"].values()):
-        # Nothing is no worse than nothing: compared with a live version that finds none either, it would pass for ever.
-        return ["no evidence of the golden set was found: correct it, or name who may read it in evaluation.principals"]
+        # Compared with a live version that finds nothing either, it would always pass.
+        return ["no evidence of the golden set was found: correct it, or set evaluation.principals to readers of it"]
     reasons = []
     for metric, margin in rules.margins.items():
         if baseline and metrics["all"][metric] < baseline["all"][metric] - margin - _ROUNDING:
@@ -126,7 +125,7 @@ def gate(rules: Gate, metrics: Slices, baseline: Slices) -> list[str]:
                 f"{metric} fell from {baseline['all'][metric]:.3f} to {metrics['all'][metric]:.3f}, "
                 f"by more than the {margin:.3f} allowed"
             )
-    for metric, least in rules.minimum.items():
-        if metrics["all"][metric] < least - _ROUNDING:
-            reasons.append(f"{metric} is {metrics['all'][metric]:.3f}, less than the {least:.3f} required")
+    for metric, minimum in rules.minimum.items():
+        if metrics["all"][metric] < minimum - _ROUNDING:
+            reasons.append(f"{metric} is {metrics['all'][metric]:.3f}, less than the {minimum:.3f} required")
     return reasons

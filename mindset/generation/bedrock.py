@@ -6,14 +6,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from mindset import bedrock
-from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
 from mindset.generation.citations import CitationReader
 from mindset.generation.endpoint import Endpoint
-from mindset.generation.prompt import Prompt, build_prompt, cited_prompt, label, sent, unfenced
+from mindset.generation.prompt import Prompt, build_prompt, cited_prompt, label, passages_within_budget, remove_fences
 from mindset.generation.protocol import Piece, Usage
-from mindset.generation.thinking import ThinkingFilter
+from mindset.generation.reasoning_filter import ReasoningFilter
+from mindset.providers import bedrock_client
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
 if TYPE_CHECKING:
@@ -52,17 +52,19 @@ class BedrockGenerator:
         self._cites = cites
         self._endpoint = endpoint or Endpoint(self.name)
         connections = self._endpoint.limits.concurrency
-        self._clients = bedrock.Clients(region, url, connections)
-        self._clients.patient(min(deadline_s, self._endpoint.limits.first_token_s))  # not while somebody waits
+        self._clients = bedrock_client.Clients(region, url, connections)
+        self._clients.with_timeout(
+            min(deadline_s, self._endpoint.limits.first_token_timeout_s)
+        )  # not while somebody waits
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         if not self._cites:
-            return self.told(build_prompt(question, passages), deadline)
-        prompt, numbers = cited_prompt(question), sent(passages)
+            return self.stream_prompt(build_prompt(question, passages), deadline)
+        prompt, numbers = cited_prompt(question), passages_within_budget(passages)
         results = [_search_result(number, passages[number - 1]) for number in numbers]
         return self._asked(prompt.system, [*results, {"text": prompt.user}], deadline, numbers)
 
-    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
+    def stream_prompt(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
         return self._asked(prompt.system, [{"text": prompt.user}], deadline, ())
 
     def close(self) -> None:
@@ -77,18 +79,18 @@ class BedrockGenerator:
     def _pieces(
         self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline, cited: _Cited
     ) -> Generator[Piece, None, None]:
-        thinking = ThinkingFilter()
+        thinking = ReasoningFilter()
         stop: str | None = None
         usage: Usage | None = None
-        with bedrock.errors(self._model):
-            response = self._clients.patient(deadline.left()).converse_stream(
+        with bedrock_client.translate_errors(self._model):
+            response = self._clients.with_timeout(deadline.seconds_left()).converse_stream(
                 modelId=self._model,
                 system=[{"text": system}],
                 messages=[{"role": "user", "content": content}],
                 inferenceConfig={"maxTokens": self._max_tokens, "temperature": 0.0},
             )
             with closing(response["stream"]) as events:
-                for event in bedrock.received(events, deadline):
+                for event in bedrock_client.read_events(events, deadline):
                     deadline.check(f"Bedrock model {self._model}")
                     text, stop_now, usage_now = _read(event)
                     stop, usage = stop_now or stop, usage_now or usage
@@ -135,11 +137,11 @@ class _Cited:
 def _search_result(number: int, passage: Passage) -> ContentBlockUnionTypeDef:
     # By number, not by its URI: that is a name that somebody chose, and no guardrail has read it.
     source = f"passage {number}"
-    text = unfenced(passage.text).strip() or "-"  # an empty one is refused, with all the others
+    text = remove_fences(passage.text).strip() or "-"  # an empty one is refused, with all the others
     return {
         "searchResult": {
             "source": source,
-            "title": unfenced(label(passage)) or source,
+            "title": remove_fences(label(passage)) or source,
             "content": [{"text": text}],
             "citations": {"enabled": True},
         }

@@ -9,27 +9,27 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from mindset.breaker import Breaker, State
-from mindset.deadline import Deadline, RetryBudget, retried_until_first
 from mindset.errors import Overloaded, ProviderRejected, ProviderUnavailable
 from mindset.generation.protocol import Piece
+from mindset.providers.circuit_breaker import CircuitBreaker, State
+from mindset.providers.deadline import Deadline, RetryBudget, retry_until_first
 from mindset.tracing import span
 
 
 @dataclass(frozen=True)
-class Limits:
+class EndpointLimits:
     """What one model may be burdened with, and how long it is waited for."""
 
     concurrency: int = 64
-    queue: int = 64
+    queue_size: int = 64
     """How many wait for a place, beyond which a request is told to come back."""
-    queue_s: float = 5.0
-    first_token_s: float = 20.0
-    between_tokens_s: float = 15.0
+    queue_timeout_s: float = 5.0
+    first_token_timeout_s: float = 20.0
+    inter_token_timeout_s: float = 15.0
 
 
-Failure = Literal["unavailable", "rejected", "overloaded", "left_alone"]
-"""Why a model did not answer. `left_alone`: its breaker was open; `overloaded`: it had as many to answer as it may."""
+Failure = Literal["unavailable", "rejected", "overloaded", "circuit_open"]
+"""Why a model did not answer. `circuit_open`: its breaker was open; `overloaded`: it had as many to answer as it may."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ProviderState:
 class Endpoint:
     """Thread-safe."""
 
-    def __init__(self, name: str, limits: Limits | None = None, breaker: Breaker | None = None) -> None:
-        self.name, self.limits = name, limits or Limits()
-        self._breaker = breaker or Breaker(name)
+    def __init__(self, name: str, limits: EndpointLimits | None = None, breaker: CircuitBreaker | None = None) -> None:
+        self.name, self.limits = name, limits or EndpointLimits()
+        self._breaker = breaker or CircuitBreaker(name)
         self._budget = RetryBudget()
         self._places = threading.Condition()
         self._in_flight = self._queued = self._answered = 0
@@ -72,39 +72,39 @@ class Endpoint:
         Raises Overloaded, ProviderRejected, ProviderUnavailable."""
         provider, _, model = self.name.partition(":")
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
-        deadline.expect(min(self.limits.first_token_s, deadline.first_s))
+        deadline.limit_wait(min(self.limits.first_token_timeout_s, deadline.first_token_timeout_s))
         deadline.check(self.name)
         if self._breaker.state == "open":
             self._admit()  # raises at once, instead of in the queue
         with span(f"generation.{provider}", **attributes) as traced, self._place(deadline):
             self._admit()
             self._budget.earn()
-            pieces = retried_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
+            pieces = retry_until_first(lambda: self._watched(begin, deadline), deadline, self._may_retry)
             try:
                 with closing(pieces):
                     for piece in pieces:
                         if piece.usage:
                             traced.set_attribute("gen_ai.usage.input_tokens", piece.usage.input_tokens)
                             traced.set_attribute("gen_ai.usage.output_tokens", piece.usage.output_tokens)
-                        deadline.expect(self.limits.between_tokens_s)
+                        deadline.limit_wait(self.limits.inter_token_timeout_s)
                         yield piece
             finally:
-                deadline.expect()  # also of one that was silent: who is asked next has time of its own
+                deadline.limit_wait()  # also of one that was silent: who is asked next has time of its own
 
     def _watched(
         self, begin: Callable[[], Generator[Piece, None, None]], deadline: Deadline
     ) -> Generator[Piece, None, None]:
         try:
             for piece in begin():
-                self._breaker.succeeded()  # whoever speaks is well, however long it goes on
+                self._breaker.record_success()  # whoever speaks is well, however long it goes on
                 yield piece
         except ProviderUnavailable:
             if not deadline.cancelled:  # that the reader has gone is not the model's fault
-                self._breaker.failed()
+                self._breaker.record_failure()
                 self._failed("unavailable")
             raise
         except ProviderRejected:
-            self._breaker.succeeded()  # it is there, and says no
+            self._breaker.record_success()  # it is there, and says no
             self._failed("rejected")
             raise
         with self._places:
@@ -114,7 +114,7 @@ class Endpoint:
         try:
             self._breaker.admit()
         except ProviderUnavailable:
-            self._failed("left_alone")
+            self._failed("circuit_open")
             raise
 
     def _failed(self, why: Failure) -> None:
@@ -126,7 +126,7 @@ class Endpoint:
 
     @contextmanager
     def _place(self, deadline: Deadline) -> Iterator[None]:
-        with deadline.interrupted_by(self._wake), self._places:
+        with deadline.on_cancel(self._wake), self._places:
             if not self._has_place:
                 self._wait(deadline)
             self._in_flight += 1
@@ -140,12 +140,12 @@ class Endpoint:
     def _wait(self, deadline: Deadline) -> None:
         """Wait for a place, holding the condition. Raises Overloaded, and ProviderUnavailable once cancelled."""
         full = f"{self.name} has {self.limits.concurrency} answers in the making"
-        if self._queued >= self.limits.queue:
+        if self._queued >= self.limits.queue_size:
             self._failures["overloaded"] += 1
             raise Overloaded(f"{full}, and as many wait as may. Try again shortly.")
         self._queued += 1
         try:
-            patience = min(self.limits.queue_s, deadline.left())
+            patience = min(self.limits.queue_timeout_s, deadline.seconds_left())
             self._places.wait_for(lambda: self._has_place or deadline.cancelled, patience)
             if deadline.cancelled:
                 deadline.check(self.name)

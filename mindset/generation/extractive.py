@@ -10,25 +10,25 @@ from dataclasses import dataclass
 
 from snowballstemmer import stemmer
 
-from mindset.chunking.blocks import markdown_blocks
-from mindset.chunking.chunk import plain
-from mindset.chunking.sentences import sentences
-from mindset.deadline import Deadline
 from mindset.generation.citations import MARKER
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
-from mindset.generation.words import COMMON, listed
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
+from mindset.text.markdown import markdown_blocks
+from mindset.text.plain import plain_text
+from mindset.text.sentences import split_sentences
+from mindset.text.stopwords import STOP_WORDS, word_set
 
 # Chosen on the golden sets of both knowledge bases: the least share of the question's weight that the quoted sentences
 # must hold. Higher refuses paraphrases, lower answers what the documents do not say.
-LEAST_SUPPORT = 0.45
+MIN_SUPPORT = 0.45
 # What a document has of its own of what would be read as a marker of ours: its references and footnotes.
 _REFERENCE = re.compile(rf"\s*(?:{MARKER.pattern})", MARKER.flags)
-SENTENCES = 3
-LONGEST_SENTENCE = 600
+MAX_SENTENCES = 3
+MAX_SENTENCE_LENGTH = 600
 
-_STOP = COMMON | listed("""
+_STOP = STOP_WORDS | word_set("""
     above after again also because before being below between both doing down during each few further having he
     her here hers him his it its itself just make makes many may might more most need needs nor off once one
     only other ours out over own same say says she that their theirs them then there these they this those
@@ -81,7 +81,7 @@ def _choose(question: str, passages: Sequence[Passage]) -> list[_Sentence]:
 
     chosen: list[_Sentence] = []
     missing = set(asked)
-    while len(chosen) < SENTENCES:
+    while len(chosen) < MAX_SENTENCES:
         best = max(sentences, key=lambda each: (worth(each, missing), -each.passage, -each.order))
         if worth(best, missing) < 0.15 * whole:
             break
@@ -89,23 +89,23 @@ def _choose(question: str, passages: Sequence[Passage]) -> list[_Sentence]:
         missing -= best.words
         sentences = [each for each in sentences if each.text != best.text] or [best]
     supported = 1 - sum(weight[word] for word in missing) / whole
-    return sorted(chosen, key=lambda each: (each.passage, each.order)) if supported >= LEAST_SUPPORT else []
+    return sorted(chosen, key=lambda each: (each.passage, each.order)) if supported >= MIN_SUPPORT else []
 
 
 def _sentences(number: int, passage: Passage) -> Iterator[_Sentence]:
     about = _words(" ".join([passage.place.title, *passage.place.heading_path]))
     # Whole sentences of prose: a line's end is not a sentence's, and a heading is none.
     prose = (passage.text[each.start : each.end] for each in markdown_blocks(passage.text) if each.kind == "prose")
-    texts = (" ".join(each.split()) for block in prose for each in sentences(_quotable(block)))
+    texts = (" ".join(each.split()) for block in prose for each in split_sentences(_quotable(block)))
     for order, text in enumerate(texts):
         words = _words(text)
-        if len(text.split()) >= 3 and len(text) <= LONGEST_SENTENCE and words:
+        if len(text.split()) >= 3 and len(text) <= MAX_SENTENCE_LENGTH and words:
             # A sentence speaks about what its headings name, without naming it again.
             yield _Sentence(number, order, text.rstrip(":").strip(), words | about)
 
 
 def _quotable(block: str) -> str:
-    return " ".join(_REFERENCE.sub("", plain(block)).split())
+    return " ".join(_REFERENCE.sub("", plain_text(block)).split())
 
 
 def _words(text: str) -> frozenset[str]:

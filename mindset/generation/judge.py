@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mindset.deadline import Deadline
 from mindset.errors import Overloaded, ProviderError
-from mindset.generation.prompt import judging_prompt
-from mindset.generation.protocol import Model, Usage
+from mindset.generation.prompt import judge_prompt
+from mindset.generation.protocol import LanguageModel, Usage
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
 _WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
@@ -30,7 +30,7 @@ class Judgement:
 class Judge:
     """Thread-safe."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
     @property
@@ -42,7 +42,7 @@ class Judge:
         """Whether the passages support all that the answer says. An answer outlives a judge that fails."""
         said, usage = "", Usage()
         try:
-            for piece in self._model.told(judging_prompt(question, answer, passages), deadline):
+            for piece in self._model.stream_prompt(judge_prompt(question, answer, passages), deadline):
                 said, usage = said + piece.text, piece.usage or usage
         except (ProviderError, Overloaded) as failed:
             return Judgement(self.name, None, usage, str(failed))

@@ -9,13 +9,13 @@ from itertools import count as count_from
 import httpx
 from pydantic import SecretStr
 
-from mindset import nim
-from mindset.deadline import Deadline
 from mindset.errors import ProviderUnavailable
 from mindset.generation.endpoint import Endpoint
 from mindset.generation.prompt import Prompt, build_prompt
 from mindset.generation.protocol import Piece, Usage
-from mindset.generation.thinking import ThinkingFilter
+from mindset.generation.reasoning_filter import ReasoningFilter
+from mindset.providers import nim_client
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
 _DONE = "[DONE]"
@@ -45,13 +45,13 @@ class NimGenerator:
         self._endpoint = endpoint or Endpoint(self.name)
         # Several pools: httpx' looks through all of its connections for each request, and a thousand of them are too many.
         count = max(1, self._endpoint.limits.concurrency // _CONNECTIONS)
-        self._clients = [nim.open_client(url, api_key, connections=2 * _CONNECTIONS) for _ in range(count)]
+        self._clients = [nim_client.open_client(url, api_key, connections=2 * _CONNECTIONS) for _ in range(count)]
         self._turns = count_from()
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
-        return self.told(build_prompt(question, passages), deadline)
+        return self.stream_prompt(build_prompt(question, passages), deadline)
 
-    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
+    def stream_prompt(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
         body = self._request(prompt)
         return self._endpoint.stream(lambda: self._pieces(body, deadline), deadline)
@@ -76,11 +76,11 @@ class NimGenerator:
         }
 
     def _pieces(self, body: dict[str, object], deadline: Deadline) -> Generator[Piece, None, None]:
-        thinking = ThinkingFilter()
+        thinking = ReasoningFilter()
         finish: str | None = None
         usage: Usage | None = None
         ended = False
-        with nim.answer(
+        with nim_client.stream_response(
             self._clients[next(self._turns) % len(self._clients)], self._model, "chat/completions", body, deadline
         ) as response:
             for data in _data(response, self._model, deadline):
@@ -101,7 +101,7 @@ class NimGenerator:
             event = json.loads(data)
             if "error" in event:
                 raise ProviderUnavailable(
-                    f"NIM model {self._model} broke off its answer: {nim.message(event['error'])}. Try again."
+                    f"NIM model {self._model} broke off its answer: {nim_client.error_message(event['error'])}. Try again."
                 )
             counted = event.get("usage")
             usage = (
@@ -125,7 +125,7 @@ def _data(response: httpx.Response, model: str, deadline: Deadline) -> Iterator[
     """What follows `data:` on each line of the stream, as soon as the line is whole."""
     # Lines end with LF only. httpx's iter_lines also ends them at U+2028, which JSON may hold as it is.
     rest = b""
-    for chunk in nim.chunks(response, model, deadline):
+    for chunk in nim_client.read_chunks(response, model, deadline):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mindset.deadline import Deadline
 from mindset.generation.prompt import Prompt
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
 
@@ -26,10 +26,10 @@ class Piece:
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
-    writer: str | None = None
+    generator: str | None = None
     """Who writes from here on, where that is not the generator asked: a route names whoever answers in the end."""
-    passed_over: tuple[str, ...] = ()
-    """Beside `writer`: why each one before it in the route did not answer."""
+    fallback_reasons: tuple[str, ...] = ()
+    """Beside `generator`: why each one before it in the route did not answer."""
 
 
 class Generator(Protocol):
@@ -50,9 +50,9 @@ class Generator(Protocol):
     def close(self) -> None: ...
 
 
-class Model(Generator, Protocol):
+class LanguageModel(Generator, Protocol):
     """A generator that is a language model, which can be told anything."""
 
-    def told(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
+    def stream_prompt(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
         """As `stream`, of whatever the prompt asks."""
         ...

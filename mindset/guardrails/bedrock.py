@@ -8,8 +8,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mindset import bedrock
-from mindset.deadline import Deadline
+from mindset.providers import bedrock_client
+from mindset.providers.deadline import Deadline
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime.type_defs import ApplyGuardrailResponseTypeDef
@@ -21,12 +21,12 @@ _MOST_CHARACTERS = 20_000
 _AT_A_TIME = 16
 
 
-Source = Literal["INPUT", "OUTPUT"]
+ContentSource = Literal["INPUT", "OUTPUT"]
 """`INPUT` is what goes to a model, `OUTPUT` what comes from it."""
 
 
 @dataclass(frozen=True)
-class Ruling:
+class GuardrailCheck:
     """What it says of a text: whether it stepped in, and what the text is then."""
 
     intervened: bool
@@ -39,10 +39,10 @@ class BedrockGuardrail:
 
     def __init__(self, id_: str, version: str, *, region: str = "us-east-1", url: str | None = None) -> None:
         self._id, self._version = id_, version
-        self._client = bedrock.open_client(region, url, timeout_s=5.0, connections=2 * _AT_A_TIME)
+        self._client = bedrock_client.open_client(region, url, timeout_s=5.0, connections=2 * _AT_A_TIME)
         self._threads = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="guardrail")
 
-    def check(self, source: Source, text: str, deadline: Deadline | None = None) -> Ruling:
+    def check(self, source: ContentSource, text: str, deadline: Deadline | None = None) -> GuardrailCheck:
         """Its ruling on a text. It is not asked any more once the deadline is over.
 
         Raises ProviderRejected or ProviderUnavailable: what could not be checked does not pass."""
@@ -52,9 +52,13 @@ class BedrockGuardrail:
                 deadline.check(f"Guardrail {self._id}")
             rulings.append(self._ask(source, text[at : at + _MOST_CHARACTERS]))
         policies = tuple(sorted({each for ruling in rulings for each in ruling.policies}))
-        return Ruling(any(each.intervened for each in rulings), "".join(each.text for each in rulings), policies)
+        return GuardrailCheck(
+            any(each.intervened for each in rulings), "".join(each.text for each in rulings), policies
+        )
 
-    def check_all(self, source: Source, texts: Sequence[str], deadline: Deadline | None = None) -> list[Ruling]:
+    def check_all(
+        self, source: ContentSource, texts: Sequence[str], deadline: Deadline | None = None
+    ) -> list[GuardrailCheck]:
         """As `check`, of several texts at the same time."""
         contexts = [copy_context() for _ in texts]  # so that each request is part of the trace that asked for it
         return list(
@@ -66,8 +70,8 @@ class BedrockGuardrail:
         self._threads.shutdown(cancel_futures=True)
         self._client.close()
 
-    def _ask(self, source: Source, text: str) -> Ruling:
-        with bedrock.errors(f"guardrail {self._id}"):
+    def _ask(self, source: ContentSource, text: str) -> GuardrailCheck:
+        with bedrock_client.translate_errors(f"guardrail {self._id}"):
             answer = self._client.apply_guardrail(
                 guardrailIdentifier=self._id,
                 guardrailVersion=self._version,
@@ -75,8 +79,8 @@ class BedrockGuardrail:
                 content=[{"text": {"text": text}}],
             )
         if answer["action"] != "GUARDRAIL_INTERVENED":
-            return Ruling(False, text, ())
-        return Ruling(True, "".join(each["text"] for each in answer["outputs"]), _policies(answer))
+            return GuardrailCheck(False, text, ())
+        return GuardrailCheck(True, "".join(each["text"] for each in answer["outputs"]), _policies(answer))
 
 
 def _policies(answer: ApplyGuardrailResponseTypeDef) -> tuple[str, ...]:

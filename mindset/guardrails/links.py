@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from mindset.parsing.characters import visible
+from mindset.text.normalization import remove_invisible
 
 REMOVED = "‹link removed›"
 """What stands in an answer for a link."""
@@ -59,12 +59,12 @@ class LinkFilter:
         self._held = ""
         self._said = 0  # of the word that `_held` begins with
         self._image = False
-        self.broken: set[str] = set()
+        self.broken_rules: set[str] = set()
         """Names of the rules that were broken until now."""
 
     def feed(self, piece: str) -> str:
         """The text that is final now."""
-        self._held += visible(piece)
+        self._held += remove_invisible(piece)
         return self._scanned(final=False)
 
     def finish(self) -> str:
@@ -123,7 +123,7 @@ class LinkFilter:
         return self._without(word, match.start()) if match else word
 
     def _without(self, word: str, start: int) -> str:
-        self.broken.add("foreign-link")
+        self.broken_rules.add("foreign-link")
         lead = _lead(word)
         if start < len(lead) and not any(scheme.startswith(lead.lower()) for scheme in _SCHEMES):
             start = len(lead)
@@ -164,7 +164,7 @@ class LinkFilter:
         harmless = bool(_HARMLESS_TARGET.fullmatch(inside)) or (not _SCRIPT.match(address) and self._knows(address))
         if harmless and not image and all(self._judged(word) == word for word in inside.split()):
             return text[at:end], end
-        self.broken.add("remote-image" if image else "foreign-link")
+        self.broken_rules.add("remote-image" if image else "foreign-link")
         return f"] {REMOVED}", end
 
     def _tag(self, text: str, at: int, *, final: bool) -> tuple[str, int] | None:
@@ -185,7 +185,7 @@ class LinkFilter:
         active = bool(_ACTIVE.fullmatch(name))
         if (bare and (shown or not active)) or (shown and not active and not _ACTS.search(inside)):
             return text[at:end], end
-        self.broken.add("tag")
+        self.broken_rules.add("tag")
         return " ", end
 
 

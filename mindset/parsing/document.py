@@ -12,7 +12,7 @@ PARSER = "3"
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedDocument:
     """A document as text. `media_type` is the text's own, `text/markdown` or `text/plain`, whatever the bytes were."""
 
     text: str

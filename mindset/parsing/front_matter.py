@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mindset.errors import DocumentRejected
-from mindset.parsing.characters import normalise
+from mindset.text.normalization import normalize
 
 _BLOCK = re.compile(
     r"\A(?:[ \t]*+\n)*+---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -103,7 +103,7 @@ def metadata(front: dict[str, Any]) -> dict[str, Any]:
 
 def _name(key: Any) -> str:
     """A key; those that mean something to us in whatever capitals they are written."""
-    name = normalise(str(key))
+    name = normalize(str(key))
     known = name.strip().casefold()
     return known if known in ("title", "acl") else name
 
@@ -111,7 +111,7 @@ def _name(key: Any) -> str:
 def _plain(value: Any) -> Any:
     """YAML's dates as text, since metadata is JSON; text without what an escape such as `"\\0"` hides in it."""
     if isinstance(value, dict):
-        return {normalise(str(key)): _plain(each) for key, each in value.items()}
+        return {normalize(str(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return value if isinstance(value, int | float | bool | None) else normalise(str(value))
+    return value if isinstance(value, int | float | bool | None) else normalize(str(value))

@@ -1,1 +1,1 @@
-"""From a question to passages: dense and lexical search, fusion, and the visibility statement."""
+"""Retrieval: from a question to passages, by dense search, full-text search, fusion and authorization."""

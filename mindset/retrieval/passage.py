@@ -1,4 +1,4 @@
-"""A passage: a chunk as retrieved, with every place where it stands."""
+"""A passage: a retrieved text and every place where it occurs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Where a passage's text stands: characters `start` to `end` of the text of one revision of a document."""
+    """Where a passage's text occurs: characters `start` to `end` of one revision of a document."""
 
     uri: str
     content_hash: str
@@ -20,7 +20,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text worth showing: its rank counts from 1, its first place is the one to cite."""
+    """One chunk, or several adjacent chunks of a document. Ranks start at 1; the first place is the one to cite."""
 
     rank: int
     chunk_ids: tuple[str, ...]

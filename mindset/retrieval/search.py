@@ -1,136 +1,95 @@
-"""One search: both rankings at the same time, fused, made visible."""
+"""The use case of retrieval: rank, fuse, authorize, rerank."""
 
 from __future__ import annotations
 
-import heapq
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TypeVar
 
-import numpy as np
-import structlog
-from numpy.typing import NDArray
-
-from mindset.catalog.connection import Catalog
-from mindset.catalog.embeddings import visible_embeddings
 from mindset.catalog.filters import Filter
-from mindset.catalog.lexical import LexicalSearch
-from mindset.catalog.passages import Shown, visible_passages
-from mindset.catalog.releases import Served, served
-from mindset.deadline import Deadline
+from mindset.catalog.full_text import LexicalSearch
+from mindset.catalog.passages import VisibleChunk, visible_passages
+from mindset.catalog.pool import Catalog
+from mindset.catalog.releases import VersionSnapshot, version_snapshot
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.retrieval_options import Reranking
+from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
-from mindset.embedding.registry import dense_weight_of, embedding_of, open_embedder
-from mindset.errors import (
-    DimensionMismatch,
-    IndexDamaged,
-    NothingReleased,
-    ProviderError,
-    ServiceUnavailable,
-    UnknownVersion,
-)
-from mindset.guardrails.questions import checked_question
-from mindset.index.chroma import ChromaIndex, NearestAsked
-from mindset.knowledge_base import KnowledgeBase, Reranking
+from mindset.embedding.registry import EmbedderRegistry
+from mindset.errors import NothingReleased, ServiceUnavailable, UnknownVersion
+from mindset.providers.deadline import Deadline
+from mindset.reranking.registry import RerankerRegistry
+from mindset.retrieval.dense import DenseSearch, Vector
+from mindset.retrieval.exact import exact_search
 from mindset.retrieval.fusion import reciprocal_rank_fusion
-from mindset.retrieval.passage import Passage
 from mindset.retrieval.passages import to_passages
-from mindset.retrieval.reranking import Reranker, open_reranker
-from mindset.settings import Settings
+from mindset.retrieval.query import validate_question
+from mindset.retrieval.search_request import Ranking, SearchRequest, SearchResult, attempt, dense_weight
 from mindset.tracing import span
-
-_log = structlog.get_logger()
-
-T = TypeVar("T")
-
-# How many vectors are held at a time where a question is compared with all that the caller may see.
-EXACT_BATCH = 2_000
-
-# An answer that is there is read even where the other half of the search has taken all the time.
-_READ_S = 0.05
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found, where it looked, and what it had to leave out (`dense`, `lexical`, `rerank`)."""
-
-    kb: str
-    version: int
-    release: int | None
-    passages: tuple[Passage, ...]
-    degraded: tuple[str, ...]
-    milliseconds: dict[str, float]
-    failures: Mapping[str, str]
-    """Why, for each step in `degraded`."""
-    cached: bool = False
-
-
-_Ranking = tuple[list[str], float]
-"""Chunks, best first, and the milliseconds it took."""
-
-_UnderWay = Callable[[], _Ranking]
-"""A ranking that is being made elsewhere: to be called once, for what it became."""
+from mindset.vector_index.chroma import ChromaIndex
 
 
 @dataclass
-class _Search:
-    """What every step of a search needs to know."""
+class _Rankings:
+    """The rankings of a search with their weights, the failures of missing ones, and the time each took."""
 
-    kb: KnowledgeBase
-    view: Served
-    question: str
-    principals: Sequence[str]
-    where: Filter | None
-    candidates: int
-    """Chunks that each ranking proposes."""
-    deadline: float
-    vector: NDArray[np.float32] | None = None
-    """The question's, once it is embedded."""
-
-    def left(self) -> float:
-        return self.deadline - time.perf_counter()
-
-
-@dataclass
-class _Ranked:
-    """Rankings with their weights, why those that are missing are, and how long each took."""
-
-    rankings: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
+    weighted: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
+    vector: Vector | None = None
+    """The question's vector, if dense search got as far as embedding it."""
 
-    def add(self, name: str, weight: float, made: _Ranking | str) -> None:
-        if isinstance(made, str):
-            self.failures[name] = made
+    def add(self, name: str, weight: float, outcome: Ranking | str) -> None:
+        if isinstance(outcome, str):
+            self.failures[name] = outcome
         else:
-            ranking, self.milliseconds[name] = made
-            self.rankings[name] = (weight, ranking)
+            self.weighted[name] = (weight, outcome.chunk_ids)
+            self.milliseconds[name] = outcome.milliseconds
+
+    def fused(self) -> list[str]:
+        return reciprocal_rank_fusion(list(self.weighted.values()))
 
 
 class Searcher:
-    """Searches the versions of all knowledge bases of an installation; thread-safe. Close it by `close`."""
+    """Searches the versions of all knowledge bases of an installation. Thread-safe. Close it with `close`."""
 
     def __init__(self, catalog: Catalog, index: ChromaIndex, settings: Settings, threads: int = 16) -> None:
-        self._catalog, self._index, self._settings = catalog, index, settings
-        # For models that are waited for. A late step keeps its thread until it is over: the full text does without any.
-        self._dense_steps = ThreadPoolExecutor(threads, thread_name_prefix="dense")
+        self._catalog, self._index = catalog, index
+        self._embedders, self._rerankers = EmbedderRegistry(settings), RerankerRegistry(settings)
         self._full_text = LexicalSearch()
-        self._embedders: dict[ModelId, Embedder] = {}
-        self._rerankers: dict[Reranking, Reranker] = {}
-        self._opening = threading.Lock()
+        self.dense = DenseSearch(index, self._embedders, self.snapshot, threads)
 
     def close(self) -> None:
-        """End the threads and the models."""
-        self._dense_steps.shutdown(cancel_futures=True)
-        for embedder in self._embedders.values():
-            embedder.close()
-        for reranker in self._rerankers.values():
-            reranker.close()
+        """Stop the threads and close the models."""
+        self.dense.close()
+        self._embedders.close()
+        self._rerankers.close()
+
+    def snapshot(self, kb: str, version: int | None = None) -> VersionSnapshot:
+        """Return what a search reads: the live release, or the given version. Raises NothingReleased, UnknownVersion."""
+        snapshot = self._catalog.read_once(lambda connection: version_snapshot(connection, kb, version))
+        if snapshot:
+            return snapshot
+        if version is None:
+            raise NothingReleased(f"No version of {kb} is live yet. Run `mindset night {kb}` first.")
+        raise UnknownVersion(
+            f"{kb} has no version {version}, or it is retired. `mindset releases {kb}` lists the available ones."
+        )
+
+    def embedder(self, model: ModelId) -> Embedder:
+        """Return the embedder of a version's model; it is opened at its first use."""
+        return self._embedders.get(model)
+
+    def warm_up(self, kb: KnowledgeBase, version: int) -> None:
+        """Open what dense search needs for a version, so that the first question does not wait for it.
+
+        Has no deadline. Raises UnknownVersion, ServiceUnavailable, ProviderError."""
+        snapshot = self.snapshot(kb.name, version)
+        if dense_weight(kb, snapshot):
+            self._index.ping()
+            self.embedder(ModelId(snapshot.model)).embed_query("warm up")
 
     def search(
         self,
@@ -141,285 +100,146 @@ class Searcher:
         version: int | None = None,
         *,
         where: Filter | None = None,
-        view: Served | None = None,
+        snapshot: VersionSnapshot | None = None,
         join: bool = True,
         rerank: bool = True,
-    ) -> Found:
-        """At most `limit` chunks that answer the question, from the live release or from the version given, as passages.
+    ) -> SearchResult:
+        """Return the best `limit` chunks of the live release, or of the given version, as passages.
 
-        `where` keeps those of documents that it holds for. `view` is what `self.view` told of the version, where that was
-        asked before. Neighbouring chunks become one passage unless `join` is False. Where the definition names a reranker it is
-        asked, unless `rerank` is False.
-        Raises QuestionRejected, NothingReleased, UnknownVersion, ServiceUnavailable (when neither ranking could be had)."""
+        `where` restricts the search to matching documents. Pass `snapshot` if it has been read already. Adjacent chunks
+        become one passage unless `join` is False. The definition's reranker is used unless `rerank` is False.
+        Raises QuestionRejected, NothingReleased, UnknownVersion; ServiceUnavailable if no ranking is available."""
         started = time.perf_counter()
-        question = checked_question(question)
+        question = validate_question(question)
         limit = limit or kb.retrieval.passages
-        view = view or self.view(kb.name, version)
-        search = _Search(
-            kb, view, question, sorted({"*", *principals}), where,
+        snapshot = snapshot or self.snapshot(kb.name, version)
+        request = SearchRequest(
+            kb, snapshot, question, sorted({"*", *principals}), where,
             candidates=max(kb.retrieval.candidates, limit), deadline=started + kb.retrieval.deadline_s,
         )  # fmt: skip
-
-        ranked = self._rank(search)
-        rankings, failures, milliseconds = ranked.rankings, ranked.failures, ranked.milliseconds
-        if not rankings:
-            raise ServiceUnavailable(
-                "Neither the vectors nor the full text could be searched in time. Try again shortly."
-            )
-
-        looked = time.perf_counter()
-        fused = reciprocal_rank_fusion(list(rankings.values()))
+        rankings = self._rank(request)
+        if not rankings.weighted:
+            raise ServiceUnavailable("Neither dense nor full-text search finished in time. Try again shortly.")
         reranking = kb.retrieval.rerank if rerank else None
-        wanted = max(limit, reranking.candidates) if reranking else limit
-        shown = self._visible(search, fused, wanted)
-        if "dense" in rankings and self._sees_too_little(search, shown, rankings["dense"][1], len(fused), limit):
-            match _result(lambda: self._compare(search)):
-                case str(failure):
-                    failures["dense"] = failure
-                case ranking, took:
-                    rankings["dense"] = (rankings["dense"][0], ranking)
-                    milliseconds["exact"] = took
-                    shown = self._visible(search, reciprocal_rank_fusion(list(rankings.values())), wanted)
-        now = time.perf_counter()
-        milliseconds["visible"] = (now - looked) * 1000
+        chunks = self._authorize(request, rankings, limit, max(limit, reranking.candidates) if reranking else limit)
         if reranking:
-            match _result(lambda: self._rerank(search, reranking, shown)):
-                case str(failure):
-                    failures["rerank"] = failure
-                case ordered:
-                    shown = ordered
-                    milliseconds["rerank"] = (time.perf_counter() - now) * 1000
-            shown = [row for rows in _by_chunk(shown)[:limit] for row in rows]
-        milliseconds["total"] = (time.perf_counter() - started) * 1000
-        return Found(
-            kb.name, view.version, view.release, tuple(to_passages(shown, join=join)), tuple(failures),
-            {name: round(value, 2) for name, value in milliseconds.items()}, failures,
+            chunks = self._reranked(request, reranking, rankings, chunks, limit)
+        milliseconds = rankings.milliseconds | {"total": (time.perf_counter() - started) * 1000}
+        return SearchResult(
+            kb.name, snapshot.version, snapshot.release, tuple(to_passages(chunks, join=join)), tuple(rankings.failures),
+            {step: round(value, 2) for step, value in milliseconds.items()}, rankings.failures,
         )  # fmt: skip
 
-    def warm_up(self, kb: KnowledgeBase, version: int) -> None:
-        """Open what a version's dense search needs, without a deadline: the first question is not to wait for that.
-
-        Raises UnknownVersion, ServiceUnavailable, ProviderError."""
-        view = self.view(kb.name, version)
-        if _dense_weight(kb, view):
-            self._index.ping()
-            self.embedder(ModelId(view.model)).embed_query("warm up")
-
-    def embedder(self, model: ModelId) -> Embedder:
-        """The embedder of a version's model, opened at its first use."""
-        with self._opening:
-            if model not in self._embedders:
-                self._embedders[model] = open_embedder(embedding_of(model), self._settings)
-            return self._embedders[model]
-
-    def view(self, kb: str, version: int | None) -> Served:
-        """What is searched: the live release, or the version given. Raises NothingReleased, UnknownVersion."""
-        view = self._catalog.glance(lambda connection: served(connection, kb, version))
-        if view:
-            return view
-        if version is None:
-            raise NothingReleased(f"No version of {kb} is live yet. Run `mindset night {kb}` first.")
-        raise UnknownVersion(
-            f"{kb} has no version {version}, or it is retired. `mindset releases {kb}` lists those to choose from."
-        )
-
-    def _rank(self, search: _Search) -> _Ranked:
-        """Both rankings: the full text is searched here, while the vectors are searched by their server."""
-        ranked = _Ranked()
-        dense_weight, lexical_weight = _dense_weight(search.kb, search.view), search.kb.retrieval.lexical_weight
-        with ExitStack() as leaving:
-            dense = _result(lambda: self._begin_dense(search, leaving)) if dense_weight else None
-            lexical = _result(lambda: self._lexical(search)) if lexical_weight else None
+    def _rank(self, request: SearchRequest) -> _Rankings:
+        """Run both searches; full-text search runs in this thread while Chroma searches the vectors."""
+        rankings = _Rankings()
+        lexical_weight = request.kb.retrieval.lexical_weight
+        with ExitStack() as cleanup:
+            dense = attempt(lambda: self.dense.start(request, cleanup)) if request.dense_weight else None
+            lexical = attempt(lambda: self._lexical(request)) if lexical_weight else None
             if dense:
-                ranked.add("dense", dense_weight, dense if isinstance(dense, str) else _result(dense))
+                outcome = dense if isinstance(dense, str) else attempt(dense.ranking)
+                rankings.add("dense", request.dense_weight, outcome)
+                rankings.vector = None if isinstance(dense, str) else dense.vector
             if lexical:
-                ranked.add("lexical", lexical_weight, lexical)
-        return ranked
-
-    def _begin_dense(self, search: _Search, leaving: ExitStack) -> _UnderWay:
-        """Embed the question and ask all segments; what is not read in the end is left by `leaving`.
-
-        A model that only looks into its tables, and a server to which connections are open, are asked here: nothing of
-        that waits. Anything else is waited for by a thread, which the full text and the deadline do not wait for."""
-        started = time.perf_counter()
-        embedder = self._embedders.get(ModelId(search.view.model))
-        if embedder and not getattr(embedder, "waits", True):
-            vector = embedder.embed_query(search.question)
-            search.vector = vector
-            asked = self._ask(search.view, vector, search.candidates, search.deadline, at_once=True)
-            if asked is not None:
-                for each in asked:
-                    leaving.callback(each.leave)
-                return lambda: (self._read(search, vector, lambda: asked), (time.perf_counter() - started) * 1000)
-        step = self._dense_steps.submit(self._dense, search)
-        leaving.callback(step.cancel)
-        return lambda: step.result(timeout=max(0.0, search.left()))
-
-    def _dense(self, search: _Search) -> _Ranking:
-        started = time.perf_counter()
-        vector = self.embedder(ModelId(search.view.model)).embed_query(search.question)
-        search.vector = vector
-
-        def ask() -> Sequence[NearestAsked]:
-            asked = self._ask(search.view, vector, search.candidates, search.deadline)
-            assert asked is not None
-            return asked
-
-        return self._read(search, vector, ask), (time.perf_counter() - started) * 1000
-
-    @span("retrieval.dense")
-    def _read(
-        self, search: _Search, vector: NDArray[np.float32], ask: Callable[[], Sequence[NearestAsked]]
-    ) -> list[str]:
-        """What the segments answer; where maintenance has put others in their place meanwhile, what these do."""
-        try:
-            return _nearest(ask(), search.candidates, search.deadline)
-        except IndexDamaged:
-            # Perhaps not damaged: the segments whose place is taken are dropped at once.
-            now = self.view(search.kb.name, search.view.version)
-            if now.segments == search.view.segments:
-                raise
-            return self.nearest(now, vector, search.candidates, search.deadline)
-
-    def nearest(self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float) -> list[str]:
-        """The nearest chunks over all segments, by the moment `deadline` of `time.perf_counter`.
-
-        Raises ServiceUnavailable, IndexDamaged, DimensionMismatch."""
-        asked = self._ask(view, vector, candidates, deadline)
-        assert asked is not None
-        return _nearest(asked, candidates, deadline)
-
-    def _ask(
-        self, view: Served, vector: NDArray[np.float32], candidates: int, deadline: float, *, at_once: bool = False
-    ) -> list[NearestAsked] | None:
-        """All segments, which their server searches side by side; None where that would wait and is to be `at_once`."""
-        for segment in view.segments:
-            if segment.dimension != len(vector):
-                raise DimensionMismatch(
-                    f"Segment {segment.collection} has {segment.dimension} dimensions and the question's vector {len(vector)}. "
-                    "Rebuild the version, or configure the model it was built with."
-                )
-        left = deadline - time.perf_counter()
-        if left <= 0:
-            raise ServiceUnavailable("Embedding the question took all the time there was. Raise retrieval.deadline_s.")
-        with ExitStack() as leaving:
-            asked = []
-            for segment in view.segments:
-                wanted = min(candidates, segment.count)
-                each = self._index.ask(segment.collection, vector, wanted, left, at_once=at_once)
-                if each is None:
-                    return None
-                asked.append(each)
-                leaving.callback(each.leave)
-            leaving.pop_all()
-        return asked
+                rankings.add("lexical", lexical_weight, lexical)
+        return rankings
 
     @span("retrieval.lexical")
-    def _lexical(self, search: _Search) -> _Ranking:
+    def _lexical(self, request: SearchRequest) -> Ranking:
         started = time.perf_counter()
-        found = self._catalog.glance(
+        chunk_ids = self._catalog.read_once(
             lambda connection: self._full_text.candidates(
-                connection, search.kb.name, search.view.version, search.principals, search.question,
-                search.kb.chunking.language, search.candidates, search.where,
+                connection, request.kb.name, request.snapshot.version, request.principals, request.question,
+                request.kb.chunking.language, request.candidates, request.where,
             ),
-            search.kb.retrieval.deadline_s,
+            request.kb.retrieval.deadline_s,
         )  # fmt: skip
-        return found, (time.perf_counter() - started) * 1000
+        return Ranking(chunk_ids, (time.perf_counter() - started) * 1000)
+
+    def _authorize(self, request: SearchRequest, rankings: _Rankings, limit: int, wanted: int) -> list[VisibleChunk]:
+        """Return the best `wanted` chunks that the caller may read.
+
+        If the caller may read too few of the nearest chunks, exact search replaces the dense ranking."""
+        started = time.perf_counter()
+        candidates = rankings.fused()
+        chunks = self._visible(request, candidates, wanted)
+        if "dense" in rankings.weighted and rankings.vector is not None:
+            weight, nearest = rankings.weighted["dense"]
+            if self._too_few_visible(request, chunks, nearest, len(candidates), limit):
+                vector = rankings.vector
+                exact = attempt(lambda: exact_search(self._catalog, request, vector))
+                if isinstance(exact, str):
+                    rankings.failures["dense"] = exact
+                else:
+                    rankings.weighted["dense"] = (weight, exact.chunk_ids)
+                    rankings.milliseconds["exact"] = exact.milliseconds
+                    chunks = self._visible(request, rankings.fused(), wanted)
+        rankings.milliseconds["visible"] = (time.perf_counter() - started) * 1000
+        return chunks
 
     @span("retrieval.visible")
-    def _visible(self, search: _Search, proposed: Sequence[str], limit: int) -> list[Shown]:
-        return self._catalog.glance(
+    def _visible(self, request: SearchRequest, candidates: Sequence[str], limit: int) -> list[VisibleChunk]:
+        return self._catalog.read_once(
             lambda connection: visible_passages(
-                connection, search.kb.name, search.view.version, search.principals, proposed, limit, search.where
+                connection, request.kb.name, request.snapshot.version, request.principals, candidates, limit, request.where
             ),
-            search.kb.retrieval.deadline_s,
-        )
+            request.kb.retrieval.deadline_s,
+        )  # fmt: skip
 
-    def _sees_too_little(
-        self, search: _Search, shown: Sequence[Shown], dense: Sequence[str], proposed: int, limit: int
+    def _too_few_visible(
+        self,
+        request: SearchRequest,
+        chunks: Sequence[VisibleChunk],
+        nearest: Sequence[str],
+        candidates: int,
+        limit: int,
     ) -> bool:
-        """Whether to compare with all that is visible, since of what was proposed too little is.
+        """Return whether the caller may read fewer of the candidates than were asked for.
 
-        The full text looks at the filter itself and may fill the limit alone; then those of the nearest are counted."""
-        if len({row.chunk for row in shown}) < min(limit, proposed):
+        Full-text search applies the filter itself and may fill the limit alone, so with a filter the nearest chunks are
+        counted separately."""
+        if len({row.chunk_id for row in chunks}) < min(limit, candidates):
             return True
-        if search.where is None:
+        if request.where is None:
             return False
-        return len({row.chunk for row in self._visible(search, dense, limit)}) < min(limit, len(dense))
+        visible_nearest = {row.chunk_id for row in self._visible(request, nearest, limit)}
+        return len(visible_nearest) < min(limit, len(nearest))
+
+    def _reranked(
+        self,
+        request: SearchRequest,
+        reranking: Reranking,
+        rankings: _Rankings,
+        chunks: list[VisibleChunk],
+        limit: int,
+    ) -> list[VisibleChunk]:
+        """Return the best `limit` chunks in the reranker's order, or in the given order if it fails."""
+        started = time.perf_counter()
+        outcome = attempt(lambda: self._rerank(request, reranking, chunks))
+        if isinstance(outcome, str):
+            rankings.failures["rerank"] = outcome
+        else:
+            chunks = outcome
+            rankings.milliseconds["rerank"] = (time.perf_counter() - started) * 1000
+        return [row for rows in _by_chunk(chunks)[:limit] for row in rows]
 
     @span("retrieval.rerank")
-    def _rerank(self, search: _Search, reranking: Reranking, shown: Sequence[Shown]) -> list[Shown]:
-        """What may be seen, as the reranker orders it: no other text is sent to anybody."""
-        chunks = _by_chunk(shown)
-        if len(chunks) < 2:
-            return list(shown)
-        with self._opening:
-            if reranking not in self._rerankers:
-                self._rerankers[reranking] = open_reranker(reranking, self._settings)
-            reranker = self._rerankers[reranking]
-        left = search.left()
-        if left <= 0:
-            raise ServiceUnavailable("The other steps took all the time there was. Raise retrieval.deadline_s.")
-        order = reranker.order(search.question, [rows[0].text for rows in chunks], Deadline(left))
-        return [row for at in order for row in chunks[at]]
-
-    @span("retrieval.exact")
-    def _compare(self, search: _Search) -> _Ranking:
-        """The nearest of all that the caller may see, without an index. Raises ServiceUnavailable at the deadline."""
-        started = time.perf_counter()
-        view = search.view
-        vector = search.vector
-        assert vector is not None, "the ranking that this one stands in for was made with it"
-        nearest: list[tuple[float, str]] = []
-        with (
-            self._catalog.reading() as connection,
-            closing(
-                visible_embeddings(
-                    connection, search.kb.name, view.version, view.model, search.principals, search.where,
-                    seconds=search.left(), batch=EXACT_BATCH,
-                )
-            ) as batches,
-        ):  # fmt: skip
-            for chunks, vectors in batches:
-                distances = (-(vectors @ vector)).tolist()
-                nearest = heapq.nsmallest(search.candidates, [*nearest, *zip(distances, chunks, strict=True)])
-                if search.left() < 0:
-                    raise ServiceUnavailable(
-                        "More is visible than can be compared in time. Raise retrieval.deadline_s."
-                    )
-        return [chunk for _, chunk in nearest], (time.perf_counter() - started) * 1000
+    def _rerank(
+        self, request: SearchRequest, reranking: Reranking, chunks: Sequence[VisibleChunk]
+    ) -> list[VisibleChunk]:
+        """Reorder chunks that the caller may read; no other text is sent to the provider."""
+        grouped = _by_chunk(chunks)
+        if len(grouped) < 2:
+            return list(chunks)
+        reranker = self._rerankers.get(reranking)
+        seconds_left = request.seconds_left()
+        if seconds_left <= 0:
+            raise ServiceUnavailable("The other steps used up all the time. Raise retrieval.deadline_s.")
+        order = reranker.rank(request.question, [rows[0].text for rows in grouped], Deadline(seconds_left))
+        return [row for index in order for row in grouped[index]]
 
 
-def _dense_weight(kb: KnowledgeBase, view: Served) -> float:
-    """The definition's, else that of the model which the version was built with: the definition may name another by now."""
-    configured = kb.retrieval.dense_weight
-    return dense_weight_of(embedding_of(ModelId(view.model))) if configured is None else configured
-
-
-def _nearest(asked: Sequence[NearestAsked], candidates: int, deadline: float) -> list[str]:
-    """Of what the segments answer, the nearest: a chunk is in one of them only, so merging is sorting."""
-    with ExitStack() as leaving:
-        for each in asked:
-            leaving.callback(each.leave)
-        hits = [hit for each in asked for hit in each.hits(max(deadline - time.perf_counter(), _READ_S))]
-    if len(asked) > 1:
-        hits.sort(key=lambda hit: (hit.distance, hit.chunk))
-    return [hit.chunk for hit in hits[:candidates]]
-
-
-def _by_chunk(shown: Sequence[Shown]) -> list[list[Shown]]:
-    """The places of each chunk, in the order in which the chunks come."""
-    return [list(rows) for _, rows in groupby(shown, key=lambda row: row.chunk)]
-
-
-def _result(step: Callable[[], T]) -> T | str:
-    """What a step made, or why not: when it failed or is late, the answer reports it as degraded."""
-    try:
-        return step()
-    except Late:
-        why = "It was not over within retrieval.deadline_s."
-        _log.warning("search step late")
-    except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion) as failed:
-        why = str(failed)
-        _log.warning("search step failed", error=why)
-    return why
+def _by_chunk(chunks: Sequence[VisibleChunk]) -> list[list[VisibleChunk]]:
+    """Group the rows of each chunk, which has one per place; the order of the chunks stays."""
+    return [list(rows) for _, rows in groupby(chunks, key=lambda row: row.chunk_id)]

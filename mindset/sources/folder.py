@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
+from mindset.config.build_options import FolderSource
 from mindset.errors import DocumentRejected, SourceUnavailable
-from mindset.knowledge_base import FolderSource
 from mindset.sources.globs import Globs
-from mindset.sources.protocol import Listed
+from mindset.sources.protocol import SourceEntry
 
 
 class Folder:
@@ -21,7 +21,7 @@ class Folder:
     def __init__(self, source: FolderSource) -> None:
         self._source = source
 
-    def list(self) -> Iterator[Listed]:
+    def list(self) -> Iterator[SourceEntry]:
         root = self._source.path
         if not root.is_dir():
             raise SourceUnavailable(
@@ -36,9 +36,9 @@ class Folder:
             )
         yield from found
 
-    def fetch(self, listed: Listed) -> bytes:
-        if listed.refused:
-            raise DocumentRejected(listed.refused)
+    def fetch(self, listed: SourceEntry) -> bytes:
+        if listed.rejection:
+            raise DocumentRejected(listed.rejection)
         root, file = self._source.path.resolve(), self._source.path / listed.uri
         if listed.size > self._source.max_document_bytes:
             raise DocumentRejected(
@@ -53,7 +53,7 @@ class Folder:
             raise DocumentRejected(f"Cannot be read: {unreadable.strerror}. Check the file and its rights.") from None
 
 
-def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, above: tuple[Path, ...]) -> Iterator[Listed]:
+def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, above: tuple[Path, ...]) -> Iterator[SourceEntry]:
     """What is matched below a folder; `above` is where the way to it really led, from the source's root.
 
     One that may hold documents and cannot be listed raises SourceUnavailable: its documents would look deleted."""
@@ -75,7 +75,7 @@ def _walk(folder: str, prefix: str, include: Globs, exclude: Globs, above: tuple
                 continue
             real = Path(entry.path).resolve() if entry.is_symlink() else above[-1] / entry.name
             if entry.is_symlink() and (refused := _refused_link(real, above)):
-                yield Listed(_printable(path), "link", 0, refused)
+                yield SourceEntry(_printable(path), "link", 0, refused)
             else:
                 yield from _walk(entry.path, f"{path}/", inside, outside, (*above, real))
         elif include.match(entry.name) and not (exclude.patterns and exclude.match(entry.name)):
@@ -98,16 +98,16 @@ def _refused_link(target: Path, above: tuple[Path, ...]) -> str | None:
     return None
 
 
-def _listed(path: str, entry: os.DirEntry[str]) -> Listed:
+def _listed(path: str, entry: os.DirEntry[str]) -> SourceEntry:
     if (uri := _printable(path)) != path:
-        return Listed(uri, "unnamed", 0, "Its name is not UTF-8. Rename it.")
+        return SourceEntry(uri, "unnamed", 0, "Its name is not UTF-8. Rename it.")
     try:
         found = entry.stat()
     except OSError:  # a dangling link, or gone since: listed all the same, so that `fetch` can say why
-        return Listed(path, "unreadable", 0)
+        return SourceEntry(path, "unreadable", 0)
     if not stat.S_ISREG(found.st_mode):
-        return Listed(path, "special", 0, "It is no regular file but a device, pipe or socket. Leave it out.")
-    return Listed(path, f"{found.st_mtime_ns}-{found.st_size}", found.st_size)
+        return SourceEntry(path, "special", 0, "It is no regular file but a device, pipe or socket. Leave it out.")
+    return SourceEntry(path, f"{found.st_mtime_ns}-{found.st_size}", found.st_size)
 
 
 def _printable(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything that `mindset up` starts, once for all tests here: Prefect takes the better part of a minute."""
+"""The whole local stack, started once for all tests of this folder: Prefect takes most of a minute to start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.prepare import PROJECT, command
-from mindset.installation import Installation, open_installation
-from mindset.local.addresses import Addresses
-from mindset.local.state import connect
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
+from cli.bootstrap import PROJECT, command
+from local_stack.addresses import Addresses
+from local_stack.state import connect
+from local_stack.supervision import local_stack
+from mindset.application import Installation, open_installation
+from mindset.config.settings import Settings
 from tests.corpus import Corpus
 from tests.faults.tally import tally
 
@@ -21,10 +21,10 @@ __all__ = ["tally"]
 
 @pytest.fixture(scope="package")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stack and its definitions."""
-    made = tmp_path_factory.mktemp("house")
-    (made / "knowledge_bases").mkdir()
-    return made
+    """The directory of the stack and its definitions."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "knowledge_bases").mkdir()
+    return folder
 
 
 @pytest.fixture(scope="package")

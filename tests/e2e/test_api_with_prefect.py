@@ -1,4 +1,4 @@
-"""Nights that apps and agents start, told to a real Prefect; every answer of it that the API reads is its own here."""
+"""Nightly runs started by applications and agents, through the API and a real Prefect server."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import uuid
 import httpx
 import pytest
 
-from mindset.local.addresses import Addresses
+from local_stack.addresses import Addresses
 from tests.corpus import Corpus
 from tests.integration.test_mcp import client_at, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("prefect")]
 
 
-def test_a_night_is_started_once_and_can_be_watched(house: Addresses, corpus: Corpus) -> None:
+def test_night_is_started_once_and_can_be_watched(house: Addresses, corpus: Corpus) -> None:
     at, key = f"/v1/knowledge-bases/{corpus.name}/nights", {"idempotency-key": "tonight"}
     with httpx.Client(base_url=house.api_url or "", timeout=30) as client:
         started = client.post(at, headers=key)
         again = client.post(at, headers=key)
-        other = client.post(at, headers=key, json={"allow_loss": True})
+        other = client.post(at, headers=key, json={"allow_deletions": True})
         night = client.get(started.headers["location"])
         listed = client.get(at)
     assert (started.status_code, started.headers.get("idempotent-replay")) == (202, None)
     assert (again.json()["id"], again.headers["idempotent-replay"]) == (started.json()["id"], "true")
     assert other.status_code == 422
     assert night.json()["knowledge_base"] == corpus.name
-    assert [each["id"] for each in listed.json()] == [started.json()["id"]]
+    assert [run["id"] for run in listed.json()] == [started.json()["id"]]
 
 
 @pytest.mark.anyio
-async def test_a_night_that_an_agent_confirms_is_started_and_can_be_watched(house: Addresses, corpus: Corpus) -> None:
+async def test_night_confirmed_by_an_agent_is_started_and_can_be_watched(house: Addresses, corpus: Corpus) -> None:
     async with client_at(house.api_url or "") as client:
         started = await client.call_tool("start_night", {"knowledge_base": corpus.name, "confirm": True})
         night = started.structured_content["night"]
-        seen = await client.call_tool("get_night", {"id": night})
+        watched = await client.call_tool("get_night", {"id": night})
         unknown = await client.call_tool("get_night", {"id": str(uuid.uuid4())})
     assert started.structured_content["done"]
-    assert seen.structured_content["id"] == night
+    assert watched.structured_content["id"] == night
     assert text(unknown).startswith("UnknownNight: ")

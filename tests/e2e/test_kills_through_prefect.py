@@ -1,4 +1,4 @@
-"""Prefect's worker and its flow runs, killed at seeded moments: the next scheduled night succeeds with no hand laid on."""
+"""Kill Prefect's worker or its flow runs at seeded moments: the next scheduled night succeeds without intervention."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mindset.installation import Installation
-from mindset.local.addresses import Addresses
-from mindset.nights import FlowRun, Nights
+from local_stack.addresses import Addresses
+from mindset.application import Installation
+from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, run_night
 from tests.faults.invariants import check_invariants
 from tests.faults.jobs import STAGES
@@ -20,6 +20,7 @@ from tests.faults.questions import Asker
 from tests.faults.tally import Tally, count
 from tests.faults.test_kills import DOCUMENTS, change, counted
 from tests.faults.victims import THROUGH_PREFECT, Servers, batches
+from tests.waiting import wait_until
 
 BATCH = 10
 
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.
 
 
 @pytest.mark.parametrize(("seed", "kills"), list(batches(THROUGH_PREFECT, BATCH)), ids=str)
-def test_the_night_after_a_killed_one_needs_no_hand(
+def test_night_after_a_killed_one_succeeds_without_intervention(
     house: Addresses,
     corpus: Corpus,
     installation: Installation,
@@ -37,9 +38,9 @@ def test_the_night_after_a_killed_one_needs_no_hand(
     kills: int,
 ) -> None:
     servers, choose = Servers(directory / "stack"), random.Random(seed)
-    corpus.define(keep_versions=3, largest_loss=1.0)
+    corpus.define(keep_versions=3, max_deletion_ratio=1.0)
     corpus.fill(DOCUMENTS)
-    with Nights(house.prefect_api_url or "") as nights:
+    with PrefectClient(house.prefect_api_url or "") as nights:
         run_night(installation, corpus.name)
         with Asker(installation, corpus.name, ["How many rooms are there?"]) as asker, counted(asker, tally):
             for number in range(kills):
@@ -50,9 +51,9 @@ def test_the_night_after_a_killed_one_needs_no_hand(
 
 
 def kill_a_night(
-    nights: Nights, servers: Servers, corpus: Corpus, victim: str, choose: random.Random, tally: Tally
+    nights: PrefectClient, servers: Servers, corpus: Corpus, victim: str, choose: random.Random, tally: Tally
 ) -> None:
-    """Start a night through its deployment and kill its process, or the worker that started it, at a random moment."""
+    """Start a night through its deployment, and kill its process or its worker at a random moment."""
     while True:
         change(corpus, choose)
         run = nights.start("nightly/nightly", {"parameters": {"kb": corpus.name}})
@@ -61,7 +62,7 @@ def kill_a_night(
         stages = nights.stages(run.id)
         if not nights.get(run.id).ended and (victim == "worker" or kill_flow_run(run)):
             break
-        count(tally, "over before it could be killed, or not yet begun")
+        count(tally, "ended before it could be killed, or not started yet")
         ended(nights, run)
     if victim == "worker":
         servers.kill("worker-cpu")
@@ -69,42 +70,42 @@ def kill_a_night(
     count(tally, f"stage: {STAGES[len(stages) - 1] if stages else 'before the first'} (through Prefect)")
 
 
-def reach(nights: Nights, run: FlowRun, stages: int) -> None:
-    """Wait until that many stages have begun, or the night is over."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and len(nights.stages(run.id)) < stages and not nights.get(run.id).ended:
-        time.sleep(0.05)
+def reach(nights: PrefectClient, run: FlowRun, stages: int) -> None:
+    """Wait until this many stages have started, or the night has ended."""
+    wait_until(
+        lambda: len(nights.stages(run.id)) >= stages or nights.get(run.id).ended,
+        150,
+        f"{run.name} did not reach stage {stages}",
+        interval_s=0.05,
+    )
 
 
 def kill_flow_run(run: FlowRun) -> bool:
-    """Kill the processes of a flow run; False where there is none."""
-    found = False
+    """Kill the processes of a flow run. Return False if it has none."""
+    killed = False
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == run.id:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-                found = True
-    return found
+                killed = True
+    return killed
 
 
-def night_as_scheduled(nights: Nights, installation: Installation, corpus: Corpus, tally: Tally) -> None:
-    """Start the next night as a schedule would; it fails only as long as the killed worker's night is still at work."""
-    deadline = time.monotonic() + 150
-    while True:
+def night_as_scheduled(nights: PrefectClient, installation: Installation, corpus: Corpus, tally: Tally) -> None:
+    """Start the next night as a schedule would. It may fail only while the killed worker's night still runs."""
+
+    def succeeds() -> bool:
         run = ended(nights, nights.start("nightly/nightly", {"parameters": {"kb": corpus.name}}))
         count(tally, "nights through Prefect")
-        if run.succeeded:
-            break
-        assert f"Another build of {corpus.name} is running" in run.message, f"{run.state}: {run.message}"
-        assert time.monotonic() < deadline
+        if not run.succeeded:
+            assert f"Another build of {corpus.name} is running" in run.message, f"{run.state}: {run.message}"
+        return run.succeeded
+
+    wait_until(succeeds, 150, "No night succeeded")
     check_invariants(installation, corpus.name, corpus.folder)
 
 
-def ended(nights: Nights, run: FlowRun) -> FlowRun:
-    """The run as it is at its end."""
-    deadline = time.monotonic() + 150
-    while not run.ended:
-        assert time.monotonic() < deadline, f"{run.name} is {run.state}"
-        time.sleep(0.2)
-        run = nights.get(run.id)
-    return run
+def ended(nights: PrefectClient, run: FlowRun) -> FlowRun:
+    """Wait for the end of a run, and return its last state."""
+    wait_until(lambda: nights.get(run.id).ended, 150, f"{run.name} did not end", interval_s=0.2)
+    return nights.get(run.id)

@@ -1,4 +1,4 @@
-"""The whole house: Prefect's server, its workers, the deployments, the API, and nights run through them."""
+"""Nightly runs through the whole stack: Prefect's server, its workers, the deployments and the API."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from cli.prepare import PROJECT
-from flows.quality import LEAST_DOCUMENTS
-from mindset.installation import Installation
-from mindset.local.addresses import Addresses, environment
-from mindset.nights import FlowRun, Nights
+from cli.bootstrap import PROJECT
+from flows.quality import MIN_DOCUMENTS
+from local_stack.addresses import Addresses, environment
+from mindset.application import Installation
+from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, ask, document, run_night
 from tests.faults.invariants import check_invariants
 from tests.faults.victims import Servers
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("prefect")]
 
@@ -29,59 +29,56 @@ _NIGHT = "import sys; from flows.nightly import nightly, Night; nightly(Night(kb
 
 
 def night(house: Addresses, kb: str) -> FlowRun:
-    with Nights(house.prefect_api_url or "") as nights:
+    with PrefectClient(house.prefect_api_url or "") as nights:
         return ended(nights, nights.start("nightly/nightly", {"parameters": {"kb": kb}}))
 
 
-def ended(nights: Nights, run: FlowRun) -> FlowRun:
-    deadline = time.monotonic() + 120
-    while not run.ended and time.monotonic() < deadline:
-        time.sleep(0.3)
-        run = nights.get(run.id)
-    return run
+def ended(nights: PrefectClient, run: FlowRun) -> FlowRun:
+    wait_until(lambda: nights.get(run.id).ended, 150, f"{run.name} did not end", interval_s=0.3)
+    return nights.get(run.id)
 
 
-def until_there(house: Addresses, table: str) -> list[dict[str, Any]]:
-    """The rows of a table that another run leaves, once it is there."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        found = httpx.get(f"{house.prefect_api_url}/artifacts/{table}/latest")
-        if found.is_success:
-            return list(json.loads(found.json()["data"]))
-        time.sleep(0.3)
-    raise AssertionError(f"no table {table}")
+def table_rows(house: Addresses, table: str) -> list[dict[str, Any]]:
+    """Wait for a table artifact, which another run creates, and return its rows."""
+
+    def latest() -> httpx.Response | None:
+        response = httpx.get(f"{house.prefect_api_url}/artifacts/{table}/latest")
+        return response if response.is_success else None
+
+    response = wait_until(latest, 120, f"There was no table {table}", interval_s=0.3)
+    return list(json.loads(response.json()["data"]))
 
 
-def test_a_night_through_the_deployment_leaves_a_report_and_a_release(
+def test_night_through_the_deployment_creates_a_report_and_a_release(
     house: Addresses, corpus: Corpus, installation: Installation
 ) -> None:
-    corpus.fill(LEAST_DOCUMENTS)
+    corpus.fill(MIN_DOCUMENTS)
     corpus.write("broken.md", b"\0\0\0")
     run = night(house, corpus.name)
     assert run.succeeded, run.message
     assert run.name.startswith(f"{corpus.name}-night-20")
-    with Nights(house.prefect_api_url or "") as nights:
+    with PrefectClient(house.prefect_api_url or "") as nights:
         report = nights.report(run.id) or ""
-        stages = [each.name.removeprefix(f"{corpus.name}-").rpartition("-20")[0] for each in nights.stages(run.id)]
+        stages = [stage.name.removeprefix(f"{corpus.name}-").rpartition("-20")[0] for stage in nights.stages(run.id)]
     assert stages == ["ingest", "chunk", "embed", "index", "evaluate", "deploy"]
     assert "version 1 is live" in report
     assert "broken.md" in report
-    assert f"{4 * LEAST_DOCUMENTS} chunks added" in report
+    assert f"{4 * MIN_DOCUMENTS} chunks added" in report
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
-    found = httpx.post(
+    answer = httpx.post(
         f"{house.api_url}/v1/answers", json={"knowledge_base": corpus.name, "question": "rooms of bakery 3?"}
     )
-    assert found.json()["citations"][0]["uri"] == "doc3.md"
+    assert answer.json()["citations"][0]["uri"] == "doc3.md"
     assert f"checks them now; its table is `quality-{corpus.name}`" in report
-    table = until_there(house, f"quality-{corpus.name}")
+    table = table_rows(house, f"quality-{corpus.name}")
     assert {row["expectation"]: row["met"] for row in table}["titles are unique"]
 
 
-def test_a_night_that_fails_says_why_and_leaves_a_report(house: Addresses, corpus: Corpus) -> None:
+def test_failed_night_reports_the_reason(house: Addresses, corpus: Corpus) -> None:
     run = night(house, corpus.name)
     assert run.state == "FAILED"
     assert "holds no file that matches" in run.message
-    with Nights(house.prefect_api_url or "") as nights:
+    with PrefectClient(house.prefect_api_url or "") as nights:
         assert "the night stopped while ingesting" in (nights.report(run.id) or "")
 
 
@@ -99,44 +96,40 @@ def test_stages_run_as_deployments_on_their_pools(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    pools = httpx.post(
-        f"{house.prefect_api_url}/flow_runs/filter", json={"flows": {"name": {"any_": ["embed"]}}}
-    ).json()
-    assert {each["work_pool_name"] for each in pools if corpus.name in each["name"]} == {"gpu"}
+    runs = httpx.post(f"{house.prefect_api_url}/flow_runs/filter", json={"flows": {"name": {"any_": ["embed"]}}}).json()
+    assert {run["work_pool_name"] for run in runs if corpus.name in run["name"]} == {"gpu"}
 
 
 @pytest.mark.parametrize("victim", ["chroma", "postgres"])
-def test_a_night_bridges_the_death_of_a_server(
+def test_night_survives_the_death_of_a_server(
     house: Addresses, corpus: Corpus, installation: Installation, directory: Path, victim: str
 ) -> None:
     corpus.fill(4)
     run_night(installation, corpus.name)
     for number in range(20, 35):
         corpus.write(f"doc{number}.md", document(number))
-    with Nights(house.prefect_api_url or "") as nights:
+    with PrefectClient(house.prefect_api_url or "") as nights:
         run = nights.start("nightly/nightly", {"parameters": {"kb": corpus.name}})
-        deadline = time.monotonic() + 60
-        while len(nights.stages(run.id)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: len(nights.stages(run.id)) >= 2 or nights.get(run.id).ended, 120, interval_s=0.1)
         Servers(directory / "stack").kill(victim)
         assert ended(nights, run).succeeded
     check_invariants(installation, corpus.name, corpus.folder)
 
 
-def test_every_flow_has_a_deployment_whose_form_describes_its_fields(house: Addresses) -> None:
+def test_every_flow_has_a_deployment_with_described_parameters(house: Addresses) -> None:
     deployments = httpx.post(f"{house.prefect_api_url}/deployments/filter", json={}).json()
-    assert {each["name"] for each in deployments} == {
+    assert {deployment["name"] for deployment in deployments} == {
         "nightly", "maintain", "quality", "ingest", "chunk", "embed", "index", "evaluate",
         "deploy",
     }  # fmt: skip
-    for each in deployments:
-        model = next(iter(each["parameter_openapi_schema"]["definitions"].values()))
+    for deployment in deployments:
+        model = next(iter(deployment["parameter_openapi_schema"]["definitions"].values()))
         assert all(field.get("title") or field.get("allOf") for field in model["properties"].values())
-        assert each["description"]
-        assert "mindset" in each["tags"]
+        assert deployment["description"]
+        assert "mindset" in deployment["tags"]
 
 
-def test_the_command_line_speaks_to_the_stack(house: Addresses, corpus: Corpus, directory: Path) -> None:
+def test_command_line_uses_the_stack(house: Addresses, corpus: Corpus, directory: Path) -> None:
     corpus.fill(3)
     variables = {
         "MINDSET_DIRECTORY": str(directory / "stack"),
@@ -158,14 +151,14 @@ def test_the_command_line_speaks_to_the_stack(house: Addresses, corpus: Corpus, 
     code, answer = mindset("ask", corpus.name, "How many rooms has the glacier 1?", "--json")
     assert answer["citations"][0]["uri"] == "doc1.md"
     assert mindset("take-down", corpus.name, "doc1.md")[0] == 0
-    code, found = mindset("search", corpus.name, "glacier 1", "--json")
-    assert "doc1.md" not in json.dumps(found)
-    code, told = mindset("rollback", corpus.name)
+    code, results = mindset("search", corpus.name, "glacier 1", "--json")
+    assert "doc1.md" not in json.dumps(results)
+    code, output = mindset("rollback", corpus.name)
     assert code == 3
-    assert "no earlier release" in told
-    code, told = mindset("ask", "nobody", "hello")
-    assert (code, "UnknownKnowledgeBase" in told) == (3, True)
-    code, told = mindset("ask", corpus.name, "  ")
+    assert "no earlier release" in output
+    code, output = mindset("ask", "nobody", "hello")
+    assert (code, "UnknownKnowledgeBase" in output) == (3, True)
+    code, output = mindset("ask", corpus.name, "  ")
     assert code == 2
     assert mindset("releases", corpus.name, "--json")[1]["versions"][0]["state"] == "ready"
     assert mindset("maintain", corpus.name, "--json")[1]["state"] == "COMPLETED"

@@ -1,4 +1,4 @@
-"""A stack that may be killed, and the summary of what was."""
+"""A stack whose servers may be killed, and the summary of the kills."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from local_stack.supervision import local_stack
 from mindset.catalog.migrations import migrate
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
+from mindset.config.settings import Settings
 from tests.faults.tally import summary, tally
 from tests.faults.victims import KILLS, SEED, Servers
 
 __all__ = ["tally"]
 
-# Their assertions, too, shall say what they compared.
+# Show compared values in failed assertions of these modules too.
 pytest.register_assert_rewrite("tests.faults.invariants", "tests.faults.questions")
 
 
 @pytest.fixture(scope="session")
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings that lead to a Postgres and a Chroma which may be killed."""
+    """Settings with a Postgres and a Chroma that may be killed."""
     directory = tmp_path_factory.mktemp("killed")
     definitions = directory / "knowledge_bases"
     definitions.mkdir()
@@ -38,17 +38,17 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
 
 @pytest.fixture(scope="session")
 def servers(own_settings: Settings) -> Servers:
-    """Those two servers, to be killed."""
+    """Kills these two servers."""
     return Servers(own_settings.directory)
 
 
 def pytest_report_header() -> str:
-    """What repeats this run."""
+    """Print the variables that repeat this run."""
     return f"faults: MINDSET_FAULT_KILLS={KILLS} MINDSET_FAULT_SEED={SEED}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was killed and what came of it."""
+    """Print the kills and their results."""
     reports = [
         report
         for reports in terminalreporter.stats.values()

@@ -1,4 +1,4 @@
-"""What must hold after any crash and one more night, checked from outside: by SQL and against an undisturbed twin."""
+"""Invariants after any crash and one more nightly run, checked independently: by SQL and by repeating the work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mindset.catalog.connection import Connection, rows
+from mindset.application import Installation
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import version_segments
+from mindset.catalog.transactions import Connection, rows
 from mindset.chunking.chunk import Chunk
-from mindset.chunking.chunker import cut_document
+from mindset.chunking.chunker import chunk_document
+from mindset.config.build_options import Embedding
+from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
-from mindset.installation import Installation
-from mindset.knowledge_base import Embedding
-from mindset.parsing.formats import parse
-from mindset.settings import Settings
+from mindset.parsing.registry import parse
 from tests.faults.chroma import Outside
 
 Placement = tuple[str, int, str, int, int]
@@ -28,39 +28,39 @@ MOST_SEGMENTS = 3
 
 
 def undisturbed(installation: Installation, kb: str, folder: Path) -> set[Placement]:
-    """What a night that nothing disturbs shows: the documents, parsed and cut."""
+    """Return the placements that an uninterrupted run produces, by parsing and chunking the documents here."""
     definition = installation.knowledge_base(kb)
-    found: set[Placement] = set()
+    placements: set[Placement] = set()
     for file in sorted(folder.rglob("*.md")):
         uri = file.relative_to(folder).as_posix()
         parsed = parse(uri, file.read_bytes())
-        for placed in cut_document(parsed.text, parsed.title, parsed.media_type, definition.chunking):
-            found.add((uri, placed.ordinal, placed.chunk.id, placed.cut.start, placed.cut.end))
-    return found
+        for placed in chunk_document(parsed.text, parsed.title, parsed.media_type, definition.chunking):
+            placements.add((uri, placed.ordinal, placed.chunk.id, placed.span.start, placed.span.end))
+    return placements
 
 
 def check_invariants(installation: Installation, kb: str, folder: Path) -> None:
-    """Assert that the live version shows the documents as they are, whole and findable, and that nothing is half-built."""
+    """Assert that the live version equals the documents, that its index is intact, and that no build is unfinished."""
     with installation.catalog.reading() as connection:
         version = live_version(connection, kb)
         assert version is not None
-        shown = set(
+        placements = set(
             rows(
                 connection,
                 """SELECT uri, ordinal, chunk, start, "end" FROM placement
-                   WHERE kb = %(kb)s AND since <= %(version)s AND (until IS NULL OR until > %(version)s)""",
+                   WHERE kb = %(kb)s AND valid_from <= %(version)s AND (until IS NULL OR until > %(version)s)""",
                 kb=kb,
                 version=version,
             )
         )
         assert unfinished(connection, kb) == []
-    assert shown == undisturbed(installation, kb, folder)
+    assert placements == undisturbed(installation, kb, folder)
     check_segments(installation, kb)
     check_vectors(installation, kb)
 
 
 def unfinished(connection: Connection, kb: str) -> list[tuple[str, int]]:
-    """Versions in the making and segments half-written."""
+    """Return the versions being built and the segments being written."""
     return rows(
         connection,
         """SELECT 'version', number FROM version WHERE kb = %(kb)s AND state = 'building'
@@ -70,24 +70,24 @@ def unfinished(connection: Connection, kb: str) -> list[tuple[str, int]]:
 
 
 def check_segments(installation: Installation, kb: str) -> None:
-    """Assert that one version is live, and that each version finds each of its chunks in exactly one of its segments."""
+    """Assert that one version is live, and that each chunk of a version is in exactly one of its segments."""
     with installation.catalog.reading() as connection:
         live = rows(connection, "SELECT count(*) FROM release WHERE kb = %(kb)s AND until IS NULL", kb=kb)
         misplaced = rows(
             connection,
-            """SELECT v.number, shown.chunk, count(held.segment) FROM version v
+            """SELECT v.number, visible.chunk, count(indexed.segment) FROM version v
                CROSS JOIN LATERAL (
                  SELECT DISTINCT chunk FROM placement p
-                 WHERE p.kb = v.kb AND p.since <= v.number AND (p.until IS NULL OR p.until > v.number)) AS shown
+                 WHERE p.kb = v.kb AND p.valid_from <= v.number AND (p.valid_to IS NULL OR p.valid_to > v.number)) AS visible
                LEFT JOIN LATERAL (
                  SELECT s.segment FROM version_segment l JOIN segment g ON g.id = l.segment AND g.state = 'sealed'
-                 JOIN segment_chunk s ON s.segment = g.id AND s.chunk = shown.chunk
-                 WHERE l.kb = v.kb AND l.number = v.number) AS held ON true
+                 JOIN segment_chunk s ON s.segment = g.id AND s.chunk_id = visible.chunk
+                 WHERE l.kb = v.kb AND l.number = v.number) AS indexed ON true
                WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
-               GROUP BY v.number, shown.chunk HAVING count(held.segment) <> 1""",
+               GROUP BY v.number, visible.chunk HAVING count(indexed.segment) <> 1""",
             kb=kb,
         )
-        numbers = rows(
+        too_many = rows(
             connection,
             """SELECT v.number, count(*) FROM version v JOIN version_segment l USING (kb, number)
                WHERE kb = %(kb)s AND v.state <> 'retired' GROUP BY v.number HAVING count(*) > %(most)s""",
@@ -95,14 +95,14 @@ def check_segments(installation: Installation, kb: str) -> None:
             most=MOST_SEGMENTS,
         )
     assert live == [(1,)]
-    assert misplaced == [], "version, chunk, number of its segments that hold it"
-    assert numbers == [], "version, number of its segments"
+    assert misplaced == [], "version, chunk, number of the version's segments with this chunk"
+    assert too_many == [], "version, number of its segments"
 
 
 def check_vectors(installation: Installation, kb: str) -> None:
-    """Assert that Chroma holds exactly what Postgres says, and for each text that is shown the vector made of it now."""
+    """Assert that Chroma's ids equal Postgres's, and that each visible chunk has the vector of its text."""
     outside = Outside(installation.settings.chroma_url or "")
-    found: dict[str, NDArray[np.float32]] = {}
+    stored: dict[str, NDArray[np.float32]] = {}
     with installation.catalog.reading() as connection:
         version = live_version(connection, kb)
         assert version is not None
@@ -112,22 +112,22 @@ def check_vectors(installation: Installation, kb: str) -> None:
                 connection, "SELECT chunk FROM segment_chunk WHERE segment = %(segment)s", segment=segment.id
             )
             assert set(vectors) == {chunk for (chunk,) in members}, f"segment {segment.id}"
-            found |= vectors
+            stored |= vectors
         chunks = rows(
             connection,
             """SELECT id, context, text FROM chunk c WHERE kb = %(kb)s AND EXISTS (
-                 SELECT FROM placement p WHERE p.kb = c.kb AND p.chunk = c.id
-                   AND p.since <= %(version)s AND (p.until IS NULL OR p.until > %(version)s))""",
+                 SELECT FROM placement p WHERE p.kb = c.kb AND p.chunk_id = c.id
+                   AND p.valid_from <= %(version)s AND (p.valid_to IS NULL OR p.valid_to > %(version)s))""",
             kb=kb,
             version=version,
         )
-    fresh = embedder().embed_passages([Chunk(context, text).embedded for _, context, text in chunks])
-    held: NDArray[np.float32] = np.stack([found[chunk] for chunk, _, _ in chunks])
-    assert float(np.abs(held - fresh).max()) < 1e-5
+    fresh = embedder().embed_passages([Chunk(context, text).embedding_text for _, context, text in chunks])
+    visible: NDArray[np.float32] = np.stack([stored[chunk] for chunk, _, _ in chunks])
+    assert float(np.abs(visible - fresh).max()) < 1e-5
 
 
 def check_tidiness(installation: Installation, kb: str) -> None:
-    """Assert that after maintenance Chroma holds the collections that some version needs, and no other."""
+    """Assert that after maintenance Chroma has exactly the collections of the versions that are not retired."""
     with installation.catalog.reading() as connection:
         needed = rows(
             connection,
@@ -141,5 +141,5 @@ def check_tidiness(installation: Installation, kb: str) -> None:
 
 @cache
 def embedder() -> Embedder:
-    """The model that every test corpus is embedded with."""
+    """Return the embedder of all test corpora."""
     return open_embedder(Embedding(), Settings())

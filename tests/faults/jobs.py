@@ -1,4 +1,4 @@
-"""Nights and maintenance in processes of their own, to be killed at any moment; they tell which stage they are in."""
+"""Nightly runs and maintenance in child processes that report their stage and can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-import chromadb.api.client  # noqa: F401  # a second of imports, once for all processes
+import chromadb.api.client  # noqa: F401  # preloaded once: its import takes a second
 import structlog
-import wordllama  # noqa: F401  # likewise
+import wordllama  # noqa: F401  # preloaded too
 
-from mindset import maintenance, releases
+from mindset.application import Installation, open_installation
+from mindset.config.settings import Settings
 from mindset.errors import MindsetError
-from mindset.installation import Installation, open_installation
-from mindset.settings import Settings
+from mindset.pipeline import maintenance
+from mindset.releases import promotion
 from tests import corpus
 
 P = ParamSpec("P")
@@ -31,94 +32,94 @@ Work = Literal["night", "maintenance"]
 
 STAGES = ("ingest", "chunk", "embed", "index", "evaluate", "deploy")
 
-# Forks of a process that has imported everything, and that holds no thread and no connection.
+# The fork server has imported everything, and has no threads and no connections.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])
 
 _REFUSED = 3
-_MAINTAINS = ("mindset.maintenance", "mindset.builds", "mindset.catalog.retention")
+_MAINTAINS = ("mindset.pipeline.maintenance", "mindset.pipeline", "mindset.catalog.garbage_collection")
 
 
 class Job:
-    """One night, or one maintenance, in a process."""
+    """One nightly run or maintenance in a child process."""
 
     def __init__(self, work: Work, settings: Settings, kb: str, log: Path) -> None:
         self.stage = "start"
         self._log = log
-        self._told, telling = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(target=_run, args=(work, settings, kb, str(log), telling), daemon=True)
+        self._stages, sender = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=_run, args=(work, settings, kb, str(log), sender), daemon=True)
         self._process.start()
-        telling.close()
+        sender.close()
 
     def reach(self, stage: str, timeout_s: float = 60) -> bool:
-        """Wait until the stage begins; False where the job ends before."""
+        """Wait until a stage begins. Return False if the job ends first."""
         deadline = time.monotonic() + timeout_s
-        while self.stage != stage and (heard := self._hear(deadline - time.monotonic())):
-            self.stage = heard
+        while self.stage != stage and (begun := self._receive(deadline - time.monotonic())):
+            self.stage = begun
         return self.stage == stage
 
     def kill(self) -> bool:
-        """End it at once; False where it has ended already."""
+        """Kill the process. Return False if it had already ended."""
         self._process.kill()
         return self.wait() < 0
 
     def wait(self, timeout_s: float = 90) -> int:
-        """The exit code: below 0 by a signal. Fails where the job broke with an error that is nobody's purpose."""
+        """Return the exit code, which is negative after a signal. Fail if the job ended with an unexpected error."""
         self._process.join(timeout_s)
-        while heard := self._hear(0):
-            self.stage = heard
+        while begun := self._receive(0):
+            self.stage = begun
         code = self._process.exitcode
-        assert code is not None, "the job never ends"
+        assert code is not None, f"the job did not end within {timeout_s:g} s"
         assert code in (0, _REFUSED) or code < 0, self._log.read_text()
         return code
 
     def refused(self) -> bool:
-        """Whether it gave up with an error that is made for that."""
+        """Return whether the job ended with a MindsetError."""
         return self.wait() == _REFUSED
 
-    def _hear(self, timeout_s: float) -> str | None:
+    def _receive(self, timeout_s: float) -> str | None:
         try:
-            return str(self._told.recv()) if self._told.poll(max(0.0, timeout_s)) else None
+            return str(self._stages.recv()) if self._stages.poll(max(0.0, timeout_s)) else None
         except EOFError:
             return None
 
 
 def maintain(installation: Installation, kb: str) -> maintenance.MaintenanceReport:
-    """Maintenance under the build lock, as its flow runs it."""
+    """Run maintenance under the build lock, as its flow does."""
     with installation.catalog.build_lock(kb):
         return maintenance.maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
 
 
-def _run(work: Work, settings: Settings, kb: str, log: str, telling: Connection) -> None:
+def _run(work: Work, settings: Settings, kb: str, log: str, sender: Connection) -> None:
     logging.disable(logging.CRITICAL)
     with Path(log).open("w") as file:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(file))
-        _announce_stages(telling.send)
+        _announce_stages(sender.send)
         try:
             with open_installation(settings) as installation:
-                telling.send("night" if work == "night" else "maintenance")
+                sender.send("night" if work == "night" else "maintenance")
                 corpus.run_night(installation, kb) if work == "night" else maintain(installation, kb)
         except MindsetError:
             sys.exit(_REFUSED)
-        except Exception:  # noqa: BLE001  # whatever it is, the log shall hold it
+        except Exception:  # noqa: BLE001  # any unexpected error belongs in the log
             traceback.print_exc(file=file)
             sys.exit(1)
 
 
-def _announce_stages(tell: Callable[[str], None]) -> None:
-    """In this process, every stage says so as it begins."""
+def _announce_stages(announce: Callable[[str], None]) -> None:
+    """Wrap the stages of this process so that each announces its start."""
     for stage in STAGES[:-1]:
-        setattr(corpus, stage, _announced(stage, getattr(corpus, stage), tell))
-    releases.deploy = _announced("deploy", releases.deploy, tell)
+        setattr(corpus, stage, _announced(stage, getattr(corpus, stage), announce))
+    promotion.deploy = _announced("deploy", promotion.deploy, announce)
     for name, function in getmembers(maintenance, isfunction):
         if function.__module__.startswith(_MAINTAINS) and name != "maintain":
-            setattr(maintenance, name, _announced(f"maintenance: {name.strip('_')}", function, tell))
+            setattr(maintenance, name, _announced(f"maintenance: {name.strip('_')}", function, announce))
 
 
-def _announced(stage: str, function: Callable[P, R], tell: Callable[[str], Any]) -> Callable[P, R]:
+def _announced(stage: str, function: Callable[P, R], announce: Callable[[str], Any]) -> Callable[P, R]:
     @wraps(function)
     def announcing(*arguments: P.args, **named: P.kwargs) -> R:
-        tell(stage)
+        announce(stage)
         return function(*arguments, **named)
 
     return announcing

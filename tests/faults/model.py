@@ -1,4 +1,4 @@
-"""What a knowledge base must show, in plain dictionaries: the state machine compares the real one with it."""
+"""A model of a knowledge base in plain dictionaries, with which the state machine compares the real one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 Uri = str
 Text = int
-"""Texts are numbered: equal numbers are equal texts."""
+"""A text's number: equal numbers are equal texts."""
 
 Rights = frozenset[str]
 EVERYBODY: Rights = frozenset({"*"})
@@ -15,7 +15,7 @@ EVERYBODY: Rights = frozenset({"*"})
 
 @dataclass(frozen=True)
 class File:
-    """What lies in the folder."""
+    """A file in the source folder."""
 
     text: Text
     acl: Rights
@@ -27,11 +27,11 @@ class Model:
 
     files: dict[Uri, File] = field(default_factory=dict)
     rights: dict[Uri, Rights] = field(default_factory=dict)
-    """As last ingested."""
+    """ACLs as last ingested."""
 
     down: set[Uri] = field(default_factory=set)
     shown: dict[int, dict[Uri, Text]] = field(default_factory=dict)
-    """What each finished version shows."""
+    """The texts of each finished version."""
 
     state: dict[int, str] = field(default_factory=dict)
     lives: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Model:
         return [number for number, state in self.state.items() if state != "retired"]
 
     def visible(self, version: int, principals: Iterable[str]) -> set[tuple[Uri, Text]]:
-        """What these may see of a version."""
+        """Return the documents of a version that a caller with these principals may read."""
         callers = EVERYBODY.union(principals)
         return {
             (uri, text)
@@ -57,38 +57,39 @@ class Model:
         }
 
     def texts(self) -> dict[Uri, Text]:
-        """What a version made now would show."""
+        """Return the texts of a version built now."""
         return {uri: file.text for uri, file in self.files.items()}
 
     def restrict(self, uri: Uri, acl: Rights) -> None:
         self.files[uri] = replace(self.files[uri], acl=acl)
 
     def target(self) -> int | None:
-        """The version that a night would bring live: one that it makes, or one that waits; None where nothing changed."""
+        """Return the version that a run would promote: a new one, or one built and not yet promoted. None: no change."""
         newest = max(self.state, default=0)
         if self.building or self.texts() != self.shown.get(newest, {}):
             return self.building or newest + 1
         return newest if self.state[newest] == "ready" and newest not in self.lives else None
 
     def ingest(self) -> None:
-        """Rights act as soon as they are read."""
+        """ACLs apply as soon as they are ingested."""
         self.rights |= {uri: file.acl for uri, file in self.files.items()}
 
     def finish(self, version: int) -> None:
-        """A version is built, and not released yet."""
+        """Note that a version is built, but not yet released."""
         if version not in self.state:
             self.shown[version], self.state[version] = self.texts(), "ready"
             self.building = None
 
     def release(self, version: int) -> None:
-        """A version goes live, by a night or by hand."""
+        """Note that a version goes live, by a run or manually."""
         if version != self.live:
             self.lives.append(version)
             self.state[version] = "ready"
 
     def earlier(self) -> int | None:
-        """Where a rollback leads."""
-        return next((each for each in reversed(self.lives) if each != self.live and self.state[each] == "ready"), None)
+        """Return the target of a rollback."""
+        candidates = (version for version in reversed(self.lives) if version != self.live)
+        return next((version for version in candidates if self.state[version] == "ready"), None)
 
     def roll_back(self) -> None:
         target, live = self.earlier(), self.live
@@ -97,7 +98,7 @@ class Model:
         self.state[live] = "rejected"
 
     def retiring(self, keep: int) -> set[int]:
-        """What maintenance retires: all but the newest, as many ways back, and what is live."""
+        """Return what maintenance retires: all but the newest versions, the newest ready ones, and the live one."""
         newest = sorted(self.state)[-keep:]
         ready = sorted(number for number, state in self.state.items() if state == "ready")[-keep:]
         return set(self.retained) - {*newest, *ready, self.live}

@@ -1,4 +1,4 @@
-"""Stores under a process that dies: after so many steps of writing it goes no further."""
+"""Stores that simulate the death of the process after a number of write steps."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mindset.catalog.connection import Catalog, Writing
-from mindset.index.chroma import ChromaIndex, Vectors
-from mindset.installation import Installation
-from mindset.settings import Settings
+from mindset.application import Installation
+from mindset.catalog.pool import Catalog
+from mindset.catalog.transactions import WriteConnection
+from mindset.config.settings import Settings
+from mindset.vector_index.chroma import ChromaIndex, Vectors
 
 
 class Killed(BaseException):
-    """The process ends here: nobody catches this."""
+    """The simulated death; a BaseException, so that no handler catches it."""
 
 
 @dataclass
 class Fuse:
-    """Burns down with each step; without a length it lasts for ever."""
+    """Counts down write steps; None never ends."""
 
     steps: int | None = None
 
     def burn(self) -> None:
-        """One step more. Raises Killed at the end."""
+        """Count one step. Raises Killed after the last one."""
         if self.steps is not None:
             self.steps -= 1
             if self.steps < 0:
@@ -31,14 +32,14 @@ class Fuse:
 
 
 class MortalCatalog(Catalog):
-    """Dies before a transaction, just before its commit, or just behind it."""
+    """Dies before a transaction, right before its commit, or right after it."""
 
     def __init__(self, url: str, fuse: Fuse) -> None:
         super().__init__(url)
         self._fuse = fuse
 
     @contextmanager
-    def writing(self) -> Iterator[Writing]:
+    def writing(self) -> Iterator[WriteConnection]:
         self._fuse.burn()
         with super().writing() as connection:
             yield connection
@@ -47,7 +48,7 @@ class MortalCatalog(Catalog):
 
 
 class MortalIndex(ChromaIndex):
-    """Dies before or after a batch of vectors, or around the end of a collection."""
+    """Dies before or after a batch of vectors, or before or after the deletion of a collection."""
 
     def __init__(self, url: str, fuse: Fuse) -> None:
         super().__init__(url)
@@ -67,7 +68,7 @@ class MortalIndex(ChromaIndex):
 
 @contextmanager
 def mortal_installation(settings: Settings, fuse: Fuse) -> Iterator[Installation]:
-    """An installation whose stores die with the fuse."""
+    """Open an installation whose stores share a fuse."""
     assert settings.postgres_url and settings.chroma_url
     with MortalCatalog(settings.postgres_url.get_secret_value(), fuse) as catalog:
         installation = Installation(settings, catalog)

@@ -1,4 +1,4 @@
-"""Questions asked all the time, and a check of their history against that of the releases."""
+"""Ask questions continuously, and check the answers against the history of the releases."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from mindset.catalog.connection import rows
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
+from mindset.catalog.transactions import rows
 from mindset.errors import ServiceUnavailable
-from mindset.installation import Installation
-from mindset.retrieval.search import Found
+from mindset.retrieval.search_request import SearchResult
 
-# A release ends when its successor's transaction commits, a moment after the one that the row holds.
+# A release ends when its successor's transaction commits, which is slightly later than the time in the row.
 COMMIT_S = 0.5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered, by which version, to a question asked and answered at these times."""
+    """An answer: when it was asked for and received, and from which version."""
 
     asked: float
     answered: float
     version: int
     passages: tuple[tuple[tuple[str, str], ...], ...]
-    """For each passage, URI and chunk of everything that it shows."""
+    """For each passage, URI and chunk of each of its parts."""
 
     degraded: bool = False
 
 
 @dataclass(frozen=True)
 class Live:
-    """A version, and when it was live."""
+    """A period in which a version was live."""
 
     version: int
     since: float
@@ -44,7 +44,7 @@ class Live:
 
 @dataclass(frozen=True)
 class History:
-    """What really was: releases in order, take-downs by URI, and what each version that is not retired shows."""
+    """The actual history: releases in order, take-downs by URI, and (URI, chunk) of each version that is not retired."""
 
     releases: Sequence[Live]
     taken_down: Mapping[str, float]
@@ -52,11 +52,11 @@ class History:
 
 
 def contradictions(history: History, answers: Sequence[Answer]) -> Iterator[str]:
-    """Everything in which answers and history, or history and itself, do not agree."""
+    """Yield each contradiction between answers and history, or within the history."""
     for before, after in pairwise(history.releases):
         if before.until != after.since:
             yield f"version {before.version} was live until {before.until}, {after.version} since {after.since}"
-    if [each.until for each in history.releases[-1:]] != [None]:
+    if [release.until for release in history.releases[-1:]] != [None]:
         yield "no version is live"
     for answer in answers:
         yield from _of_answer(history, answer)
@@ -64,28 +64,28 @@ def contradictions(history: History, answers: Sequence[Answer]) -> Iterator[str]
 
 def _of_answer(history: History, answer: Answer) -> Iterator[str]:
     if not any(
-        each.version == answer.version
-        and each.since <= answer.answered
-        and (each.until is None or each.until + COMMIT_S >= answer.asked)
-        for each in history.releases
+        release.version == answer.version
+        and release.since <= answer.answered
+        and (release.until is None or release.until + COMMIT_S >= answer.asked)
+        for release in history.releases
     ):
         yield f"version {answer.version} was not live between {answer.asked} and {answer.answered}"
     chunks = [{chunk for _, chunk in passage} for passage in answer.passages]
     if sum(map(len, chunks)) > len(set().union(*chunks)):
-        yield f"an answer of version {answer.version} shows a passage twice"
+        yield f"an answer of version {answer.version} contains a passage twice"
     if not answer.passages and not answer.degraded:
         yield f"an answer of version {answer.version} has no passages"
     pairs = {pair for passage in answer.passages for pair in passage}
     for uri, _ in pairs:
         if history.taken_down.get(uri, answer.asked) < answer.asked:
-            yield f"{uri} was shown after it was taken down"
-    if answer.version in history.shown and (strange := pairs - history.shown[answer.version]):
-        yield f"version {answer.version} does not show {sorted(strange)}"
+            yield f"{uri} was returned after it was taken down"
+    if answer.version in history.shown and (foreign := pairs - history.shown[answer.version]):
+        yield f"version {answer.version} does not contain {sorted(foreign)}"
 
 
 @dataclass
 class Asker:
-    """Asks in a thread; while servers are down it may be refused, with the error made for that and no other."""
+    """Asks questions in a thread. ServiceUnavailable is counted in `refused`; any other error is collected in `wrong`."""
 
     installation: Installation
     kb: str
@@ -110,17 +110,16 @@ class Asker:
         self._thread.join(30)
 
     def take_down(self, uri: str) -> None:
-        """Take a document down, and let no later answer show it."""
+        """Take a document down. `check` fails if a later answer contains it."""
         with self.installation.catalog.writing() as connection:
             take_down(connection, self.kb, uri, "a test")
         self._taken_down.setdefault(uri, time.time())
 
     def check(self) -> None:
-        """Assert that the answers since the last check agree with what was live, placed and taken down."""
+        """Assert that the answers since the last check agree with the releases, placements and take-downs."""
         assert self.wrong == []
         answers, self._answers = self._answers, []
-        found = list(contradictions(self._history(), answers))
-        assert found == []
+        assert list(contradictions(self._history(), answers)) == []
 
     def _history(self) -> History:
         with self.installation.catalog.reading() as connection:
@@ -129,15 +128,15 @@ class Asker:
                 """SELECT version, since, until FROM release WHERE kb = %(kb)s AND channel = 'live' ORDER BY id""",
                 kb=self.kb,
             )
-            shown = rows(
+            placements = rows(
                 connection,
-                """SELECT v.number, p.uri, p.chunk FROM version v JOIN placement p
-                     ON p.kb = v.kb AND p.since <= v.number AND (p.until IS NULL OR p.until > v.number)
+                """SELECT v.number, p.uri, p.chunk_id FROM version v JOIN placement p
+                     ON p.kb = v.kb AND p.valid_from <= v.number AND (p.valid_to IS NULL OR p.valid_to > v.number)
                    WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')""",
                 kb=self.kb,
             )
         by_version: dict[int, set[tuple[str, str]]] = {}
-        for number, uri, chunk in shown:
+        for number, uri, chunk in placements:
             by_version.setdefault(number, set()).add((uri, chunk))
         lives = [Live(version, since.timestamp(), until and until.timestamp()) for version, since, until in releases]
         return History(lives, dict(self._taken_down), by_version)
@@ -149,19 +148,19 @@ class Asker:
             self.asked += 1
             asked = time.time()
             try:
-                found = self.installation.searcher.search(definition, question, [])
+                result = self.installation.searcher.search(definition, question, [])
             except ServiceUnavailable:
                 self.refused += 1
-            except Exception as wrong:  # noqa: BLE001  # whatever else comes is what this test looks for
+            except Exception as wrong:  # noqa: BLE001  # the test fails on any other error
                 self.wrong.append(wrong)
             else:
-                self.degraded += bool(found.degraded)
-                self._answers.append(Answer(asked, time.time(), found.version, _shown(found), bool(found.degraded)))
+                self.degraded += bool(result.degraded)
+                self._answers.append(Answer(asked, time.time(), result.version, _shown(result), bool(result.degraded)))
 
 
-def _shown(found: Found) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """A passage is one chunk with all its places, or several chunks with the one place that they share."""
+def _shown(result: SearchResult) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return (URI, chunk) pairs per passage: one chunk with all its locations, or several chunks with one location."""
     return tuple(
         tuple((place.uri, chunk) for place in passage.places for chunk in passage.chunk_ids)
-        for passage in found.passages
+        for passage in result.passages
     )

@@ -1,4 +1,4 @@
-"""What the harness did, counted over all its tests and printed at their end."""
+"""Counts over all fault tests, printed in a summary at the end of the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import pytest
 
 Tally = dict[str, int | float]
-"""Counts by `kind: name`; a plain dictionary, since it travels between test processes."""
+"""Counts by `kind: name`; a plain dictionary, since test processes send it to each other."""
 
 
 def count(tally: Tally, what: str, by: float = 1) -> None:
@@ -17,10 +17,10 @@ def count(tally: Tally, what: str, by: float = 1) -> None:
 
 
 def summary(tallies: Iterable[Mapping[str, int | float]]) -> list[str]:
-    """The table, a line a count."""
+    """Return the table, one line per count."""
     total: Tally = {}
-    for each in tallies:
-        for what, number in each.items():
+    for tally in tallies:
+        for what, number in tally.items():
             count(total, what, number)
     if not total:
         return []
@@ -29,13 +29,13 @@ def summary(tallies: Iterable[Mapping[str, int | float]]) -> list[str]:
     return [
         *lines,
         f"{'kills':<60}{kills:>9,.0f}",
-        f"{'seconds a kill':<60}{total.get('seconds', 0) / max(kills, 1):>9.1f}",
+        f"{'seconds per kill':<60}{total.get('seconds', 0) / max(kills, 1):>9.1f}",
     ]
 
 
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
-    """Counts of this test, for the summary."""
+    """The counts of one test."""
     counts: Tally = {}
     record_property("tally", counts)
     started = time.monotonic()

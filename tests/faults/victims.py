@@ -1,4 +1,4 @@
-"""Who is killed, when, and by what signal; as many as asked for, dealt from a seeded deck."""
+"""What is killed, when, and by which signal, drawn from a seeded deck."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from mindset.local.state import read
+from local_stack.state import read
 from tests.faults.jobs import STAGES, Work
 
 KILLS: Final = int(os.environ.get("MINDSET_FAULT_KILLS", "25"))
-"""Kills in all, those through Prefect included."""
+"""Total number of kills, including those through Prefect."""
 
 THROUGH_PREFECT: Final = int(os.environ.get("MINDSET_FAULT_PREFECT_KILLS", str(min(KILLS, max(2, KILLS // 25)))))
-"""How many of them kill Prefect's worker or its flow runs: each takes ten times as long as one without Prefect."""
+"""Number of kills of Prefect's worker or its flow runs. Each takes ten times as long as one without Prefect."""
 
 SEED: Final = int(os.environ.get("MINDSET_FAULT_SEED", "1"))
-"""The first batch's seed; the others follow. A batch is replayed by its own seed and no more kills than it has."""
+"""Seed of the first batch; the next batches count up. To repeat one batch, set its seed and its number of kills."""
 
 Victim = Literal["process", "chroma", "postgres", "postgres, immediate shutdown", "segment"]
 
-# One batch of kills. What is killed, and during what work; a segment is damaged between two works.
+# One batch of kills: what is killed, and during which work. A segment is damaged between two runs.
 DECK: Final[tuple[tuple[Work, Victim], ...]] = (
     ("night", "process"),
     ("night", "process"),
@@ -41,32 +41,32 @@ DECK: Final[tuple[tuple[Work, Victim], ...]] = (
     ("maintenance", "segment"),
 )
 
-# A supervisor gives a server up that dies more often than five times a minute.
+# The supervisor gives up on a server that dies more than five times a minute.
 _MOST_DEATHS, _WITHIN_S = 5, 60.0
 
 
 def batches(kills: int, size: int, first: int = SEED) -> Iterator[tuple[int, int]]:
-    """Seeds, and how many kills each stands for."""
+    """Yield the seed and the number of kills of each batch."""
     for number, start in enumerate(range(0, kills, size)):
         yield first + number, min(size, kills - start)
 
 
 def dealt(choose: random.Random, kills: int) -> list[tuple[Work, Victim]]:
-    """That many from shuffled decks."""
+    """Draw this many from shuffled decks."""
     decks = -(-kills // len(DECK))
-    return [each for _ in range(decks) for each in choose.sample(DECK, len(DECK))][:kills]
+    return [card for _ in range(decks) for card in choose.sample(DECK, len(DECK))][:kills]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """So many seconds after a stage begins, or after a maintenance does."""
+    """A number of seconds after the start of a stage or of maintenance."""
 
     stage: str
     seconds: float
 
 
 def moment(choose: random.Random, work: Work) -> Moment:
-    """Any stage is as likely, however short it is: its delay may lead into those that follow."""
+    """Choose a moment. All stages are equally likely, also short ones; the delay may reach into the next stages."""
     if work == "maintenance":
         return Moment("maintenance", choose.uniform(0, 0.6))
     return Moment(choose.choice(STAGES), choose.uniform(0, 0.6) ** 2)
@@ -74,18 +74,18 @@ def moment(choose: random.Random, work: Work) -> Moment:
 
 @dataclass
 class Servers:
-    """Kills servers of a local stack, no faster than its supervisor starts them again."""
+    """Kills servers of a local stack, no faster than its supervisor restarts them."""
 
     directory: Path
     _deaths: dict[str, list[float]] = field(default_factory=dict)
 
     def kill(self, server: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to what the server's process is now."""
+        """Send a signal to the server's current process."""
         deaths = self._deaths.setdefault(server, [])
         while len(deaths) >= _MOST_DEATHS and time.monotonic() - deaths[-_MOST_DEATHS] < _WITHIN_S + 1:
             time.sleep(0.1)
         deaths.append(time.monotonic())
         state = read(self.directory)
         assert state
-        with suppress(ProcessLookupError):  # still on its way back from the round before
+        with suppress(ProcessLookupError):  # it is still restarting after the previous kill
             os.kill(state.servers[server].pid, number)

@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 
 from api.app import create_app
 from cli.app import app
-from mindset.access.caller import Scope
-from mindset.access.keys import create_key
-from mindset.catalog.connection import scalar
-from mindset.catalog.keys import revoke_key
+from mindset.application import Installation
+from mindset.auth.api_keys import create_key
+from mindset.catalog.api_keys import revoke_key
+from mindset.catalog.transactions import scalar
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
 from mindset.errors import ConfigurationError, NotAuthenticated
-from mindset.installation import Installation
-from mindset.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.providers.oidc import AUDIENCE, OidcIssuer
 from tests.served import api_at
@@ -50,7 +50,7 @@ def guarded(settings: Settings, issuer: OidcIssuer) -> Settings:
             "api_key_pepper": SecretStr(PEPPER),
             "oidc_issuer": issuer.url,
             "oidc_audience": AUDIENCE,
-            "rate_limit_refused": "100000/minute",  # all of these tests have one address
+            "rate_limit_rejected": "100000/minute",  # all of these tests have one address
         }
     )
 

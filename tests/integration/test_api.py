@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.app import create_app
-from mindset.catalog.connection import scalar
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
+from mindset.catalog.transactions import scalar
+from mindset.config.generation_options import Generation
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.settings import Settings
+from mindset.generation.fallback import FallbackGenerator
 from mindset.generation.protocol import Generator
-from mindset.index.chroma import ChromaIndex
-from mindset.installation import Installation
-from mindset.knowledge_base import KnowledgeBase
-from mindset.releases import promote, roll_back
-from mindset.settings import Settings
+from mindset.generation.registry import GeneratorRegistry
+from mindset.releases.promotion import promote, roll_back
+from mindset.vector_index.chroma import ChromaIndex
 from tests.corpus import Corpus, document, run_night
+from tests.served import api_at
+from tests.waiting import wait_until
 
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[httpx.Client]:
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as opened:
+    with api_at(settings) as url, httpx.Client(base_url=url, timeout=20) as opened:
         yield opened
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -102,11 +94,13 @@ def test_answers_are_logged_without_the_question(
     client: httpx.Client, released: Corpus, installation: Installation
 ) -> None:
     number = ask(client, released.name, "How many rooms has the secret bakery 3?").json()["id"]
-    row, deadline = None, time.monotonic() + 5
-    while row is None and time.monotonic() < deadline:  # it is written behind the answer
+
+    def logged() -> str | None:
         with installation.catalog.reading() as connection:
-            row = scalar(connection, "SELECT row_to_json(l)::text FROM answer_log l WHERE id = %s", number)
-    assert row
+            row: str | None = scalar(connection, "SELECT row_to_json(l)::text FROM answer_log l WHERE id = %s", number)
+            return row
+
+    row = wait_until(logged, message="The answer was not logged")  # it is logged after the response
     assert released.name in row
     assert "secret" not in row
 
@@ -202,7 +196,7 @@ def test_an_unreachable_chroma_is_named_and_ready_says_degraded(settings: Settin
     index = ChromaIndex("http://127.0.0.1:9")
     from mindset.errors import ServiceUnavailable
 
-    with pytest.raises(ServiceUnavailable, match="Chroma does not answer at"):
+    with pytest.raises(ServiceUnavailable, match="Chroma does not respond at"):
         index.ping()
 
 
@@ -230,7 +224,7 @@ def test_metrics_count_requests_by_route_and_not_by_path(client: httpx.Client, r
     families = {each.name: each for each in text_string_to_metric_families(text)}
     assert released.name not in {sample.labels.get("route") for sample in families["mindset_requests"].samples}
     assert families["mindset_answers"].samples[0].value == 1
-    assert families["mindset_version_in_use"].samples[0].value == 1
+    assert families["mindset_searched_version"].samples[0].value == 1
 
 
 def test_a_request_id_of_the_caller_is_kept_if_it_is_one(client: httpx.Client) -> None:
@@ -264,20 +258,20 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_answers_do_not_make_the_service_look_dead(
     one_thread: None, client: httpx.Client, released: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, go_on, opened = threading.Event(), threading.Event(), Installation.generator
+    asked, go_on, opened = threading.Event(), threading.Event(), GeneratorRegistry.generator
 
-    def slow(installation: Installation, kb: KnowledgeBase, first: str | None = None) -> Generator:
+    def slow(registry: GeneratorRegistry, options: Generation, preferred: str | None = None) -> FallbackGenerator:
         asked.set()
-        go_on.wait(10)
-        return opened(installation, kb, first)
+        go_on.wait(60)
+        return opened(registry, options, preferred)
 
-    monkeypatch.setattr(Installation, "generator", slow)
+    monkeypatch.setattr(GeneratorRegistry, "generator", slow)
     waiting = threading.Thread(target=ask, args=(client, released.name))
     waiting.start()
     try:
         assert asked.wait(10)
         for path in ("/livez", "/readyz", "/metrics"):
-            assert client.get(path, timeout=5).status_code == 200
+            assert client.get(path).status_code == 200
     finally:
         go_on.set()
         waiting.join()

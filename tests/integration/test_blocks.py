@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from blocks import registry
 from blocks.registry import BedrockService, ChromaStore, NimService, ObjectStore, PostgresCatalog, RedisStore
-from mindset.catalog.connection import scalar
+from local_stack.addresses import Addresses
+from mindset.catalog.transactions import scalar
+from mindset.config.settings import Settings
 from mindset.errors import ProviderError, ServiceUnavailable
-from mindset.local.addresses import Addresses
-from mindset.settings import Settings
 from tests.providers.server import ProviderServer
 
 pytest_plugins = ["tests.providers.fixtures"]
@@ -92,12 +92,12 @@ def test_a_flow_is_connected_by_the_names_of_blocks(
     prefect: None, stack: Addresses, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.parameters import Connections
-    from flows.stage import installation
+    from flows.runtime import open_flow_installation
     from mindset.errors import ConfigurationError
 
     monkeypatch.setenv("MINDSET_POSTGRES_URL", "postgresql://nobody@127.0.0.1:9/none")
     PostgresCatalog(url=SecretStr(postgres_url)).save("test")
-    with installation(Connections(postgres="test")) as opened, opened.catalog.reading() as connection:
+    with open_flow_installation(Connections(postgres="test")) as opened, opened.catalog.reading() as connection:
         assert scalar(connection, "SELECT 1") == 1
-    with pytest.raises(ConfigurationError, match="nowhere"), installation(Connections(chroma="nowhere")):
+    with pytest.raises(ConfigurationError, match="nowhere"), open_flow_installation(Connections(chroma="nowhere")):
         pass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +9,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from mindset import answers
-from mindset.access.caller import ANYONE, Caller, Scope, as_principals
-from mindset.answers import Asked
+from mindset.answering.answer import collect
+from mindset.answering.query import Query
+from mindset.application import Installation
+from mindset.auth.caller import ANYONE, Caller, as_principals
 from mindset.catalog.documents import take_down
-from mindset.installation import Installation
-from mindset.releases import roll_back
-from mindset.settings import Settings
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
+from mindset.releases.promotion import roll_back
 from tests.corpus import Corpus, document, run_night
 from tests.integration.test_access import bearer, make_key
 from tests.providers import ProviderServer, status
 from tests.providers.fixtures import provider
 from tests.served import api_at
+from tests.waiting import wait_until
 
 __all__ = ["provider"]
 
@@ -38,19 +38,19 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
     return corpus
 
 
-def asked(installation: Installation, kb: str, *principals: str, question: str = QUESTION, **more: Any) -> Asked:
+def asked(installation: Installation, kb: str, *principals: str, question: str = QUESTION, **more: Any) -> Query:
     caller = Caller("test", frozenset(Scope), as_principals(principals))
-    return Asked(installation.knowledge_base(kb), question, caller, **more)
+    return Query(installation.knowledge_base(kb), question, caller, **more)
 
 
 def test_the_same_question_is_answered_as_before_and_says_so(installation: Installation, released: Corpus) -> None:
-    first = answers.whole(answers.answer(installation, asked(installation, released.name)))
-    again = answers.whole(answers.answer(installation, asked(installation, released.name)))
+    first = collect(installation.answering.answer(asked(installation, released.name)))
+    again = collect(installation.answering.answer(asked(installation, released.name)))
     assert not (first[0].cached or first[1].cached)
     assert again[0].cached and again[1].cached
     assert (again[1].text, again[1].citations) == (first[1].text, first[1].citations)
     assert again[0].passages == first[0].passages
-    events = list(answers.answer(installation, asked(installation, released.name)))
+    events = list(installation.answering.answer(asked(installation, released.name)))
     assert len(events) == 3 + len(first[1].citations)
 
 
@@ -60,26 +60,26 @@ def test_the_same_question_is_answered_as_before_and_says_so(installation: Insta
     ids=lambda other: next(iter(other)),
 )
 def test_another_question_is_another(installation: Installation, released: Corpus, other: dict[str, Any]) -> None:
-    answers.search(installation, asked(installation, released.name))
-    assert not answers.search(installation, asked(installation, released.name, **other)).cached
+    installation.answering.search(asked(installation, released.name))
+    assert not installation.answering.search(asked(installation, released.name, **other)).cached
 
 
 def test_who_may_read_less_is_not_served_what_another_may(installation: Installation, released: Corpus) -> None:
-    board = answers.search(installation, asked(installation, released.name, "board", limit=50))
+    board = installation.answering.search(asked(installation, released.name, "board", limit=50))
     assert "secret" in str(board.passages)
     for principals in ((), ("staff",), ("Board",)):
-        found = answers.search(installation, asked(installation, released.name, *principals, limit=50))
+        found = installation.answering.search(asked(installation, released.name, *principals, limit=50))
         assert not found.cached
         assert "secret" not in str(found.passages)
 
 
 def test_what_is_taken_down_between_two_equal_questions_is_gone(installation: Installation, released: Corpus) -> None:
     question = asked(installation, released.name)
-    before = answers.whole(answers.answer(installation, question))
+    before = collect(installation.answering.answer(question))
     assert before[1].citations
     with installation.catalog.writing() as connection:
         take_down(connection, released.name, "doc3.md", "test")
-    found, _ = answers.whole(answers.answer(installation, question))
+    found, _ = collect(installation.answering.answer(question))
     assert not found.cached
     assert "doc3.md" not in str(found.passages)
 
@@ -88,22 +88,22 @@ def test_rights_that_are_narrowed_between_two_equal_questions_count(
     installation: Installation, released: Corpus
 ) -> None:
     question = asked(installation, released.name)
-    answers.whole(answers.answer(installation, question))
+    collect(installation.answering.answer(question))
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE document SET acl = '{board}' WHERE kb = %s AND uri = 'doc3.md'", [released.name])
-    found, _ = answers.whole(answers.answer(installation, question))
+    found, _ = collect(installation.answering.answer(question))
     assert "doc3.md" not in str(found.passages)
 
 
 def test_another_release_is_asked_anew(installation: Installation, released: Corpus) -> None:
     question = asked(installation, released.name)
-    answers.search(installation, question)
+    installation.answering.search(question)
     released.write("new.md", document(7))
     run_night(installation, released.name)
-    found = answers.search(installation, question)
+    found = installation.answering.search(question)
     assert (found.version, found.cached) == (2, False)
     roll_back(installation.catalog, released.name, "test", "bad")
-    found = answers.search(installation, question)
+    found = installation.answering.search(question)
     assert (found.version, found.cached) == (1, False)
 
 
@@ -114,7 +114,7 @@ def test_what_is_degraded_is_not_kept(installation: Installation, released: Corp
         ).fetchone() or ("",)
     installation.vectors.drop(collection)
     for _ in range(2):
-        found = answers.search(installation, asked(installation, released.name))
+        found = installation.answering.search(asked(installation, released.name))
         assert found.degraded == ("dense",)
         assert not found.cached
 
@@ -170,31 +170,26 @@ def test_a_question_that_nobody_answers_is_no_part_of_its_conversation(
         provider.fail("/chat/completions", status(401))
         follow_up = {"question": "And the orchestra 2?", "conversation": conversation}
         assert client.post("/v1/answers", json=body | follow_up).status_code == 502
-        assert installation.sessions.before(conversation, corpus.name, ANYONE) == (QUESTION,)
+        assert installation.conversations.previous_questions(conversation, corpus.name, ANYONE) == (QUESTION,)
         assert client.post("/v1/answers", json=body | follow_up).status_code == 200
-        assert installation.sessions.before(conversation, corpus.name, ANYONE) == (QUESTION, follow_up["question"])
+        assert installation.conversations.previous_questions(conversation, corpus.name, ANYONE) == (QUESTION, follow_up["question"])
 
 
 # Announcements
 
 
 def test_a_release_is_heard_of_at_once(settings: Settings, installation: Installation, released: Corpus) -> None:
-    from mindset.announcements import Listener
+    from mindset.releases.notifications import Listener
 
-    assert installation.valkey
+    assert installation.redis
     heard: list[tuple[str, int]] = []
-    told = threading.Event()
+    listener = Listener(installation.redis, lambda kb, version: heard.append((kb, version)))
 
-    def hear(kb: str, version: int) -> None:
-        heard.append((kb, version))
-        told.set()
+    def announced_and_heard() -> bool:
+        installation.publish_release(released.name, 1)  # again each time: a subscription takes a moment
+        return (released.name, 1) in heard
 
-    listener = Listener(installation.valkey, hear)
     try:
-        deadline = time.monotonic() + 5
-        while not told.is_set() and time.monotonic() < deadline:
-            installation.announce(released.name, 1)
-            told.wait(0.1)
+        wait_until(announced_and_heard, message="The release was not heard of")
     finally:
         listener.close()
-    assert heard[0] == (released.name, 1)

@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mindset.catalog.connection import Catalog, scalar
+from local_stack.addresses import Addresses
+from mindset.application import Installation
+from mindset.catalog.pool import Catalog
+from mindset.catalog.transactions import scalar
 from mindset.catalog.versions import building_version
 from mindset.errors import ConfigurationError, ServiceUnavailable
-from mindset.installation import Installation
-from mindset.local.addresses import Addresses
 from tests.corpus import Corpus, ask, run_night
 
 
@@ -95,7 +96,7 @@ def test_a_full_disk_is_named_loses_nothing_and_says_what_to_do(postgres_url: st
         connection.execute(f"CREATE TABLE filled TABLESPACE {name} AS SELECT 1 AS number")
     filled = "INSERT INTO filled SELECT generate_series(1, 200000)"
     with Catalog(postgres_url) as catalog:
-        told = r"no disk space left: could not extend file.*Free some; the next night resumes"
+        told = r"out of disk space: could not extend file.*Free some; the next night resumes"
         with pytest.raises(ServiceUnavailable, match=told), catalog.writing() as connection:
             connection.execute(filled)
         with catalog.reading() as connection:

@@ -15,12 +15,12 @@ import openai
 import pytest
 from pydantic import SecretStr
 
-from api.completions import Message, conversation
-from mindset.access.caller import Scope
-from mindset.access.keys import create_key
-from mindset.installation import Installation
-from mindset.releases import roll_back
-from mindset.settings import Settings
+from api.schemas.openai import Message, conversation
+from mindset.application import Installation
+from mindset.auth.api_keys import create_key
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
+from mindset.releases.promotion import roll_back
 from tests.corpus import Corpus, document, run_night
 from tests.providers import ProviderServer, error_in_stream, hang, status
 from tests.providers.faults import Fault
@@ -380,7 +380,7 @@ def test_a_provider_that_is_down_is_a_503_that_says_when_to_come_back(
 def test_a_silent_stream_gets_comments_which_the_client_passes_over(
     told: Settings, spoken: Corpus, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.answers.HEARTBEAT_S", 0.1)
+    monkeypatch.setattr("api.routes.answers.HEARTBEAT_S", 0.1)
     provider.fail("/chat/completions", hang(after=3))
     spoken.define(
         generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1, "fallback": []}
@@ -390,9 +390,10 @@ def test_a_silent_stream_gets_comments_which_the_client_passes_over(
         client_of(told) as client,
         httpx.stream("POST", f"{client.base_url}chat/completions", json=body, timeout=20) as response,
     ):
-        lines = [line for line in response.iter_lines() if line]
+        lines = list(response.iter_lines())
     assert any(line.startswith(":") for line in lines)
-    assert "error" in json.loads(lines[-1].removeprefix("data: "))
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    assert "error" in json.loads(data[-1])
 
 
 PAGES = ["README.md", "docs/reference/openai.md"]

@@ -6,10 +6,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from mindset.catalog.connection import rows
+from mindset.application import Installation
+from mindset.catalog.transactions import rows
 from mindset.embedding.protocol import ModelId
-from mindset.installation import Installation
-from mindset.retrieval import search
+from mindset.retrieval import exact
 from tests.corpus import Corpus, document, run_night
 
 QUESTION = "How many rooms has the glacier 1?"
@@ -30,10 +30,10 @@ def guests(installation: Installation, corpus: Corpus) -> Corpus:
 def nearest(installation: Installation, kb: str, count: int) -> list[str]:
     """The guests' chunks that are nearest to the question, by comparing with every one."""
     with installation.catalog.reading() as connection:
-        model = installation.searcher.view(kb, None).model
+        model = installation.searcher.snapshot(kb).model
         found = rows(
             connection,
-            """SELECT DISTINCT e.text_hash, e.vector FROM embedding e JOIN placement p ON p.chunk = e.text_hash
+            """SELECT DISTINCT e.chunk_id, e.vector FROM embedding e JOIN placement p ON p.chunk_id = e.chunk_id
                WHERE p.kb = %(kb)s AND p.uri LIKE 'guest%%' AND e.model = %(model)s""",
             kb=kb, model=model,
         )  # fmt: skip
@@ -47,7 +47,7 @@ def nearest(installation: Installation, kb: str, count: int) -> list[str]:
 def test_all_that_is_visible_is_compared_however_many_are_held_at_a_time(
     installation: Installation, guests: Corpus, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(search, "EXACT_BATCH", batch)
+    monkeypatch.setattr(exact, "EXACT_BATCH", batch)
     kb = installation.knowledge_base(guests.name)
     for limit in (3, 10):
         found = installation.searcher.search(kb, QUESTION, ["guest"], limit, join=False)

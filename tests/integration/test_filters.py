@@ -12,8 +12,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mindset.application import Installation
 from mindset.catalog.filters import Filter, parse_filter
-from mindset.installation import Installation
 from tests.corpus import Corpus, document, run_night
 
 QUESTION = "How many rooms has the glacier?"

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from mindset.installation import Installation
-from mindset.settings import Settings
+from mindset.application import Installation
+from mindset.config.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.providers import ProviderServer, status
 from tests.providers.fixtures import provider

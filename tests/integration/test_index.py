@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindset.builds.chunk import chunk
-from mindset.builds.embed import embed
-from mindset.builds.index import index
-from mindset.builds.ingest import ingest
-from mindset.builds.plan import plan_build
-from mindset.builds.segments import restore_live
-from mindset.catalog.connection import rows, scalar
+from mindset.application import Installation
 from mindset.catalog.migrations import check
 from mindset.catalog.segments import Segment, version_segments
+from mindset.catalog.transactions import rows, scalar
+from mindset.config.build_options import Embedding
 from mindset.embedding.registry import open_embedder
 from mindset.errors import ConfigurationError, DimensionMismatch, IndexDamaged, NothingReleased, UnknownVersion
-from mindset.installation import Installation
-from mindset.knowledge_base import Embedding
+from mindset.pipeline.chunk import chunk
+from mindset.pipeline.embed import embed
+from mindset.pipeline.index import index
+from mindset.pipeline.ingest import ingest
+from mindset.pipeline.plan import plan_build
+from mindset.pipeline.segments import restore_live
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -42,7 +42,7 @@ def test_missing_and_extra_vectors_are_found(installation: Installation, segment
     ids = collection.get(include=[])["ids"]
     collection.delete(ids=ids[:2])
     collection.add(ids=["stranger"], embeddings=np.ones((1, 256), dtype=np.float32))
-    with pytest.raises(IndexDamaged, match="misses 2 of 20 chunks and holds 1"):
+    with pytest.raises(IndexDamaged, match="lacks 2 of 20 chunks and holds 1"):
         installation.vectors.check_members(segment.collection, [ids])
 
 
@@ -71,7 +71,7 @@ def test_a_segment_of_which_nothing_is_shown_any_more_is_left_behind(
     for number in range(5):
         (corpus.folder / f"doc{number}.md").unlink()
     corpus.write("doc8.md", document(8))
-    run_night(installation, corpus.name, allow_loss=True)
+    run_night(installation, corpus.name, allow_deletions=True)
     with installation.catalog.reading() as connection:
         kept = version_segments(connection, corpus.name, 3)
     assert [each.count for each in kept] == [4, 4]

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from mindset.application import Installation
+from mindset.config.settings import Settings
 from mindset.generation.prompt import SYSTEM
-from mindset.installation import Installation
-from mindset.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.providers import ProviderServer
 from tests.providers.fixtures import provider
 from tests.served import api_at
-from tests.unit.guardrails.test_passages import INJECTED
+from tests.unit.guardrails.test_sanitizer import INJECTED
 
 __all__ = ["provider"]
 

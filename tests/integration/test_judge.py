@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from mindset.application import Installation
+from mindset.config.settings import Flags, Settings
 from mindset.errors import ConfigurationError
-from mindset.installation import Installation
-from mindset.settings import Flags, Settings
 from tests.corpus import Corpus, run_night
 from tests.providers import Fault, ProviderServer, garbage, hang, status
 from tests.providers.fixtures import provider

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from mindset.access.caller import Scope
-from mindset.catalog.connection import rows
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
-from mindset.installation import Installation
-from mindset.settings import Settings
+from mindset.catalog.transactions import rows
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
 from tests.corpus import Corpus, run_night
 from tests.integration.test_access import PEPPER, bearer, make_key
 from tests.served import api_at

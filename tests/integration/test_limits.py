@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.limits import RateLimits
-from mindset.access.caller import Scope
+from api.middleware.rate_limits import RateLimits
+from mindset.application import Installation
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
 from mindset.errors import ConfigurationError, TooManyRequests
-from mindset.installation import Installation
-from mindset.settings import Settings
-from mindset.valkey import Valkey
+from mindset.redis import RedisClient
 from tests.integration.test_access import PEPPER, bearer, make_key
 from tests.served import api_at
 
@@ -33,9 +33,9 @@ def limited(settings: Settings) -> Limited:
 
 
 @pytest.fixture
-def valkey(settings: Settings) -> Valkey:
+def valkey(settings: Settings) -> RedisClient:
     assert settings.redis_url
-    return Valkey(settings.redis_url.get_secret_value())
+    return RedisClient(settings.redis_url.get_secret_value())
 
 
 def somebody() -> str:
@@ -48,7 +48,7 @@ def from_(address: str) -> dict[str, str]:
     return {"x-forwarded-for": address}
 
 
-def test_processes_share_what_a_caller_may_ask(limited: Limited, valkey: Valkey) -> None:
+def test_processes_share_what_a_caller_may_ask(limited: Limited, valkey: RedisClient) -> None:
     settings, caller = limited(rate_limit="5/minute"), somebody()
     processes = [RateLimits(settings, valkey) for _ in range(2)]
     left = [processes[number % 2].take(caller, "10.0.0.1").quotas[0] for number in range(7)]
@@ -58,17 +58,17 @@ def test_processes_share_what_a_caller_may_ask(limited: Limited, valkey: Valkey)
 
 def test_without_redis_each_process_counts_for_itself(limited: Limited) -> None:
     settings, caller = limited(rate_limit="5/minute"), somebody()
-    for limits in (RateLimits(settings, None), RateLimits(settings, Valkey("redis://127.0.0.1:9/0"))):
+    for limits in (RateLimits(settings, None), RateLimits(settings, RedisClient("redis://127.0.0.1:9/0"))):
         assert [limits.take(caller, "10.0.0.1").quotas[0].taken for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_counting_takes_one_round_trip_for_all_limits(limited: Limited, valkey: Valkey) -> None:
+def test_counting_takes_one_round_trip_for_all_limits(limited: Limited, valkey: RedisClient) -> None:
     limits = RateLimits(limited(rate_limit_address="9/minute"), valkey)
     limits.take(somebody(), somebody())  # which loads the script
-    before = valkey.ask(lambda client: client.info("stats")["total_reads_processed"])
+    before = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
     limits.check_address(somebody())
     limits.take(somebody(), somebody())
-    after = valkey.ask(lambda client: client.info("stats")["total_reads_processed"])
+    after = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
     assert before and after
     assert after - before == 2  # and one of them asks for this number
 
@@ -111,8 +111,8 @@ def test_where_access_is_open_addresses_are_limited_only_if_asked_for(settings: 
     assert codes == [200, 200, 429]
 
 
-def test_an_address_that_guesses_is_not_listened_to_by_any_process(limited: Limited, valkey: Valkey) -> None:
-    settings, address = limited(rate_limit_refused="3/minute"), somebody()
+def test_an_address_that_guesses_is_not_listened_to_by_any_process(limited: Limited, valkey: RedisClient) -> None:
+    settings, address = limited(rate_limit_rejected="3/minute"), somebody()
     one, other = (RateLimits(settings, valkey) for _ in range(2))
     for _ in range(3):
         one.check_address(address)
@@ -131,7 +131,7 @@ def test_the_right_key_is_not_listened_to_either_after_too_many_wrong_ones(
 ) -> None:
     address = from_(f"10.{uuid.uuid4().int % 250}.{uuid.uuid4().int % 250}.8")
     key = bearer(make_key(installation, Scope.READ))
-    with api_at(limited(rate_limit_refused="3/minute")) as url:
+    with api_at(limited(rate_limit_rejected="3/minute")) as url:
         codes = [
             httpx.get(f"{url}/v1/knowledge-bases", headers=headers | address).status_code
             for headers in (*[bearer("wrong")] * 4, key)
@@ -141,7 +141,7 @@ def test_the_right_key_is_not_listened_to_either_after_too_many_wrong_ones(
     assert elsewhere == 200
 
 
-@pytest.mark.parametrize("setting", ["rate_limit", "rate_limit_address", "rate_limit_refused"])
+@pytest.mark.parametrize("setting", ["rate_limit", "rate_limit_address", "rate_limit_rejected"])
 def test_a_limit_that_is_none_stops_the_process_at_its_start(limited: Limited, setting: str) -> None:
     with pytest.raises(ConfigurationError, match=f"MINDSET_{setting.upper()}"):
         create_app(limited(**{setting: "often"}))

@@ -8,17 +8,17 @@ import numpy as np
 import psycopg
 import pytest
 
-from mindset.builds.segments import restore_live
-from mindset.catalog.connection import rows, scalar
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import Segment, attach_segments, mark_dropped, segment_members, version_segments
+from mindset.catalog.transactions import rows, scalar
 from mindset.catalog.versions import set_state
 from mindset.errors import IndexDamaged, UnknownVersion
-from mindset.index.chroma import ChromaIndex
-from mindset.installation import Installation
-from mindset.maintenance import MaintenanceReport, maintain
-from mindset.releases import roll_back
+from mindset.pipeline.maintenance import MaintenanceReport, maintain
+from mindset.pipeline.segments import restore_live
+from mindset.releases.promotion import roll_back
+from mindset.vector_index.chroma import ChromaIndex
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -105,7 +105,7 @@ def test_compaction_leaves_dead_chunks_behind_and_what_is_shown_is_found_as_befo
     report = tidy(installation, corpus.name)
     (compaction,) = report.compacted
     assert (compaction.version, compaction.segments) == (2, 2)
-    assert compaction.left_behind > 0
+    assert compaction.dead > 0
     (segment,) = live_segments(installation, corpus.name)
     with installation.catalog.reading() as connection:
         shown = {chunk for (chunk,) in rows(connection, "SELECT chunk FROM placement WHERE until IS NULL")}
@@ -171,9 +171,9 @@ def test_texts_that_no_retained_version_shows_are_forgotten_with_their_vectors(
         run_night(installation, corpus.name)
     report = tidy(installation, corpus.name)
     assert report.retired == (1, 2)
-    forgotten = report.forgotten
+    forgotten = report.deleted
     assert (forgotten.placements, forgotten.revisions, forgotten.documents, forgotten.chunks) == (1, 1, 1, 1)
-    assert report.embeddings == 1
+    assert report.embeddings_deleted == 1
     for table in ("revision", "chunk"):
         assert count(installation, f"{table} WHERE text LIKE '%%vault%%'") == 0
     assert count(installation, "embedding") == count(installation, "chunk")
@@ -189,7 +189,7 @@ def test_what_was_forgotten_and_comes_back_is_shown_again(installation: Installa
     for number in (10, 11, 12):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    assert tidy(installation, corpus.name).forgotten.documents == 1
+    assert tidy(installation, corpus.name).deleted.documents == 1
     corpus.write("doc3.md", document(3))
     assert run_night(installation, corpus.name).embedded == 4
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
@@ -252,7 +252,7 @@ def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
         connection.execute(
             "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM placement WHERE until IS NULL)"
         )
-    with pytest.raises(UnknownVersion, match=r"1 texts of segment \d+ have lost their vectors in Postgres"):
+    with pytest.raises(UnknownVersion, match=r"Postgres lacks the vectors of 1 texts of segment \d+"):
         tidy(installation, corpus.name)
 
 
@@ -306,7 +306,7 @@ def test_a_segment_that_cannot_be_rebuilt_does_not_keep_the_others_from_it(
         )
     for each in (large, small):
         installation.vectors.drop(each.collection)
-    with pytest.raises(UnknownVersion, match=f"1 texts of segment {large.id} have lost their vectors"):
+    with pytest.raises(UnknownVersion, match=f"Postgres lacks the vectors of 1 texts of segment {large.id}"):
         tidy(installation, corpus.name)
     rebuilt = live_segments(installation, corpus.name)[1]
     assert installation.vectors.count(rebuilt.collection) == small.count
@@ -336,11 +336,11 @@ def test_a_search_begun_before_a_segment_was_replaced_finds_the_new_one_also_whe
     corpus.write("doc4.md", document(4))
     run_night(installation, corpus.name)
     kb = installation.knowledge_base(corpus.name)
-    before = installation.searcher.view(kb.name, None)
+    before = installation.searcher.snapshot(kb.name)
     (segment, *_) = before.segments
     installation.vectors.drop(segment.collection)
     assert restore_live(installation.catalog, corpus.name, installation.vectors)
-    found = installation.searcher.search(kb, "rooms of the bakery 3", [], view=before)
+    found = installation.searcher.search(kb, "rooms of the bakery 3", [], snapshot=before)
     assert (found.degraded, found.passages[0].place.uri) == ((), "doc3.md")
 
 
@@ -352,6 +352,6 @@ def test_neither_a_night_nor_maintenance_waits_for_a_backup(
         backup.execute("LOCK TABLE answer_log, embedding IN ACCESS SHARE MODE")
         run_night(installation, corpus.name)
         report = tidy(installation, corpus.name)
-        assert (report.checked, report.put_off) == (1, ("partitions of the answer log",))
+        assert (report.checked, report.postponed) == (1, ("partitions of the answer log",))
     with installation.catalog.reading() as connection:
         assert scalar(connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'answer_log'::regclass") == 1

@@ -16,9 +16,10 @@ from alembic import command
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from mindset.catalog.connection import SCHEMA, Catalog, is_migrated
 from mindset.catalog.migrations import check, configuration, migrate
-from mindset.catalog.releases import served
+from mindset.catalog.pool import Catalog
+from mindset.catalog.releases import version_snapshot
+from mindset.catalog.schema_revision import SCHEMA, is_migrated
 from mindset.errors import ConfigurationError, ServiceUnavailable
 
 
@@ -93,7 +94,7 @@ def test_a_schema_of_an_older_release_is_told_with_the_command_that_mends_it(pos
         with catalog.reading() as reading:
             assert not is_migrated(reading)
         with pytest.raises(ServiceUnavailable, match=r"column k.epoch does not exist\. Run `mindset migrate`"):
-            catalog.glance(lambda connection: served(connection, "kb"))
+            catalog.read_once(lambda connection: version_snapshot(connection, "kb"))
         migrate(postgres_url)
         with catalog.reading() as reading:
             assert is_migrated(reading)

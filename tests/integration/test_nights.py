@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from mindset.builds import chunk as chunking
-from mindset.builds.embed import embed
-from mindset.builds.ingest import ingest
-from mindset.builds.plan import plan_build
+from mindset.application import Installation
 from mindset.catalog.documents import take_down
-from mindset.catalog.passages import PLACES
+from mindset.catalog.passages import MAX_PLACES
 from mindset.catalog.placements import visible_chunks
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import segment_members, version_segments
-from mindset.chunking.chunker import Placed, cut_document
+from mindset.chunking.chunker import PlacedChunk, chunk_document
+from mindset.config.build_options import Chunking
 from mindset.embedding.protocol import Vectors
 from mindset.embedding.registry import open_embedder
 from mindset.errors import BuildInProgress, ProviderRejected, SourceUnavailable
-from mindset.installation import Installation
-from mindset.knowledge_base import Chunking
+from mindset.pipeline import chunk as chunking
+from mindset.pipeline.embed import embed
+from mindset.pipeline.ingest import ingest
+from mindset.pipeline.plan import plan_build
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -88,12 +88,12 @@ def test_a_changed_title_embeds_again_and_changed_metadata_does_not(installation
 def test_a_deleted_document_is_gone_with_the_next_version_and_back_with_a_rollback(
     installation: Installation, corpus: Corpus
 ) -> None:
-    from mindset.releases import roll_back
+    from mindset.releases.promotion import roll_back
 
     corpus.fill(4)
     run_night(installation, corpus.name)
     (corpus.folder / "doc3.md").unlink()
-    assert run_night(installation, corpus.name).ingested.vanished == ("doc3.md",)
+    assert run_night(installation, corpus.name).ingested.removed == ("doc3.md",)
     assert "doc3.md" not in ask(installation, corpus.name, "rooms of the bakery 3", limit=20)
     roll_back(installation.catalog, corpus.name, "test", "it was needed")
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
@@ -115,7 +115,7 @@ def test_a_document_that_comes_back_is_shown_again_without_embedding(
 def test_a_rejected_or_rolled_back_version_is_not_promoted_by_a_night_without_changes(
     installation: Installation, corpus: Corpus
 ) -> None:
-    from mindset.releases import roll_back
+    from mindset.releases.promotion import roll_back
 
     corpus.fill(3)
     run_night(installation, corpus.name)
@@ -213,10 +213,10 @@ class PanicException(BaseException):
 def test_a_document_that_cannot_be_cut_is_quarantined_until_it_changes(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
 ) -> None:
-    def cut(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[Placed]:
+    def cut(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[PlacedChunk]:
         if "unspeakable" in text:
             raise raised
-        return cut_document(text, title, media_type, chunking)
+        return chunk_document(text, title, media_type, chunking)
 
     monkeypatch.setattr(chunking, "cut_document", cut)
     corpus.fill(3)
@@ -246,7 +246,7 @@ def test_a_document_that_cannot_be_cut_is_quarantined_until_it_changes(
 def test_an_interrupt_is_not_a_documents_fault(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut(*_: object) -> Iterator[Placed]:
+    def cut(*_: object) -> Iterator[PlacedChunk]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(chunking, "cut_document", cut)
@@ -341,12 +341,12 @@ def test_a_folder_that_cannot_be_listed_stops_the_night_and_changes_nothing(
     assert "guides/north/pier.md" in ask(installation, corpus.name, "drawbridge")
     unreadable.clear()
     unreadable.add(".hidden")
-    assert run_night(installation, corpus.name).ingested.vanished == ()
+    assert run_night(installation, corpus.name).ingested.removed == ()
     unreadable.add("drafts")
     corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "exclude": ["**/drafts/**"]}])
-    assert run_night(installation, corpus.name).ingested.vanished == ("drafts/a.md",)
+    assert run_night(installation, corpus.name).ingested.removed == ("drafts/a.md",)
     corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "include": ["*.md", "guides/**/*.md"]}])
-    assert run_night(installation, corpus.name).ingested.vanished == ()
+    assert run_night(installation, corpus.name).ingested.removed == ()
 
 
 def test_losing_most_documents_needs_a_word(installation: Installation, corpus: Corpus) -> None:
@@ -357,7 +357,7 @@ def test_losing_most_documents_needs_a_word(installation: Installation, corpus: 
     with pytest.raises(SourceUnavailable, match="4 of 6 documents are gone"):
         run_night(installation, corpus.name)
     assert len(set(ask(installation, corpus.name, "rooms", limit=50))) == 6
-    run_night(installation, corpus.name, allow_loss=True)
+    run_night(installation, corpus.name, allow_deletions=True)
     assert len(set(ask(installation, corpus.name, "rooms", limit=50))) == 2
 
 
@@ -387,12 +387,12 @@ def test_a_changed_chunking_builds_a_whole_version_beside_the_live_one(
 
 
 def test_of_a_text_that_stands_everywhere_a_hundred_places_are_told(installation: Installation, corpus: Corpus) -> None:
-    for number in range(PLACES + 20):
+    for number in range(MAX_PLACES + 20):
         corpus.write(f"licence{number:03}.md", "# Licence\n\nWhoever bakes bread may share it under these terms.")
     run_night(installation, corpus.name)
     kb = installation.knowledge_base(corpus.name)
     (passage,) = installation.searcher.search(kb, "Who may share bread?", []).passages
-    assert [place.uri for place in passage.places] == [f"licence{number:03}.md" for number in range(PLACES)]
+    assert [place.uri for place in passage.places] == [f"licence{number:03}.md" for number in range(MAX_PLACES)]
 
 
 def test_one_build_at_a_time(installation: Installation, corpus: Corpus) -> None:

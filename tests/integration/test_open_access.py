@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from mindset.settings import Settings
+from mindset.config.settings import Settings
 from tests.served import api_at
 
 

@@ -19,10 +19,10 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.app import create_app
-from mindset.access.caller import Scope
-from mindset.installation import open_installation
-from mindset.local.addresses import Addresses
-from mindset.settings import Settings
+from local_stack.addresses import Addresses
+from mindset.application import open_installation
+from mindset.config.scopes import Scope
+from mindset.config.settings import Settings
 from tests.conftest import migrated_database
 from tests.corpus import Corpus, document, run_night
 from tests.integration.test_access import PEPPER, bearer, make_key
@@ -68,7 +68,7 @@ def served(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             api_access="required",
             api_key_pepper=SecretStr(PEPPER),
             rate_limit="1000000/minute",
-            rate_limit_refused="1000000/minute",
+            rate_limit_rejected="1000000/minute",
         )
         installation = opened.enter_context(open_installation(settings))
         corpus.fill(3)
@@ -83,7 +83,7 @@ def served(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             night = client.post(f"/v1/knowledge-bases/{corpus.name}/nights").json()
         known = {
             "kb": corpus.name, "knowledge_base": corpus.name, "model": corpus.name, "uri": "doc1.md", "number": 2,
-            "answer": answer["id"], "question": asked["question"], "version": 2, "since": 1,
+            "answer": answer["id"], "question": asked["question"], "version": 2, "base": 1,
             "GET /v1/passages/{id}": answer["passages"][0]["chunk_ids"][0], "GET /v1/nights/{id}": night["id"],
         }  # fmt: skip
         yield Served(url, headers, corpus.name, known)

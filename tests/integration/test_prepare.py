@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.prepare import PROJECT, command
-from mindset.local.addresses import Addresses
-from mindset.local.supervision import local_stack
+from cli.bootstrap import PROJECT, command
+from local_stack.addresses import Addresses
+from local_stack.supervision import local_stack
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def somebody_elses() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_somebody_elses_prefect_is_left_alone_and_a_postgres_is_migrated(
+def test_somebody_elses_prefect_is_circuit_open_and_a_postgres_is_migrated(
     tmp_path: Path, postgres_url: str, somebody_elses: tuple[str, list[str]]
 ) -> None:
     url, asked = somebody_elses

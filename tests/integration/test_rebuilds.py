@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from mindset.builds import chunk as chunking
-from mindset.builds import embed as embedding
-from mindset.builds.embed import embed
-from mindset.builds.index import index
-from mindset.builds.ingest import ingest
-from mindset.builds.plan import plan_build, rebuild_share
+from mindset.application import Installation, open_installation
+from mindset.config.settings import Settings
 from mindset.embedding.registry import open_embedder
 from mindset.errors import UnknownVersion
-from mindset.installation import Installation, open_installation
-from mindset.releases import roll_back
-from mindset.settings import Settings
+from mindset.pipeline import chunk as chunking
+from mindset.pipeline import embed as embedding
+from mindset.pipeline.embed import embed
+from mindset.pipeline.index import index
+from mindset.pipeline.ingest import ingest
+from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
+from mindset.releases.promotion import roll_back
 from tests.corpus import Corpus, ask, document, run_night
 from tests.integration.test_maintenance import count, live_segments, segment_with_forgotten_chunks, tidy
 from tests.providers.server import ProviderServer
@@ -50,8 +50,8 @@ def test_another_model_is_built_complete_beside_the_live_version_and_the_old_one
         corpus.write(f"doc{number}.md", document(number))
         run_night(with_nim, corpus.name)
     report = tidy(with_nim, corpus.name)
-    assert (report.retired, report.embeddings) == ((1, 2), 16)
-    assert tidy(with_nim, corpus.name).embeddings == 0
+    assert (report.retired, report.embeddings_deleted) == ((1, 2), 16)
+    assert tidy(with_nim, corpus.name).embeddings_deleted == 0
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")
 
 
@@ -66,7 +66,7 @@ def test_vectors_of_a_model_that_was_given_up_before_its_version_was_finished_ar
     embed(with_nim.catalog, kb, open_embedder(kb.embedding, with_nim.settings), version)
     corpus.define(embedding={"provider": "wordllama"})
     run_night(with_nim, corpus.name)
-    assert tidy(with_nim, corpus.name).embeddings == 16
+    assert tidy(with_nim, corpus.name).embeddings_deleted == 16
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
 
 
@@ -105,7 +105,7 @@ def test_a_full_rebuild_that_was_killed_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=killed)
-    left = len(plan_build(catalog, kb).place)
+    left = len(plan_build(catalog, kb).to_chunk)
     assert 0 < left < 8
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "what is live is untouched"
     night = run_night(installation, corpus.name)
@@ -118,12 +118,12 @@ def test_a_full_rebuild_beside_a_live_version_rests_as_the_settings_say(
     installation: Installation, corpus: Corpus
 ) -> None:
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-    assert rebuild_share(catalog, kb, 0.25) == 1, "the first build disturbs nobody"
+    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "the first build disturbs nobody"
     corpus.fill(2)
     run_night(installation, corpus.name)
-    assert rebuild_share(catalog, kb, 0.25) == 1, "nor does a night"
+    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "nor does a night"
     corpus.define(chunking={"tokens": 60})
-    assert rebuild_share(catalog, installation.knowledge_base(corpus.name), 0.25) == 0.25
+    assert rebuild_duty_cycle(catalog, installation.knowledge_base(corpus.name), 0.25) == 0.25
 
 
 def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:
@@ -165,10 +165,10 @@ def test_a_run_that_lost_its_lock_places_nothing_in_a_version_that_another_goes_
             chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="later")
         placed.append(done)
 
-    with pytest.raises(UnknownVersion, match="another one has taken it over"):
+    with pytest.raises(UnknownVersion, match="another run has taken over the build"):
         chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="earlier", progress=overtaken)
     assert len(placed) < 8
-    assert plan_build(catalog, kb).place == ()
+    assert plan_build(catalog, kb).to_chunk == ()
     run_night(installation, corpus.name)
     assert ask(installation, corpus.name, "rooms of the lighthouse 17")[0] == "doc7.md"
 

@@ -6,14 +6,14 @@ import threading
 
 import pytest
 
-from mindset.catalog.connection import rows
+from mindset.application import Installation
 from mindset.catalog.evaluations import newest_evaluation
-from mindset.catalog.releases import live_version, put_on_channel
+from mindset.catalog.releases import live_version, release_version
+from mindset.catalog.transactions import rows
 from mindset.catalog.versions import get_version, retire_versions
-from mindset.errors import LiveMoved, MindsetError, UnknownVersion
+from mindset.errors import LiveReleaseChanged, MindsetError, UnknownVersion
 from mindset.evaluation.evaluate import evaluate
-from mindset.installation import Installation
-from mindset.releases import deploy, promote, roll_back
+from mindset.releases.promotion import deploy, promote, roll_back
 from tests.corpus import Corpus, document, run_night
 
 
@@ -40,7 +40,7 @@ def test_a_version_judged_against_something_else_than_live_is_not_released(
     judged = evaluate(installation.catalog, kb, installation.searcher, 3).record
     assert judged.baseline == 1
     promote(installation.catalog, kb.name, 2, "test", "somebody was quicker")
-    with pytest.raises(LiveMoved, match="version 2 is live now"):
+    with pytest.raises(LiveReleaseChanged, match="version 2 is live now"):
         deploy(installation.catalog, kb.name, judged.id, "test")
     assert live(installation, kb.name) == 2
 
@@ -161,7 +161,7 @@ def test_a_version_is_not_rejected_by_a_comparison_with_what_is_no_longer_live(
     judged = evaluate(installation.catalog, installation.knowledge_base(name), installation.searcher, 3).record
     assert not judged.passed
     promote(installation.catalog, name, 1, "test", "further back")
-    with pytest.raises(LiveMoved):
+    with pytest.raises(LiveReleaseChanged):
         deploy(installation.catalog, name, judged.id, "test")
     with installation.catalog.reading() as connection:
         found = get_version(connection, name, 3)
@@ -172,6 +172,6 @@ def test_rejected_versions_do_not_retire_the_ways_back(installation: Installatio
     name = three_versions.name
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE version SET state = 'rejected' WHERE kb = %s AND number = 3", [name])
-        put_on_channel(connection, name, "live", 2, "test", "back")
+        release_version(connection, name, "live", 2, "test", "back")
         assert retire_versions(connection, name, keep=2) == []
         assert retire_versions(connection, name, keep=1) == [1]

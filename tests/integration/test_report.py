@@ -9,9 +9,9 @@ from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.report import NightReport
+from mindset.application import Installation
 from mindset.catalog.releases import live_version
-from mindset.installation import Installation
-from mindset.settings import Settings
+from mindset.config.settings import Settings
 from tests.corpus import Corpus
 
 
@@ -30,16 +30,16 @@ def test_a_quality_check_that_cannot_be_asked_for_is_said_and_does_not_fail_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.nightly import nightly
-    from flows.parameters import Night
-    from flows.quality import LEAST_DOCUMENTS
+    from flows.parameters import NightlyParameters
+    from flows.quality import MIN_DOCUMENTS
 
     assert settings.postgres_url
     monkeypatch.setenv("MINDSET_POSTGRES_URL", settings.postgres_url.get_secret_value())
     monkeypatch.setenv("MINDSET_CHROMA_URL", settings.chroma_url or "")
     monkeypatch.setenv("MINDSET_KNOWLEDGE_BASES", str(settings.knowledge_bases))
     monkeypatch.setenv("MINDSET_DIRECTORY", str(settings.directory))
-    corpus.fill(LEAST_DOCUMENTS)
-    nightly(Night(kb=corpus.name))
+    corpus.fill(MIN_DOCUMENTS)
+    nightly(NightlyParameters(kb=corpus.name))
     with installation.catalog.reading() as connection:
         assert live_version(connection, corpus.name) == 1
     page = str(getattr(Artifact.get(f"night-{corpus.name}"), "data", None))

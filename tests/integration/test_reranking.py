@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from mindset.access.caller import ANYONE
-from mindset.answers import Asked, search
-from mindset.flags import use_settings
-from mindset.installation import Installation, open_installation
-from mindset.settings import Flags, Settings
+from mindset.answering.feature_flags import use_settings
+from mindset.answering.query import Query
+from mindset.application import Installation, open_installation
+from mindset.auth.caller import ANYONE
+from mindset.config.settings import Flags, Settings
 from tests.corpus import Corpus, run_night
 from tests.providers import Fault, ProviderServer, garbage, hang, status
 from tests.providers.fixtures import provider
@@ -93,11 +93,11 @@ def test_what_was_found_without_it_is_not_kept_for_who_gets_it(
     settings: Settings, reranked: Corpus, provider: ProviderServer
 ) -> None:
     with open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as opened:
-        asked = Asked(opened.knowledge_base(reranked.name), QUESTION, ANYONE)
+        asked = Query(opened.knowledge_base(reranked.name), QUESTION, ANYONE)
         use_settings(Flags(rerank=False))
-        without = search(opened, asked)
+        without = opened.answering.search(asked)
         use_settings(Flags())
-        with_it = search(opened, Asked(asked.kb, QUESTION, ANYONE))
+        with_it = opened.answering.search(Query(asked.kb, QUESTION, ANYONE))
     assert not with_it.cached
     assert "rerank" in with_it.milliseconds
     assert "rerank" not in without.milliseconds

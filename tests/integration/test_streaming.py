@@ -9,23 +9,24 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from api.app import create_app
-from mindset.installation import Installation
-from mindset.settings import Settings
+from local_stack import ports
+from mindset.application import Installation
+from mindset.config.settings import Settings
 from tests.corpus import Corpus, run_night
-from tests.providers import ProviderServer, drip, hang, status
+from tests.providers import ProviderServer, hang, pause, status
 from tests.providers.fixtures import provider
+from tests.served import address_of
+from tests.waiting import wait_until
 
 __all__ = ["provider"]
 
@@ -46,25 +47,8 @@ def spoken(installation: Installation, corpus: Corpus) -> Corpus:
 @contextmanager
 def served(settings: Settings) -> Iterator[tuple[httpx.Client, FastAPI]]:
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started, 20)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield client, app
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def until(true: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.01)
+    with address_of(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client, app
 
 
 def answers_asked_of(provider: ProviderServer) -> int:
@@ -107,14 +91,14 @@ def test_events_come_in_order_and_each_has_an_id_of_its_answer(told: Settings, s
 def test_a_silent_stream_gets_comments_so_that_proxies_keep_it(
     told: Settings, spoken: Corpus, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.answers.HEARTBEAT_S", 0.2)
+    monkeypatch.setattr("api.routes.answers.HEARTBEAT_S", 0.2)
     provider.fail("/chat/completions", hang(after=3))
     with served(told) as (client, _), asking(client, spoken.name) as response:
         assert any(line.startswith(":") for line in response.iter_lines())
 
 
 @pytest.mark.parametrize("streams", [True, False])
-def test_a_client_that_vanishes_frees_everything_within_a_second(
+def test_disconnected_client_frees_its_stream_and_the_request_to_the_model(
     told: Settings, spoken: Corpus, provider: ProviderServer, streams: bool
 ) -> None:
     provider.fail("/chat/completions", always=hang(after=3))
@@ -125,16 +109,17 @@ def test_a_client_that_vanishes_frees_everything_within_a_second(
                 b"POST /v1/answers HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\n\r\n%s" % (len(body), body)
             )
-            until(lambda: app.state.streams.open == 1 and answers_asked_of(provider), 10)
-        until(lambda: app.state.streams.open == 0, 1)
-        assert provider.left_early.wait(1)
+            wait_until(lambda: app.state.streams.open == 1 and answers_asked_of(provider))
+        # Less than the 10 seconds after which the answer's own deadline would end it.
+        wait_until(lambda: app.state.streams.open == 0, 5, "The stream was not closed")
+        assert provider.left_early.wait(5)
 
 
 def test_more_answers_than_the_process_takes_on_are_told_to_come_back(
     told: Settings, spoken: Corpus, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", hang(after=3))
-    with served(told.model_copy(update={"api_streams": 1})) as (client, app), asking(client, spoken.name) as response:
+    with served(told.model_copy(update={"api_max_answers": 1})) as (client, app), asking(client, spoken.name) as response:
         events = events_of(response)
         next(events)  # and kept: httpcore closes a response whose iterator is let go
         refused = client.post("/v1/answers", json={"knowledge_base": spoken.name, "question": QUESTION})
@@ -142,7 +127,7 @@ def test_more_answers_than_the_process_takes_on_are_told_to_come_back(
         assert refused.json()["type"] == "urn:mindset:Overloaded"
         assert int(refused.headers["retry-after"]) >= 1
         response.close()
-        until(lambda: app.state.streams.open == 0, 2)
+        wait_until(lambda: app.state.streams.open == 0, 5, "The stream was not closed")
         assert client.post("/v1/answers", json={"knowledge_base": spoken.name, "question": QUESTION}).status_code == 200
 
 
@@ -154,7 +139,7 @@ def test_what_is_wrong_before_the_first_event_has_a_status_of_its_own(told: Sett
             "POST", "/v1/answers", json={"knowledge_base": spoken.name, "question": " ", "stream": True}
         ) as response:
             assert response.status_code == 422
-        until(lambda: app.state.streams.open == 0, 1)
+        wait_until(lambda: app.state.streams.open == 0, message="The stream was not closed")
 
 
 def test_a_failure_in_the_middle_is_an_event_and_ends_the_stream(
@@ -172,9 +157,7 @@ def test_a_failure_in_the_middle_is_an_event_and_ends_the_stream(
 def process(told: Settings, spoken: Corpus) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The API as it is run: a process that can be told to end."""
     assert told.postgres_url
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.choose(["api"], fixed={}, remembered={})["api"]
     environment = os.environ | {
         "MINDSET_POSTGRES_URL": told.postgres_url.get_secret_value(),
         "MINDSET_CHROMA_URL": told.chroma_url or "",
@@ -187,30 +170,33 @@ def process(told: Settings, spoken: Corpus) -> Iterator[tuple[subprocess.Popen[b
     }
     with subprocess.Popen([sys.executable, "-m", "api"], env=environment) as started:
         url = f"http://127.0.0.1:{port}"
-
-        def answers() -> bool:
-            try:
-                return httpx.get(f"{url}/livez").is_success
-            except httpx.TransportError:
-                return False
-
-        until(answers, 60)
+        wait_until(lambda: answers(url), 60, "The API did not start")
         yield started, url
         started.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_a_process_that_is_told_to_end_finishes_what_it_began(
     process: tuple[subprocess.Popen[bytes], str], spoken: Corpus, provider: ProviderServer
 ) -> None:
     running, url = process
-    provider.fail("/chat/completions", always=drip(0.0005))
+    resume = threading.Event()
+    provider.fail("/chat/completions", always=pause(after=3, until=resume))
     with httpx.Client(base_url=url, timeout=20) as client, asking(client, spoken.name) as response:
         events = events_of(response)
         seen = [next(events)[1]]
         running.send_signal(signal.SIGTERM)
+        wait_until(lambda: not answers(url), message="The API did not begin to shut down")
+        resume.set()
         seen += [name for _, name, _ in events]
     assert seen[-1] == "answer.completed"
-    assert running.wait(10) == -signal.SIGTERM  # as uvicorn ends
+    assert running.wait(20) == -signal.SIGTERM  # uvicorn raises the signal again after its shutdown
 
 
 def test_a_stream_that_cannot_be_finished_ends_with_an_event_that_says_so(
@@ -222,33 +208,34 @@ def test_a_stream_that_cannot_be_finished_ends_with_an_event_that_says_so(
         events = events_of(response)
         next(events)
         running.send_signal(signal.SIGTERM)
-        started = time.monotonic()
         *_, (_, name, problem) = events
     assert (name, problem["type"]) == ("error", "urn:mindset:ShuttingDown")
-    assert time.monotonic() - started < 6
-    assert running.wait(10) == -signal.SIGTERM  # as uvicorn ends
+    assert running.wait(20) == -signal.SIGTERM  # uvicorn raises the signal again after its shutdown
 
 
 def test_as_the_process_ends_it_answers_who_waits_for_a_whole_answer(
     process: tuple[subprocess.Popen[bytes], str], spoken: Corpus, provider: ProviderServer
 ) -> None:
     running, url = process
-    provider.fail("/chat/completions", always=drip(0.0005))
+    resume = threading.Event()
+    provider.fail("/chat/completions", always=pause(after=3, until=resume))
     replies: list[httpx.Response] = []
     body = {"knowledge_base": spoken.name, "question": QUESTION}
     asking = threading.Thread(target=lambda: replies.append(httpx.post(f"{url}/v1/answers", json=body, timeout=20)))
     asking.start()
-    until(lambda: answers_asked_of(provider), 10)
+    wait_until(lambda: answers_asked_of(provider))
     running.send_signal(signal.SIGTERM)
+    wait_until(lambda: not answers(url), message="The API did not begin to shut down")
+    resume.set()
     asking.join(20)
     assert [reply.status_code for reply in replies] == [200]
-    assert running.wait(10) == -signal.SIGTERM  # as uvicorn ends
+    assert running.wait(20) == -signal.SIGTERM  # uvicorn raises the signal again after its shutdown
 
 
 def test_a_model_that_cannot_be_used_is_told_at_start(told: Settings, corpus: Corpus) -> None:
     corpus.define(generation={"provider": "nim", "model": "old/model"})
     with capture_logs() as logs, served(told):
-        until(lambda: any(each["event"] == "model cannot be used" for each in logs), 10)
+        wait_until(lambda: any(each["event"] == "model cannot be used" for each in logs))
     (line,) = (each for each in logs if each["event"] == "model cannot be used")
     assert (line["model"], line["log_level"]) == ("nim:old/model", "warning")
     assert line["knowledge_bases"] == [corpus.name]

@@ -16,23 +16,25 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from mindset.catalog import lexical
+from mindset.application import Installation
+from mindset.catalog import full_text as lexical
+from mindset.config.build_options import Embedding
+from mindset.config.settings import Settings
+from mindset.embedding import registry as embedding_registry
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
 from mindset.evaluation.evaluate import evaluate
-from mindset.index import client
-from mindset.index.asking import Server
-from mindset.index.chroma import ChromaIndex
-from mindset.installation import Installation
-from mindset.knowledge_base import Embedding
 from mindset.retrieval import search
 from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.search import Searcher
-from mindset.settings import Settings
+from mindset.vector_index import client
+from mindset.vector_index.chroma import ChromaIndex
+from mindset.vector_index.http_client import ConnectionPool
 from tests.corpus import Corpus, run_night
 from tests.providers import ProviderServer, hang
 from tests.served import api_at
+from tests.waiting import wait_until
 
 QUESTION = "How many rooms has the glacier 1?"
 
@@ -112,7 +114,7 @@ class Hanging:
         self.over = threading.Event()
 
     def embed_query(self, _: str) -> NDArray[np.float32]:
-        self.over.wait(30)
+        self.over.wait(60)
         return np.ones(256, dtype=np.float32)
 
     def close(self) -> None:
@@ -124,13 +126,13 @@ def test_dense_steps_that_hang_leave_the_full_text_alone(
 ) -> None:
     corpus.fill(3)
     run_night(installation, corpus.name)
-    corpus.define(retrieval={"deadline_s": 0.5})
+    corpus.define(retrieval={"deadline_s": 1.5})
     kb = installation.knowledge_base(corpus.name)
     hanging = Hanging()
-    monkeypatch.setattr(search, "open_embedder", lambda *_: hanging)
+    monkeypatch.setattr(embedding_registry, "open_embedder", lambda *_: hanging)
     searcher = Searcher(installation.catalog, installation.vectors, installation.settings, threads=2)
     try:
-        for _ in range(5):
+        for _ in range(4):  # more than there are threads
             found = searcher.search(kb, QUESTION, [])
             assert found.degraded == ("dense",)
             assert "deadline_s" in found.failures["dense"]
@@ -145,15 +147,15 @@ def test_a_search_asks_chroma_for_no_longer_than_it_has(
 ) -> None:
     corpus.fill(1)
     run_night(installation, corpus.name)
-    collection = installation.searcher.view(corpus.name, None).segments[0].collection
+    collection = installation.searcher.snapshot(corpus.name).segments[0].collection
     index = ChromaIndex(proxy.url)
     vector = np.ones(256, dtype=np.float32)
     index.search(collection, vector, 1)
-    index._server = Server(deaf)
+    index._connections = ConnectionPool(deaf)
     started = time.perf_counter()
-    with pytest.raises(ServiceUnavailable, match="Chroma does not answer"):
+    with pytest.raises(ServiceUnavailable, match="Chroma does not respond"):
         index.search(collection, vector, 1, 0.3)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 10, "a query's own time-out is 30 s"
 
 
 @pytest.mark.parametrize("pinged", [True, False])
@@ -163,9 +165,9 @@ def test_a_stopped_chroma_holds_nobody_up(deaf: str, monkeypatch: pytest.MonkeyP
     call: Callable[[], object] = index.ping if pinged else index.collections
     _ = index._client
     started = time.perf_counter()
-    with pytest.raises(ServiceUnavailable, match="Chroma does not answer"):
+    with pytest.raises(ServiceUnavailable, match="Chroma does not respond"):
         call()
-    assert time.perf_counter() - started < 4
+    assert time.perf_counter() - started < 20, "the client's own time-out is 60 s"
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -195,7 +197,7 @@ def test_a_query_survives_a_kept_connection_that_its_server_closes(
     index = ChromaIndex(proxy.url)
     index.search(name, vector[0], 1)
     proxy.hangs_up = True
-    assert [hit.chunk for hit in index.search(name, vector[0], 1)] == ["a"]
+    assert [hit.chunk_id for hit in index.search(name, vector[0], 1)] == ["a"]
     assert proxy.hung_up == 1
 
 
@@ -226,7 +228,7 @@ def test_the_first_question_of_an_evaluation_does_not_wait_for_the_model(
         time.sleep(2.5)
         return open_embedder(embedding, settings)
 
-    monkeypatch.setattr(search, "open_embedder", slowly)
+    monkeypatch.setattr(embedding_registry, "open_embedder", slowly)
     corpus.fill(2)
     _one_question(corpus)
     assert run_night(installation, corpus.name).evaluation
@@ -236,7 +238,7 @@ def test_an_evaluation_without_one_half_says_why(installation: Installation, cor
     corpus.fill(2)
     run_night(installation, corpus.name)
     _one_question(corpus)
-    installation.vectors.drop(installation.searcher.view(corpus.name, None).segments[0].collection)
+    installation.vectors.drop(installation.searcher.snapshot(corpus.name).segments[0].collection)
     with pytest.raises(ServiceUnavailable, match=r"without dense: .* dense: Chroma cannot use .*mindset maintain"):
         evaluate(installation.catalog, installation.knowledge_base(corpus.name), installation.searcher, 1)
 
@@ -269,14 +271,14 @@ def test_a_full_text_search_that_is_late_is_cut_off_and_left_out(
 ) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
-    corpus.define(retrieval={"deadline_s": 0.5})
+    corpus.define(retrieval={"deadline_s": 1.5})
     kb = installation.knowledge_base(corpus.name)
     assert installation.searcher.search(kb, QUESTION, []).degraded == ()
-    monkeypatch.setattr(lexical, "_statement", lambda *_: "SELECT pg_sleep(5)::text")
+    monkeypatch.setattr(lexical, "_statement", lambda *_: "SELECT pg_sleep(20)::text")
     found = installation.searcher.search(kb, QUESTION, [])
-    assert (found.degraded, found.failures["lexical"][:21]) == (("lexical",), "Postgres was not done")
+    assert (found.degraded, found.failures["lexical"][:23]) == (("lexical",), "Postgres did not finish")
     assert found.passages
-    assert found.milliseconds["total"] < 1_500
+    assert found.milliseconds["total"] < 10_000
     monkeypatch.undo()
     with installation.catalog.writing() as connection:
         assert connection.execute("SHOW statement_timeout").fetchall() == [("0",)]
@@ -291,23 +293,23 @@ def test_an_answer_of_chroma_that_nobody_waits_for_is_read_by_no_other_search(
     vectors = np.eye(2, 256, dtype=np.float32)
     list(installation.vectors.write(name, [(["a", "b"], vectors)]))
     index = installation.vectors
-    assert [hit.chunk for hit in index.search(name, vectors[0], 1)] == ["a"]
+    assert [hit.chunk_id for hit in index.search(name, vectors[0], 1)] == ["a"]
     for _ in range(5):
-        left = index.ask(name, vectors[0], 1, at_once=True)
-        other = index.ask(name, vectors[1], 1)
+        left = index.start_search(name, vectors[0], 1, only_if_connected=True)
+        other = index.start_search(name, vectors[1], 1)
         assert other
         if left:
-            left.leave()
-        assert [hit.chunk for hit in other.hits()] == ["b"]
-        other.leave()  # of one that was read, nothing is left
-        assert [hit.chunk for hit in index.search(name, vectors[1], 1)] == ["b"]
+            left.cancel()
+        assert [hit.chunk_id for hit in other.hits()] == ["b"]
+        other.cancel()  # of one that was read, nothing is left
+        assert [hit.chunk_id for hit in index.search(name, vectors[1], 1)] == ["b"]
 
 
 def test_an_embedder_that_hangs_keeps_nobody_from_starting(settings: Settings, corpus: Corpus) -> None:
     corpus.define(embedding={"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024})
     with ProviderServer() as provider:
         provider.fail("/embeddings", always=hang())
-        started = time.monotonic()
         with api_at(settings.model_copy(update={"nim_url": provider.nim_url})) as url:
             assert httpx.get(f"{url}/livez").text == "ok"
-            assert time.monotonic() - started < 15
+            wait_until(lambda: any(request.path.endswith("/embeddings") for request in provider.requests))
+            assert not provider.left_early.is_set(), "the request was over before the API answered"

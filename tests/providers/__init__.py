@@ -1,6 +1,6 @@
-"""Stand-ins for model providers: a real HTTP server that speaks as NIM and Bedrock do, and fails when told."""
+"""Test servers that speak the wire formats of NIM, Bedrock and others over real HTTP, with scripted faults."""
 
-from tests.providers.faults import Fault, cut, drip, error_in_stream, garbage, hang, queued, status
+from tests.providers.faults import Fault, cut, drip, error_in_stream, garbage, hang, pause, queued, status
 from tests.providers.handler import Request
 from tests.providers.server import ProviderServer
 
@@ -13,6 +13,7 @@ __all__ = [
     "error_in_stream",
     "garbage",
     "hang",
+    "pause",
     "queued",
     "status",
 ]

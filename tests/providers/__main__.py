@@ -1,4 +1,4 @@
-"""`python -m tests.providers [port]`: the stand-ins, for trying things by hand."""
+"""`python -m tests.providers [port]`: run the test server of the model providers for manual testing."""
 
 from __future__ import annotations
 

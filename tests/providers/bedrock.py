@@ -1,4 +1,4 @@
-"""Bedrock's wire format: Converse, its event stream, and the embedding models."""
+"""Bedrock's wire format: Converse and its event stream, embedding and reranking models, guardrails."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CODES = {
     503: "ServiceUnavailableException",
 }
 
-Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends it
+Body = dict[str, Any]  # parsed JSON of a request, which may have any shape
 
 
 def reply(path: str, body: Body, stop_reason: str = "end_turn", error_name: str = "") -> Reply:
-    """The answer to a POST below /model; the model's id is URL-encoded in the path."""
+    """Return the response to a POST below /model; the model's id is URL-encoded in the path."""
     if _GUARDRAIL.fullmatch(path):
         return _apply_guardrail(body)
     route = _ROUTE.fullmatch(path)
@@ -74,18 +74,21 @@ def _chat(action: str, body: Body, stop_reason: str, error_name: str) -> Reply:
 
 
 def _cited(results: list[Body], stop_reason: str) -> Reply:
-    """The first sentence of the first search result, with a citation of it behind the sentence's words."""
-    for each in results:
-        if not (each["source"] and each["title"] and each["content"][0]["text"] and each["citations"]["enabled"]):
+    """Return the first sentence of the first search result, followed by its citation."""
+    for result in results:
+        if not (
+            result["source"] and result["title"] and result["content"][0]["text"] and result["citations"]["enabled"]
+        ):
             return error(400, "searchResult: source, title, content and citations are required")
     *deltas, _, _ = chat_deltas(f"[1]\n{results[0]['content'][0]['text']}")
     location = {"searchResultLocation": {"searchResultIndex": 0, "start": 0, "end": 1}}
-    named = {"title": results[0]["title"], "source": results[0]["source"]}
-    citation = {**named, "sourceContent": [{"text": "".join(deltas)}], "location": location}
-    told = [*({"text": delta} for delta in deltas), {"text": "\n"}, {"citation": citation}, {"citation": citation}]
+    source = {"title": results[0]["title"], "source": results[0]["source"]}
+    citation = {**source, "sourceContent": [{"text": "".join(deltas)}], "location": location}
+    # The citation is sent twice, as models do.
+    content = [*({"text": delta} for delta in deltas), {"text": "\n"}, {"citation": citation}, {"citation": citation}]
     frames = [
         _event("messageStart", {"role": "assistant"}),
-        *(_event("contentBlockDelta", {"delta": delta, "contentBlockIndex": 0}) for delta in told),
+        *(_event("contentBlockDelta", {"delta": delta, "contentBlockIndex": 0}) for delta in content),
         _event("contentBlockStop", {"contentBlockIndex": 0}),
         _event("messageStop", {"stopReason": stop_reason}),
         _event(
@@ -96,8 +99,8 @@ def _cited(results: list[Body], stop_reason: str) -> Reply:
 
 
 def _apply_guardrail(body: Body) -> Reply:
-    """Steps in where a text holds the word `forbidden`."""
-    text = "".join(each["text"]["text"] for each in body["content"])
+    """Intervene in texts that contain the word `forbidden`."""
+    text = "".join(block["text"]["text"] for block in body["content"])
     if "forbidden" not in text:
         return _json({"action": "NONE", "outputs": [], "assessments": [{}], "usage": {}})
     return _json(
@@ -111,10 +114,10 @@ def _apply_guardrail(body: Body) -> Reply:
 
 
 def error(status: int, message: str) -> Reply:
-    """An error before anything else; its name stands in a header."""
-    failed = _json({"message": message}, status)
-    failed.headers["x-amzn-errortype"] = _CODES.get(status, "UnknownException")
-    return failed
+    """Return an error response; its name is in a header."""
+    response = _json({"message": message}, status)
+    response.headers["x-amzn-errortype"] = _CODES.get(status, "UnknownException")
+    return response
 
 
 def _embed(model: str, body: Body) -> Reply:
@@ -131,8 +134,8 @@ def _embed(model: str, body: Body) -> Reply:
 
 def _rerank(model: str, body: Body) -> Reply:
     if ("cohere." in model) != (body.get("api_version") == 2):
-        return error(400, "api_version: 2 is required of Cohere's models, and unknown to others")
-    scores = [relevance(body["query"], each) for each in body["documents"]]
+        return error(400, "api_version: 2 is required for Cohere's models and unknown to others")
+    scores = [relevance(body["query"], document) for document in body["documents"]]
     best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body["top_n"]]
     return _json({"results": [{"index": index, "relevance_score": scores[index]} for index in best]})
 
@@ -142,7 +145,7 @@ def _event(name: str, payload: Body) -> bytes:
 
 
 def _frame(headers: dict[str, str], payload: Body) -> bytes:
-    """One message of `application/vnd.amazon.eventstream`."""
+    """Encode one message of `application/vnd.amazon.eventstream`."""
     body = json.dumps(payload).encode()
     head = b""
     for name, value in {**headers, ":content-type": "application/json"}.items():

@@ -1,4 +1,4 @@
-"""The `provider` fixture, for the conftest of whoever needs it."""
+"""The `provider` fixture, for test modules to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.providers.server import ProviderServer
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    """A running stand-in; boto3 has dummy credentials and looks for no others."""
+    """A running provider server. boto3 gets dummy credentials and searches for no others."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,4 +1,4 @@
-"""Sends replies, and breaks them as their fault says."""
+"""The HTTP handler that sends replies and applies their faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.providers.reply import Reply
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent."""
+    """A request as received."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Request:
 
 
 class Provider(Protocol):
-    """Who knows the answers."""
+    """Decides on the reply to each request."""
 
     left_early: threading.Event
     stopping: threading.Event
@@ -32,7 +32,7 @@ class Provider(Protocol):
 
 
 class ProviderHandler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Serves one connection."""
 
     provider: ClassVar[Provider]
     protocol_version = "HTTP/1.1"
@@ -45,7 +45,7 @@ class ProviderHandler(BaseHTTPRequestHandler):
         self._serve(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Tests need no access log."""
+        """Write no access log."""
 
     def _serve(self, body: dict[str, Any]) -> None:
         reply, fault = self.provider.answer(Request(self.command, self.path, dict(self.headers), body))
@@ -57,7 +57,7 @@ class ProviderHandler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply, fault: Fault | None) -> None:
         if fault and fault.kind == "hang" and not fault.after:
-            self._wait_for_the_end()
+            self._wait_for_disconnect()
             return
         if fault and fault.kind == "garbage":
             reply = Reply((b"<html>Welcome to the hotel's network</html>",), content_type="text/html")
@@ -70,18 +70,20 @@ class ProviderHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         for at, piece in enumerate(reply.pieces):
-            if fault and self._goes_wrong(reply, fault, at):
+            if fault and fault.until and at == fault.after:
+                fault.until.wait(60)
+            if fault and self._ends_before(reply, fault, at):
                 return
             self._write(reply, piece, fault)
         if reply.streamed:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _goes_wrong(self, reply: Reply, fault: Fault, at: int) -> bool:
-        """Whether the answer ended before piece `at`."""
+    def _ends_before(self, reply: Reply, fault: Fault, at: int) -> bool:
+        """Apply the fault before piece `at`, and return whether it ended the response."""
         if at != fault.after or fault.kind not in {"hang", "cut", "error_in_stream"}:
             return False
         if fault.kind == "hang":
-            self._wait_for_the_end()
+            self._wait_for_disconnect()
         elif fault.kind == "cut" and not fault.clean:
             self.close_connection = True
         else:
@@ -92,13 +94,13 @@ class ProviderHandler(BaseHTTPRequestHandler):
 
     def _write(self, reply: Reply, piece: bytes, fault: Fault | None) -> None:
         drips = fault is not None and fault.kind == "drip"
-        for bit in (piece[at : at + 1] for at in range(len(piece))) if drips else (piece,):
-            self.wfile.write(f"{len(bit):x}\r\n".encode() + bit + b"\r\n" if reply.streamed else bit)
+        for part in (piece[at : at + 1] for at in range(len(piece))) if drips else (piece,):
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n" if reply.streamed else part)
             if drips and fault:
                 self.provider.stopping.wait(fault.seconds)
 
-    def _wait_for_the_end(self) -> None:
-        """Until the client has gone or the server stops."""
+    def _wait_for_disconnect(self) -> None:
+        """Wait until the client disconnects or the server stops."""
         self.connection.settimeout(0.02)
         while not self.provider.stopping.is_set():
             try:

@@ -1,4 +1,4 @@
-"""A server on this machine: a thread for each connection, while a `with` lasts."""
+"""An HTTP server on the loopback with one thread per connection."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from tests.providers.reply import Reply
 
 Answering = Callable[[str, str, Mapping[str, str], bytes], Reply]
-"""From method, path, headers and body to the answer."""
+"""Maps method, path, headers and body to a reply."""
 
 
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # clients leave, some on purpose
+        if not isinstance(sys.exception(), ConnectionError):  # some tests disconnect on purpose
             super().handle_error(request, client_address)
 
 
 class HttpServer:
-    """Takes connections from `start` until `stop`."""
+    """Accepts connections from `start` until `stop`."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         self._http = _Quiet(("127.0.0.1", port), handler)
@@ -43,7 +43,7 @@ class HttpServer:
 
 
 def answered_by(answer: Answering) -> HttpServer:
-    """A server that sends what `answer` says, whole and at once."""
+    """Return a server that sends the replies of `answer`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -64,6 +64,6 @@ def answered_by(answer: Answering) -> HttpServer:
             self.wfile.write(raw)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Tests need no access log."""
+            """Write no access log."""
 
     return HttpServer(Handler)

@@ -1,4 +1,4 @@
-"""NIM's wire format: embeddings, chat, models, health."""
+"""NIM's wire format: embeddings, ranking, chat, models, health."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EMBEDDING_MODELS = {"nvidia/llama-nemotron-embed-1b-v2": 2048, "nvidia/nv-embedq
 RERANKERS = ("nvidia/llama-nemotron-rerank-1b-v2",)
 CHAT_MODELS = ("nvidia/llama-3.1-nemotron-nano-8b-v1", "meta/llama-3.1-8b-instruct")
 
-Body = dict[str, Any]  # parsed JSON of a request: any shape, as a client sends it
+Body = dict[str, Any]  # parsed JSON of a request, which may have any shape
 
 
 def reply(method: str, path: str, body: Body, script: str | None = None, rankings: object = None) -> Reply:
-    """The answer to a request below /v1."""
+    """Return the response to a request below /v1."""
     match method, path:
         case "POST", "/v1/embeddings":
             return _embeddings(body)
@@ -33,7 +33,7 @@ def reply(method: str, path: str, body: Body, script: str | None = None, ranking
 
 
 def error(status: int, message: str) -> Reply:
-    """The hosted NIM words a 429 in its own way."""
+    """Return an error response. The hosted NIM uses another body for 429 than for other errors."""
     if status == 429:
         return _json({"status": 429, "title": "Too Many Requests"}, status)
     return _json({"error": {"message": message, "type": "error", "param": None, "code": status}}, status)
@@ -53,7 +53,7 @@ def _embeddings(body: Body) -> Reply:
         for index, text in enumerate(texts)
     ]
     used = sum(map(tokens, texts))
-    # Out of order, which the interface allows.
+    # Reversed, since the protocol allows any order.
     return _json(
         {
             "object": "list",
@@ -69,7 +69,7 @@ def _ranking(body: Body) -> Reply:
         return error(404, f"The model `{body['model']}` does not exist.")
     if not 1 <= len(body["passages"]) <= 512:
         return error(422, "passages: 1 to 512")
-    logits = [relevance(body["query"]["text"], each["text"]) for each in body["passages"]]
+    logits = [relevance(body["query"]["text"], passage["text"]) for passage in body["passages"]]
     best = sorted(range(len(logits)), key=lambda index: -logits[index])
     return _json({"rankings": [{"index": index, "logit": logits[index]} for index in best]})
 
@@ -78,14 +78,14 @@ def _chat(body: Body, script: str | None) -> Reply:
     model = body["model"]
     if model not in CHAT_MODELS:
         return error(404, f"The model `{model}` does not exist.")
-    system = next((each["content"] for each in body["messages"] if each["role"] == "system"), "")
+    system = next((message["content"] for message in body["messages"] if message["role"] == "system"), "")
     deltas = chat_deltas(body["messages"][-1]["content"])
     if script is not None and not is_judged(body["messages"][-1]["content"]):
         deltas = [script[at : at + 7] for at in range(0, len(script), 7)]
     if "nemotron" in model and "detailed thinking off" not in system:
         deltas = ["<thi", "nk>Let me see [7].</th", "ink>\n\n", *deltas]
-    asked = tokens("".join(each["content"] for each in body["messages"]))
-    usage = {"prompt_tokens": asked, "completion_tokens": len(deltas), "total_tokens": asked + len(deltas)}
+    prompt = tokens("".join(message["content"] for message in body["messages"]))
+    usage = {"prompt_tokens": prompt, "completion_tokens": len(deltas), "total_tokens": prompt + len(deltas)}
     if not body.get("stream"):
         message = {"role": "assistant", "content": "".join(deltas)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -95,7 +95,7 @@ def _chat(body: Body, script: str | None) -> Reply:
     events.append(_event(model, {}, "stop"))
     if (body.get("stream_options") or {}).get("include_usage"):
         events.append({"object": "chat.completion.chunk", "model": model, "choices": [], "usage": usage})
-    # U+2028 comes raw from servers that do not escape: it must not end a line.
+    # Some servers send U+2028 unescaped: clients must not treat it as the end of a line.
     pieces = [f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events]
     failure = {"error": {"message": "the engine died", "type": "internal_error", "param": None, "code": 500}}
     return Reply(

@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer: its discovery document, its keys, and tokens signed by them, the right ones and the wrong."""
+"""An OpenID Connect issuer: its discovery document, its keys, and valid and invalid tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AUDIENCE = "product-mindset"
 
 
 class OidcIssuer:
-    """Use it in a `with`. `asked` counts requests for its keys; `down` makes it answer 503."""
+    """Use it as a context manager. `asked` is the number of requests for its keys; `down` makes it respond with 503."""
 
     def __init__(self) -> None:
         self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -42,23 +42,23 @@ class OidcIssuer:
         self._http.stop()
 
     def claims(self, **changed: Any) -> dict[str, Any]:
-        """Those of a token that counts; None leaves a claim out."""
+        """Return the claims of a valid token with these changes; None removes a claim."""
         now = int(time.time())
-        right = {
+        valid = {
             "iss": self.url, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + 300, "scope": "ask search read",
             "groups": ["staff"],
         }  # fmt: skip
-        return {name: value for name, value in (right | changed).items() if value is not None}
+        return {name: value for name, value in (valid | changed).items() if value is not None}
 
     def token(self, headers: dict[str, Any] | None = None, **changed: Any) -> str:
-        """A token signed by the issuer's RSA key."""
+        """Return a token signed with the issuer's RSA key."""
         return jwt.encode(self.claims(**changed), self.rsa, "RS256", headers={"kid": "rsa"} | (headers or {}))
 
     def _answer(self, _method: str, path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
-        said = self._said(path)
-        return Reply((json.dumps(said or {}).encode(),), status=503 if self.down else 200 if said else 404)
+        document = self._document(path)
+        return Reply((json.dumps(document or {}).encode(),), status=503 if self.down else 200 if document else 404)
 
-    def _said(self, path: str) -> dict[str, Any] | None:
+    def _document(self, path: str) -> dict[str, Any] | None:
         if path == "/.well-known/openid-configuration":
             return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
         if path == "/keys":

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry: takes traces over OTLP/HTTP and keeps their spans."""
+"""An OpenTelemetry collector that receives traces over OTLP/HTTP and keeps their spans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.providers.reply import Reply
 
 
 class Collector:
-    """Use it in a `with`. `spans` are those that came, as protobuf messages."""
+    """Use it as a context manager. `spans` are the received spans, as protobuf messages."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
@@ -36,31 +36,33 @@ class Collector:
     def _keep(self, _method: str, _path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         raw = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
         request = ExportTraceServiceRequest.FromString(raw)
-        self.spans += [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
+        self.spans += [
+            span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
+        ]
         return Reply(())
 
     def paths(self) -> set[tuple[str, ...]]:
-        """The names from a root to each span."""
-        known = {each.span_id: each for each in self.spans}
+        """Return the path of names from the root to each span."""
+        by_id = {span.span_id: span for span in self.spans}
 
         def path(span: Any) -> tuple[str, ...]:
-            above = known.get(span.parent_span_id)
-            return (*(path(above) if above else ()), span.name)
+            parent = by_id.get(span.parent_span_id)
+            return (*(path(parent) if parent else ()), span.name)
 
-        return {path(each) for each in self.spans}
+        return {path(span) for span in self.spans}
 
     def tree(self) -> str:
-        """The spans, each below its parent, with their milliseconds."""
-        known = {each.span_id for each in self.spans}
+        """Return the spans as an indented tree with their durations in milliseconds."""
+        ids = {span.span_id for span in self.spans}
         lines: list[str] = []
 
         def add(span: Any, depth: int) -> None:
-            took = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6
-            lines.append(f"{'  ' * depth}{span.name} {took:.1f} ms")
-            below = (each for each in self.spans if each.parent_span_id == span.span_id)
-            for each in sorted(below, key=lambda each: each.start_time_unix_nano):
-                add(each, depth + 1)
+            milliseconds = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6
+            lines.append(f"{'  ' * depth}{span.name} {milliseconds:.1f} ms")
+            children = (child for child in self.spans if child.parent_span_id == span.span_id)
+            for child in sorted(children, key=lambda child: child.start_time_unix_nano):
+                add(child, depth + 1)
 
-        for root in (each for each in self.spans if each.parent_span_id not in known):
+        for root in (span for span in self.spans if span.parent_span_id not in ids):
             add(root, 0)
         return "\n".join(lines)

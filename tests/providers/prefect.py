@@ -1,4 +1,4 @@
-"""Prefect's REST API: as much of it as starting and watching nights takes, and all of it, from Prefect itself."""
+"""The part of Prefect's REST API that starting and watching nightly runs needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.providers.reply import Reply
 
 
 class PrefectServer:
-    """Use it in a `with`. `runs` are those that were asked for, by id; a test ends them by hand."""
+    """Use it as a context manager. `runs` are the flow runs by id; a test sets their state."""
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
@@ -36,8 +36,8 @@ class PrefectServer:
 
     def _answer(self, method: str, path: str, _headers: Mapping[str, str], body: bytes) -> Reply:
         path = path.removeprefix("/api/")
-        status, said = self._get(path) if method == "GET" else self._post(path, json.loads(body))
-        return Reply((json.dumps(said).encode(),), status=status)
+        status, content = self._get(path) if method == "GET" else self._post(path, json.loads(body))
+        return Reply((json.dumps(content).encode(),), status=status)
 
     def _get(self, path: str) -> tuple[int, Any]:
         if path == "deployments/name/nightly/nightly":
@@ -47,21 +47,21 @@ class PrefectServer:
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         if path == "deployments/of-nights/create_flow_run":
-            known = self._keys.get(body["idempotency_key"])
+            existing = self._keys.get(body["idempotency_key"])
             id_ = self._keys.setdefault(body["idempotency_key"], str(uuid.uuid4()))
             run = {
                 "id": id_, "name": body.get("name") or "witty-name", "tags": ["mindset", "night"], "state_type": "SCHEDULED",
                 "state": {"message": ""}, "parameters": body["parameters"], "start_time": None, "end_time": None,
             }  # fmt: skip
-            return 200 if known else 201, self.runs.setdefault(id_, run)
+            return 200 if existing else 201, self.runs.setdefault(id_, run)
         if path == "flow_runs/filter":
-            asked = body["flow_runs"]
-            if "parent_flow_run_id" in asked:
+            filters = body["flow_runs"]
+            if "parent_flow_run_id" in filters:
                 return 200, []
-            return 200, [each for each in self.runs.values() if asked["name"]["like_"] in each["name"]]
+            return 200, [run for run in self.runs.values() if filters["name"]["like_"] in run["name"]]
         if path == "artifacts/filter":
-            asked = body["artifacts"]
-            told = self.reports if asked["type"]["any_"] == ["markdown"] else {}
-            runs = asked["flow_run_id"]["any_"]
-            return 200, [{"flow_run_id": run, "data": told[run]} for run in runs if run in told]
+            filters = body["artifacts"]
+            artifacts = self.reports if filters["type"]["any_"] == ["markdown"] else {}
+            runs = filters["flow_run_id"]["any_"]
+            return 200, [{"flow_run_id": run, "data": artifacts[run]} for run in runs if run in artifacts]
         return 404, {"detail": f"no route {path}"}

@@ -1,4 +1,4 @@
-"""An answer before it is sent, and what it says: the same for every provider."""
+"""Responses of the test servers, and their content, which is the same for all providers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Reply:
-    """`pieces` are sent one by one; `streamed` ones in HTTP chunks, the others under one length."""
+    """A response. `pieces` are sent one by one: in HTTP chunks if `streamed`, else under one Content-Length."""
 
     pieces: tuple[bytes, ...]
     content_type: str = "application/json"
@@ -19,7 +19,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     streamed: bool = False
     error_piece: bytes = b""
-    """What an error in the middle of this stream looks like."""
+    """The error event of this kind of stream."""
 
 
 _FIRST_PASSAGE = re.compile(r"^\[1\][^\n]*\n(.*?)(?:\n</passage>|\n\[2\]|\Z)", re.DOTALL | re.MULTILINE)
@@ -30,38 +30,40 @@ _JUDGED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 
 
 def is_judged(user: str) -> bool:
-    """Whether this is about an answer, and not about a question."""
+    """Return whether a prompt asks the model to judge an answer."""
     return bool(_JUDGED.search(user))
 
 
 def relevance(question: str, passage: str) -> float:
-    """How much of a passage the question's words are."""
-    asked, told = (set(re.findall(r"\w+", text.lower())) for text in (question, passage))
-    return len(asked & told) / max(len(told), 1)
+    """Return the fraction of a passage's words that occur in the question."""
+    question_words, passage_words = (set(re.findall(r"\w+", text.lower())) for text in (question, passage))
+    return len(question_words & passage_words) / max(len(passage_words), 1)
 
 
 def chat_deltas(user: str) -> list[str]:
-    """The first sentence of passage [1], cited, in several deltas; of an answer, whether it stands in the passages."""
+    """Return the first sentence of passage [1] with a citation, in several deltas.
+
+    For a prompt that asks to judge an answer: Yes or No, whether the passages contain the answer."""
     if judged := _JUDGED.search(user):
-        said = " ".join(re.sub(r"\[\d+\]", "", judged[1]).split())
-        return ["Ye", "s."] if said in " ".join(user[: judged.start()].split()) else ["No"]
+        answer = " ".join(re.sub(r"\[\d+\]", "", judged[1]).split())
+        return ["Ye", "s."] if answer in " ".join(user[: judged.start()].split()) else ["No"]
     passage = _FIRST_PASSAGE.search(user)
     if passage is None or not passage[1].strip():
         return ["Not in the ", "documents."]
     text = passage[1].strip()
     sentence = _SENTENCE.match(text)
     words = (sentence[0] if sentence else text).split()
-    # The marker is split, as models split it.
+    # Models split the citation marker over two deltas.
     return [*(f"{' ' if at else ''}{' '.join(words[at : at + 3])}" for at in range(0, len(words), 3)), " [", "1]"]
 
 
 def vector(text: str, dimension: int) -> list[float]:
-    """A direction that the text alone decides; its length is not 1, as nobody promised that."""
+    """Return a vector that depends on the text alone. Its norm is not 1: providers do not promise unit vectors."""
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     numbers = np.random.default_rng(seed).standard_normal(dimension)
     return [float(number) for number in 3 * numbers / np.linalg.norm(numbers)]
 
 
 def tokens(text: str) -> int:
-    """A count that looks like one of tokens."""
+    """Return a plausible token count."""
     return len(text) // 4 + 1

@@ -1,4 +1,4 @@
-"""AWS Secrets Manager: GetSecretValue of its JSON protocol."""
+"""AWS Secrets Manager: GetSecretValue in its JSON protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.providers.reply import Reply
 
 
 def reply(body: dict[str, Any], secrets: dict[str, str]) -> Reply:
-    """The answer to a POST; `secrets` is by name."""
+    """Return the response to a POST; `secrets` maps names to values."""
     name = body["SecretId"]
     if name not in secrets:
         fault = {"__type": "ResourceNotFoundException", "Message": "Secrets Manager can't find the specified secret."}

@@ -1,4 +1,4 @@
-"""The server: one port for all providers, a thread for each request, faults in the order they were asked for."""
+"""The test server of the model providers: one port for all of them, and scripted faults."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.providers.reply import Reply
 
 
 class ProviderServer:
-    """Use it in a `with`. `fail` scripts what the next requests of a path get instead of an answer."""
+    """Use it as a context manager. `fail` scripts faults for the next requests."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.clients = ExitStack()
-        """What a test opened to talk to this server; closed with it."""
+        """Clients of this server; closed with it."""
         self.stop_reason = "end_turn"
         self.script: str | None = None
-        """What every chat answers, instead of a sentence of the first passage."""
+        """The answer of every chat, instead of a sentence of the first passage."""
         self.rankings: object = None
-        """What a reranker says, instead of how much of each passage the question's words are (NIM only)."""
+        """The rankings of every reranking, instead of computed ones (NIM only)."""
         self.left_early = threading.Event()
-        """Set once a client has gone before its answer was whole."""
+        """Set when a client disconnects before the end of its response."""
         self.stopping = threading.Event()
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._always: dict[str, Fault] = {}
@@ -58,20 +58,20 @@ class ProviderServer:
         self._http.stop()
 
     def fail(self, path: str, *faults: Fault, always: Fault | None = None) -> None:
-        """Requests whose path ends in `path` get these faults, one each, and then `always`."""
+        """Apply these faults, one per request, and then `always`, to requests whose path ends in `path`."""
         with self._lock:
             self._faults[path].extend(faults)
             if always:
                 self._always[path] = always
 
     def heal(self) -> None:
-        """From now on everything is answered as it should be."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
             self._always.clear()
 
     def answer(self, request: Request) -> tuple[Reply, Fault | None]:
-        """What to send, and how it goes wrong."""
+        """Return the reply to a request, and the fault to apply while sending it."""
         with self._lock:
             self.requests.append(request)
             if request.path.startswith("/v1/status/"):
@@ -94,12 +94,12 @@ class ProviderServer:
             return reply, fault
 
     def _next_fault(self, path: str) -> Fault | None:
-        for end, faults in self._faults.items():
-            if unquote(path).endswith(end):
-                return faults.popleft() if faults else self._always.get(end)
+        for suffix, faults in self._faults.items():
+            if unquote(path).endswith(suffix):
+                return faults.popleft() if faults else self._always.get(suffix)
         return None
 
     def _poll(self, name: str) -> Reply:
-        left, reply = self._queued[name]
-        self._queued[name] = (left - 1, reply)
-        return reply if left <= 0 else Reply((b"",), status=202, headers={"NVCF-REQID": name})
+        polls_left, reply = self._queued[name]
+        self._queued[name] = (polls_left - 1, reply)
+        return reply if polls_left <= 0 else Reply((b"",), status=202, headers={"NVCF-REQID": name})

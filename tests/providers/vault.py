@@ -1,4 +1,4 @@
-"""Vault's KV version 2: one secret read with a token."""
+"""Vault's KV secrets engine version 2: read a secret with a token."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ TOKEN = "s.vault-token"
 
 
 def reply(path: str, token: str | None, secrets: dict[str, dict[str, str]]) -> Reply:
-    """The answer to `GET /v1/MOUNT/data/PATH`; `secrets` is by `MOUNT/PATH`."""
+    """Return the response to `GET /v1/MOUNT/data/PATH`; `secrets` maps `MOUNT/PATH` to key-value pairs."""
     if token != TOKEN:
         return _json({"errors": ["permission denied"]}, 403)
     mount, _, rest = path.removeprefix("/v1/").partition("/data/")
-    found = secrets.get(f"{mount}/{rest}")
-    if found is None:
+    secret = secrets.get(f"{mount}/{rest}")
+    if secret is None:
         return _json({"errors": []}, 404)
-    return _json({"data": {"data": found, "metadata": {"version": 1, "deletion_time": "", "destroyed": False}}})
+    return _json({"data": {"data": secret, "metadata": {"version": 1, "deletion_time": "", "destroyed": False}}})
 
 
 def _json(body: object, status: int = 200) -> Reply:

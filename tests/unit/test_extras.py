@@ -22,8 +22,9 @@ BROUGHT_ALONG = {
     "psycopg-pool",
     "pydantic-core",
     "httpcore",
-}  # by FastAPI, psycopg, pydantic, httpx
-OURS = {"mindset", "blocks", "flows", "api", "cli"}
+    "python-dotenv",
+}  # by FastAPI, psycopg, pydantic, httpx, pydantic-settings
+OURS = {"mindset", "blocks", "flows", "api", "cli", "local_stack"}
 
 
 def _required(extra: str) -> Iterator[str]:

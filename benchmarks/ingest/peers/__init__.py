@@ -1,1 +1,1 @@
-"""The peers, each by its own way of ingesting again. They run in an environment of their own, made by `make bench-ingest`."""
+"""Other libraries, each with its own method of re-ingestion. They run in an environment that `make bench-ingest` creates."""

@@ -1,4 +1,4 @@
-"""The Chroma collection of a peer: the same settings for all, and what a search can return from it."""
+"""The Chroma collection of the other libraries, with the same settings for all."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from benchmarks.ingest.contestant import Task
 
 NAME = "peer"
 DOCUMENT = "document"
-"""Key of a chunk's metadata: the URI of its document."""
+"""Metadata key for the URI of a chunk's document."""
 
 BATCH_DOCUMENTS = 300
-"""How many documents are given to a peer at a time: about 4,000 chunks, of which Chroma takes 5,461 a call."""
+"""Documents per batch: about 4,000 chunks. Chroma accepts 5,461 per call."""
 
 
 def open_client(task: Task) -> Any:
-    """Chroma's own client."""
+    """Return Chroma's own client."""
     host, port = address(task)
     return chromadb.HttpClient(host=host, port=port, settings=Settings(anonymized_telemetry=False))
 
 
 def open_collection(task: Task) -> Any:
-    """The collection; the first call makes it."""
+    """Return the collection; the first call creates it."""
     configuration: Any = {"hnsw": task.hnsw}
     return open_client(task).get_or_create_collection(NAME, configuration=configuration, embedding_function=None)
 
 
 def address(task: Task) -> tuple[str, int]:
-    """Host and port of the server."""
+    """Return host and port of the server."""
     parts = urlsplit(task.chroma_url)
     assert parts.hostname and parts.port
     return parts.hostname, parts.port
 
 
 def searchable(task: Task, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
-    """How many chunks the collection holds, and the texts of those of these documents."""
+    """Return the number of chunks in the collection, and the texts of those of these documents."""
     collection = open_collection(task)
     texts: dict[str, list[str]] = {uri: [] for uri in uris}
     if uris:
-        found = collection.get(where={DOCUMENT: {"$in": list(uris)}}, include=["documents", "metadatas"])
-        for text, metadata in zip(found["documents"], found["metadatas"], strict=True):
+        rows = collection.get(where={DOCUMENT: {"$in": list(uris)}}, include=["documents", "metadatas"])
+        for text, metadata in zip(rows["documents"], rows["metadatas"], strict=True):
             texts[metadata[DOCUMENT]].append(text)
     return collection.count(), texts

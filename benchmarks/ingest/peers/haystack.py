@@ -1,4 +1,4 @@
-"""Haystack: its indexing pipeline of splitter, embedder and writer; what is written already is skipped."""
+"""Haystack: an indexing pipeline of splitter, embedder and writer that skips existing documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when it is imported
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read at import
 
 from haystack import Document, Pipeline, component
 from haystack.components.preprocessors import DocumentSplitter
@@ -22,22 +22,20 @@ from benchmarks.ingest.embedders import open_embedder
 from benchmarks.ingest.peers.collection import BATCH_DOCUMENTS, DOCUMENT, NAME, address, open_collection, searchable
 from mindset.embedding.protocol import Embedder
 
-# About as many chunks as the others make.
+# About as many chunks as with the other libraries.
 _CHUNK_WORDS = 172
 
 
 class Haystack:
-    """`SKIP` is the cheapest of its policies. It writes what is new and deletes nothing, and embeds everything each time.
+    """Uses `SKIP`, the cheapest policy: it writes new chunks, deletes nothing, and embeds everything each time.
 
-    A document's id is its URI, so that the ids of its chunks, which are hashes over it, stay the same."""
+    A document's id is its URI. The ids of its chunks are hashes that include it, and so stay the same."""
 
     peak_bytes = None
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        open_collection(
-            task
-        )  # its store has no way to say all of the HNSW settings; it takes a collection that is there
+        open_collection(task)  # its store cannot set all HNSW settings, but uses an existing collection
         host, port = address(task)
         store = ChromaDocumentStore(
             NAME, host=host, port=port, distance_function="cosine", client_settings={"anonymized_telemetry": False}
@@ -70,5 +68,6 @@ class _Embed:
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
-        vectors = self._embedder.embed_passages([each.content or "" for each in documents]).tolist()
-        return {"documents": [replace(each, embedding=vector) for each, vector in zip(documents, vectors, strict=True)]}
+        vectors = self._embedder.embed_passages([document.content or "" for document in documents]).tolist()
+        embedded = [replace(document, embedding=vector) for document, vector in zip(documents, vectors, strict=True)]
+        return {"documents": embedded}

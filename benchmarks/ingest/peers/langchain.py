@@ -1,4 +1,4 @@
-"""LangChain: its `index` function, which remembers the chunks of the run before in a record manager."""
+"""LangChain: the `index` function, which stores the chunks of the previous run in a record manager."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from benchmarks.ingest.embedders import open_embedder
 from benchmarks.ingest.peers.collection import DOCUMENT, NAME, open_client, open_collection, searchable
 from mindset.embedding.protocol import Embedder
 
-# About as many chunks as the others make.
+# About as many chunks as with the other libraries.
 _CHUNK_CHARACTERS = 1_350
-# "As big a batch size as possible", says its documentation; Chroma takes 5,461 a call.
+# Its documentation recommends "as big a batch size as possible"; Chroma accepts 5,461 per call.
 _BATCH_CHUNKS = 5_000
 
 
 class LangChain:
-    """`full` is the cleanup after which deleted documents are gone: it must see every chunk, each time."""
+    """Uses the cleanup mode `full`, which deletes the chunks of removed documents and must see every chunk each time."""
 
     peak_bytes = None
 

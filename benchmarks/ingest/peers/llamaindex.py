@@ -1,4 +1,4 @@
-"""LlamaIndex: an IngestionPipeline with a document store, which knows the documents of the run before."""
+"""LlamaIndex: an IngestionPipeline with a document store, which has the documents of the previous run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from benchmarks.ingest.embedders import open_embedder
 from benchmarks.ingest.peers.collection import BATCH_DOCUMENTS, DOCUMENT, open_collection, searchable
 from mindset.embedding.protocol import Embedder
 
-# In tokens of its own tokenizer: about as many chunks as the others make.
+# In tokens of its own tokenizer: about as many chunks as with the other libraries.
 _CHUNK_TOKENS = 230
-# The most that it lets an embedder take at a time.
+# The largest batch that it passes to an embedder.
 _EMBEDDED_TEXTS = 2_048
 
 
 class LlamaIndex:
-    """Its `upserts` strategy, so many documents a run, as Chroma does not take all of them at once.
+    """Uses the `upserts` strategy in batches, since Chroma does not accept all documents at once.
 
-    `upserts_and_delete` takes what is not in a run for deleted, so it cannot be given a part of the documents: the
-    deletions are made as it makes them, after the last run. Its cache is off: the document store does the same work."""
+    `upserts_and_delete` deletes every document that is not in the batch, so it needs all documents at once. Deletions
+    are therefore made after the last batch, in the same way. The cache is off: the document store does the same work."""
 
     peak_bytes = None
 
@@ -55,12 +55,12 @@ class LlamaIndex:
             pipeline.load(str(state))
         present: set[str] = set()
         documents = corpus.read(self._task.folder)
-        while batch := [_document(*each) for each in islice(documents, BATCH_DOCUMENTS)]:
+        while batch := [_document(uri, text) for uri, text in islice(documents, BATCH_DOCUMENTS)]:
             pipeline.run(documents=batch)
-            present.update(each.id_ for each in batch)
-        for gone in set(pipeline.docstore.get_all_document_hashes().values()) - present:
-            pipeline.docstore.delete_document(gone)
-            self._store.delete(gone)
+            present.update(document.id_ for document in batch)
+        for removed in set(pipeline.docstore.get_all_document_hashes().values()) - present:
+            pipeline.docstore.delete_document(removed)
+            self._store.delete(removed)
         pipeline.persist(str(state))
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
@@ -89,7 +89,7 @@ class _Embedding(BaseEmbedding):
 
 
 def _document(uri: str, text: str) -> Any:
-    # Without the exclusion it would write the path into every text that is embedded.
+    # Without the exclusion it would add the path to each text before embedding it.
     return Document(
         id_=uri,
         text=text,

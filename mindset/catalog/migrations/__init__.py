@@ -21,14 +21,14 @@ _LOCK = 7_061_200_415
 
 
 @dataclass(frozen=True)
-class Migrated:
+class MigrationResult:
     """The schema's revision before and after; None where there was no schema."""
 
     before: str | None
     after: str | None
 
 
-def migrate(url: str) -> Migrated:
+def migrate(url: str) -> MigrationResult:
     """Bring the database at a URL to the newest schema. Raises ServiceUnavailable, ConfigurationError."""
     with _engine(url).connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
@@ -46,7 +46,7 @@ def migrate(url: str) -> Migrated:
         connection.commit()  # before the lock is free: who waits for it must see the new schema
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
-    return Migrated(before, after)
+    return MigrationResult(before, after)
 
 
 def check(url: str) -> None:

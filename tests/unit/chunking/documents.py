@@ -8,7 +8,7 @@ from html import unescape
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mindset.parsing.characters import normalise
+from mindset.text.normalization import normalize
 
 WORDS = st.sampled_from(["harbour", "Zürich", "ferry", "pier", "sails", "at", "eight", "世界", "naïve", "7", "🌍"])
 SENTENCES = st.lists(WORDS, min_size=2, max_size=8).map(lambda words: f"Then {' '.join(words)}.")
@@ -31,7 +31,7 @@ _BLOCKS = st.one_of(
 TIDY = st.lists(_BLOCKS, min_size=1, max_size=12).map("\n\n".join)
 _MARKS = ["#", " ", "\n", "\n\n", "- ", "* ", "1. ", "> ", "```", "~~~", "|", "| - |", "---", "===", "    ", "\t", "[a]: b",
           "<p>", "`", "\\", "Word. ", "word", "é", "\u00a0", "\u3000", "🌍", "&nbsp;"]  # fmt: skip
-UNTIDY = st.one_of(st.lists(st.sampled_from(_MARKS), max_size=60).map("".join), st.text(max_size=200)).map(normalise)
+UNTIDY = st.one_of(st.lists(st.sampled_from(_MARKS), max_size=60).map("".join), st.text(max_size=200)).map(normalize)
 DOCUMENTS = st.one_of(TIDY, UNTIDY)
 
 

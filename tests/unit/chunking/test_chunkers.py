@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.chunking.chunk import CHARACTERS_PER_TOKEN
-from mindset.chunking.chunker import Placed, cut_document
-from mindset.knowledge_base import Chunking
+from mindset.chunking.chunker import PlacedChunk, chunk_document
+from mindset.config.build_options import Chunking
 from tests.unit.chunking.documents import DOCUMENTS, TIDY, shown
 
 Method = Literal["structural", "recursive", "fixed"]
@@ -24,15 +24,15 @@ examples = settings(max_examples=80, deadline=None)
 
 def cut(
     text: str, method: Method, tokens: int = 16, overlap: int = 0, media_type: str = "text/markdown"
-) -> list[Placed]:
-    return list(cut_document(text, "Title", media_type, Chunking(method=method, tokens=tokens, overlap=overlap)))
+) -> list[PlacedChunk]:
+    return list(chunk_document(text, "Title", media_type, Chunking(method=method, tokens=tokens, overlap=overlap)))
 
 
-def _uncovered(text: str, placed: list[Placed]) -> str:
+def _uncovered(text: str, placed: list[PlacedChunk]) -> str:
     """The text with white space where chunks stand."""
     left = list(text)
     for each in placed:
-        for at in range(each.cut.start, each.cut.end):
+        for at in range(each.span.start, each.span.end):
             left[at] = left[at] if left[at] == "\n" else " "
     return "".join(left)
 
@@ -44,7 +44,7 @@ def test_offsets_lead_back_to_the_text_exactly(method: Method, text: str, tokens
     placed = cut(text, method, tokens, overlap)
     assert [each.ordinal for each in placed] == list(range(len(placed)))
     for each in placed:
-        assert each.chunk.text == text[each.cut.start : each.cut.end]
+        assert each.chunk.text == text[each.span.start : each.span.end]
         assert each.chunk.text.strip()
 
 
@@ -52,7 +52,7 @@ def test_offsets_lead_back_to_the_text_exactly(method: Method, text: str, tokens
 @examples
 @given(text=DOCUMENTS, tokens=BUDGETS, overlap=st.integers(0, 15))
 def test_cuts_come_in_order_and_each_holds_something_new(method: Method, text: str, tokens: int, overlap: int) -> None:
-    for one, other in pairwise(each.cut for each in cut(text, method, tokens, overlap)):
+    for one, other in pairwise(each.span for each in cut(text, method, tokens, overlap)):
         assert one.start <= other.start
         assert one.end < other.end
 
@@ -61,7 +61,7 @@ def test_cuts_come_in_order_and_each_holds_something_new(method: Method, text: s
 @examples
 @given(text=DOCUMENTS, tokens=BUDGETS)
 def test_without_overlap_no_text_stands_in_two_chunks(method: Method, text: str, tokens: int) -> None:
-    assert all(one.cut.end <= other.cut.start for one, other in pairwise(cut(text, method, tokens)))
+    assert all(one.span.end <= other.span.start for one, other in pairwise(cut(text, method, tokens)))
 
 
 @every_method
@@ -102,14 +102,14 @@ def test_white_space_makes_no_chunk(method: Method, text: str) -> None:
 
 def test_windows_repeat_as_much_as_they_overlap() -> None:
     text = "".join(f"{number:04}" for number in range(40))
-    assert [(each.cut.start, each.cut.end) for each in cut(text, "fixed", tokens=16, overlap=4)] == [
+    assert [(each.span.start, each.span.end) for each in cut(text, "fixed", tokens=16, overlap=4)] == [
         (0, 64), (48, 112), (96, 160),
     ]  # fmt: skip
 
 
 def test_a_window_that_adds_nothing_but_white_space_is_no_chunk() -> None:
     placed = cut(f"{'x' * 64}{' ' * 64}end", "fixed", tokens=16, overlap=8)
-    assert [(each.cut.start, each.cut.end) for each in placed] == [(0, 64), (128, 131)]
+    assert [(each.span.start, each.span.end) for each in placed] == [(0, 64), (128, 131)]
 
 
 def test_only_the_structural_way_knows_the_headings() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mindset.chunking.blocks import plain_blocks
 from mindset.chunking.chunk import CHARACTERS_PER_TOKEN, ChunkId
 from mindset.chunking.structural import structural
+from mindset.text.markdown import plain_blocks
 from tests.unit.chunking.documents import PARAGRAPHS, SENTENCES
 from tests.unit.chunking.test_chunkers import cut
 
@@ -124,7 +124,7 @@ def test_a_chunk_knows_the_headings_above_it_and_never_spans_two_sections(sectio
 
 def test_headings_are_read_without_their_markup_and_as_deep_as_they_are() -> None:
     text = "Preface.\n\n# The *north* `pier` {#pier}\n\nA.\n\n### Deep\n\nB.\n\nSetext\n------\n\nC.\n\n#\n\nD."
-    assert [(chunk.chunk.text.rpartition("\n")[2], chunk.cut.heading_path) for chunk in cut(text, "structural")] == [
+    assert [(chunk.chunk.text.rpartition("\n")[2], chunk.span.heading_path) for chunk in cut(text, "structural")] == [
         ("Preface.", ()),
         ("A.", ("The north pier",)),
         ("B.", ("The north pier", "Deep")),
@@ -150,7 +150,7 @@ def test_a_changed_paragraph_changes_chunks_of_its_section_alone(
     before = cut("\n\n".join(written().values()), "structural")
     sections[changed][data.draw(st.integers(0, len(sections[changed]) - 1))] = data.draw(PARAGRAPHS)
     after = ids("\n\n".join(written().values()))
-    assert {each.cut.heading_path for each in before if each.chunk.id not in after} <= {(f"Part {changed}",)}
+    assert {each.span.heading_path for each in before if each.chunk.id not in after} <= {(f"Part {changed}",)}
 
 
 @pytest.mark.parametrize("edit", ["changed", "added", "removed"])

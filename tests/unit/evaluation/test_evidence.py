@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.evaluation.evidence import Span, locate, supports
-from mindset.evaluation.golden import Evidence
-from mindset.parsing.characters import normalise
+from mindset.evaluation.golden_set import Evidence
 from mindset.retrieval.passage import Passage, Place
+from mindset.text.normalization import normalize
 
 TEXT = "# Piers\n\nThe **ferry** sails\nat `eight`, every day (but Sunday).\n\nThe ferry sails at ten on Sunday.\n"
 
@@ -51,7 +51,7 @@ def test_letters_whose_small_form_is_longer_shift_nothing() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(min_size=1, max_size=60).map(normalise), st.data())
+@given(st.text(min_size=1, max_size=60).map(normalize), st.data())
 def test_every_part_of_a_text_is_found_in_it(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     quote = text[start : data.draw(st.integers(start, len(text)))]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindset.config.evaluation_options import Gate
 from mindset.evaluation.evaluate import gate
 from mindset.evaluation.metrics import METRICS, mean_by_slice
-from mindset.knowledge_base import Gate
 
 
 def means(**slices: float) -> dict[str, dict[str, float]]:

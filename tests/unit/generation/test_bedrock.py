@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from mindset.errors import ProviderRejected, ProviderUnavailable
-from mindset.generation.answers import Answer, stream_answer
+from mindset.generation.answer_stream import Answer, stream_answer
 from mindset.generation.bedrock import BedrockGenerator, _Cited
 from mindset.generation.protocol import Piece
 from tests.providers import ProviderServer, error_in_stream

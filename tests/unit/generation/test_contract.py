@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as Running
+from functools import partial
 from typing import cast
 
 import pytest
 
-from mindset.breaker import Breaker
-from mindset.deadline import Deadline
 from mindset.errors import ProviderRejected, ProviderUnavailable
 from mindset.generation.bedrock import BedrockGenerator
-from mindset.generation.endpoint import Endpoint, Limits
+from mindset.generation.endpoint import Endpoint, EndpointLimits
 from mindset.generation.nim import NimGenerator
 from mindset.generation.protocol import Generator, Piece
+from mindset.providers.circuit_breaker import CircuitBreaker
+from mindset.providers.deadline import Deadline
 from tests.providers import Fault, ProviderServer, cut, drip, error_in_stream, garbage, hang, status
+from tests.unit.generation.cancellation import cancelled_when
 from tests.unit.generation.passages import passage
 
 NIM, CLAUDE = "meta/llama-3.1-8b-instruct", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -50,6 +52,11 @@ def generator(kind: str, provider: ProviderServer) -> Iterator[OpenGenerator]:
     yield open_one
     for each in opened:
         each.close()
+
+
+def asked_again(provider: ProviderServer, requests: int) -> bool:
+    """Whether the provider has had more requests than this."""
+    return len(provider.requests) > requests
 
 
 def _ask(generator: Generator) -> list[Piece]:
@@ -105,7 +112,7 @@ def test_a_fault_after_the_first_piece_is_unavailable_and_not_tried_again(
         "hang": hang(after),
     }
     provider.fail(PATH[kind], faults[fault])
-    pieces = generator(0.5).stream("When?", PASSAGES)
+    pieces = generator(1.5).stream("When?", PASSAGES)
     assert next(pieces).text == "Badgers dig setts"
     with pytest.raises(ProviderUnavailable):
         list(pieces)
@@ -143,37 +150,41 @@ def test_a_reader_who_leaves_closes_the_request(generator: OpenGenerator, provid
     pieces = cast("Running[Piece, None, None]", generator(30.0).stream("When?", PASSAGES))
     next(pieces)
     pieces.close()
-    assert provider.left_early.wait(2)
+    assert provider.left_early.wait(5)
 
 
 def test_whoever_cancels_ends_an_answer_that_waits(
     generator: OpenGenerator, provider: ProviderServer, kind: str
 ) -> None:
     # Before Bedrock's stream begins boto3 shows no connection: its time-out ends that wait.
-    for fault in (hang(), hang(after=SAID[kind])) if kind == "nim" else (hang(after=SAID[kind]),):
-        provider.fail(PATH[kind], fault)
-        asked = generator(30.0)
+    for after in (0, SAID[kind]) if kind == "nim" else (SAID[kind],):
+        provider.fail(PATH[kind], hang(after))
+        asked, requests = generator(30.0), len(provider.requests)
         deadline = Deadline(30)
-        threading.Timer(0.3, deadline.cancel).start()
+        pieces = asked.stream("When?", PASSAGES, deadline)
+        if after:
+            next(pieces)
         started = time.monotonic()
-        with pytest.raises(ProviderUnavailable):
-            list(asked.stream("When?", PASSAGES, deadline))
-        assert time.monotonic() - started < 1.2
-        assert provider.left_early.wait(1)
+        with cancelled_when(deadline, partial(asked_again, provider, requests)), pytest.raises(ProviderUnavailable):
+            list(pieces)
+        assert time.monotonic() - started < 10
+        assert provider.left_early.wait(5)
         provider.left_early.clear()
 
 
 def test_whoever_cancels_while_a_retry_is_waited_for_ends_that_wait(
     generator: OpenGenerator, provider: ProviderServer, kind: str
 ) -> None:
-    provider.fail(PATH[kind], always=status(429, retry_after=10))
+    provider.fail(PATH[kind], always=status(429, retry_after=15))
     asked = generator(60.0)
     deadline = Deadline(60)
-    threading.Timer(0.3, deadline.cancel).start()
     started = time.monotonic()
-    with pytest.raises(ProviderUnavailable, match="whoever asked has gone"):
+    with (
+        cancelled_when(deadline, partial(asked_again, provider, 0)),
+        pytest.raises(ProviderUnavailable, match="whoever asked has gone"),
+    ):
         list(asked.stream("When?", PASSAGES, deadline))
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 10
     assert len(provider.requests) == 1
 
 
@@ -204,7 +215,7 @@ def test_that_a_reader_has_gone_is_not_held_against_the_model(kind: str, provide
 
 
 def test_failures_are_counted_by_kind(kind: str, provider: ProviderServer) -> None:
-    endpoint = Endpoint("model", breaker=Breaker("model", failures=2))
+    endpoint = Endpoint("model", breaker=CircuitBreaker("model", failures=2))
     generator = _at(kind, provider, endpoint)
     for fault, error in ((status(403), ProviderRejected), (cut(SAID[kind]), ProviderUnavailable)):
         provider.fail(PATH[kind], fault)
@@ -215,15 +226,16 @@ def test_failures_are_counted_by_kind(kind: str, provider: ProviderServer) -> No
 
 @pytest.mark.parametrize("after", ["before", "after"])
 def test_silence_is_borne_for_its_own_time(kind: str, provider: ProviderServer, after: str) -> None:
-    limits = Limits(
-        first_token_s=1.0 if after == "before" else 20.0, between_tokens_s=20.0 if after == "before" else 1.0
+    limits = EndpointLimits(
+        first_token_timeout_s=1.0 if after == "before" else 20.0,
+        inter_token_timeout_s=20.0 if after == "before" else 1.0,
     )
     generator = _at(kind, provider, Endpoint("model", limits))
     provider.fail(PATH[kind], always=hang(after=SAID[kind] if after == "after" else 0))
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable):
         list(generator.stream("When?", PASSAGES, Deadline(60)))
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10
 
 
 def _at(kind: str, provider: ProviderServer, endpoint: Endpoint) -> Generator:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mindset.generation.answers import Answer, stream_answer
-from mindset.generation.extractive import LONGEST_SENTENCE, SENTENCES, ExtractiveGenerator
+from mindset.generation.answer_stream import Answer, stream_answer
+from mindset.generation.extractive import MAX_SENTENCE_LENGTH, MAX_SENTENCES, ExtractiveGenerator
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.retrieval.passage import Passage
 from tests.unit.generation.passages import passage
@@ -114,8 +114,8 @@ def test_whatever_is_asked_of_whatever_text_only_quotations_are_answered(texts: 
     passages = [passage(text, rank) for rank, text in enumerate(texts, start=1)]
     answer = ask(question, *passages)
     assert answer.supported == bool(answer.citations) == (answer.text != NOT_IN_DOCUMENTS)
-    assert len(answer.citations) <= SENTENCES
+    assert len(answer.citations) <= MAX_SENTENCES
     for each in answer.citations:
         quoted = answer.text[each.start : each.end]
-        assert len(quoted) <= LONGEST_SENTENCE + 2
+        assert len(quoted) <= MAX_SENTENCE_LENGTH + 2
         assert _letters(quoted) in _letters(passages[each.passage - 1].text)

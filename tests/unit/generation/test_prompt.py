@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mindset.generation.prompt import NOT_IN_DOCUMENTS, build_prompt, tokens_at_most
+from mindset.generation.prompt import NOT_IN_DOCUMENTS, build_prompt, estimate_tokens
 from tests.unit.generation.passages import passage
 
 
@@ -63,4 +63,4 @@ def test_the_same_question_and_passages_give_the_same_prompt() -> None:
     ("text", "real"), [("The quick brown fox jumps over the lazy dog. " * 10, 100), ("世界" * 50, 100)]
 )
 def test_the_estimate_of_tokens_is_on_the_safe_side(text: str, real: int) -> None:
-    assert real <= tokens_at_most(text) <= 2 * real
+    assert real <= estimate_tokens(text) <= 2 * real

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from mindset.deadline import Deadline
+from mindset.config.generation_options import Generation, GeneratorSpec
+from mindset.config.settings import Settings
 from mindset.errors import ProviderUnavailable
-from mindset.generation.registry import Generators
-from mindset.knowledge_base import Generation, Writer
-from mindset.settings import Settings
+from mindset.generation.registry import GeneratorRegistry
+from mindset.providers.deadline import Deadline
 from tests.providers import ProviderServer, status
 from tests.unit.generation.passages import passage
 
@@ -20,24 +20,24 @@ PASSAGES = [passage("Badgers dig setts at night.")]
 
 
 @pytest.fixture
-def generators(provider: ProviderServer) -> Iterator[Generators]:
+def generators(provider: ProviderServer) -> Iterator[GeneratorRegistry]:
     settings = Settings(nim_url=provider.nim_url, nim_api_key=SecretStr("key"), bedrock_url=provider.url)
-    opened = Generators(settings)
+    opened = GeneratorRegistry(settings)
     yield opened
     opened.close()
 
 
-def _names(generators: Generators, generation: Generation, first: str | None = None) -> list[str]:
-    return [each.name for each in generators.route(generation, first).generators]
+def _names(generators: GeneratorRegistry, generation: Generation, first: str | None = None) -> list[str]:
+    return [each.name for each in generators.generator(generation, first).generators]
 
 
-def test_a_model_falls_back_to_quotations_unless_told_otherwise(generators: Generators) -> None:
+def test_a_model_falls_back_to_quotations_unless_told_otherwise(generators: GeneratorRegistry) -> None:
     assert _names(generators, Generation()) == ["extractive:extractive"]
     assert _names(generators, Generation(provider="nim", model=NIM)) == [f"nim:{NIM}", "extractive:extractive"]
     assert _names(generators, Generation(provider="nim", model=NIM, fallback=())) == [f"nim:{NIM}"]
 
 
-def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: Generators) -> None:
+def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: GeneratorRegistry) -> None:
     generation = Generation.model_validate(
         {"provider": "nim", "model": NIM, "fallback": [{"provider": "bedrock"}, {"provider": "extractive"}]}
     )
@@ -45,30 +45,30 @@ def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: Genera
     assert _names(generators, generation, "bedrock") == [f"bedrock:{CLAUDE}", f"nim:{NIM}", "extractive:extractive"]
 
 
-def test_nobody_is_asked_twice_in_a_route(generators: Generators) -> None:
-    twice = Generation(provider="nim", model=NIM, fallback=(Writer(provider="nim", model=NIM), Writer()))
+def test_nobody_is_asked_twice_in_a_route(generators: GeneratorRegistry) -> None:
+    twice = Generation(provider="nim", model=NIM, fallback=(GeneratorSpec(provider="nim", model=NIM), GeneratorSpec()))
     assert _names(generators, twice) == [f"nim:{NIM}", "extractive:extractive"]
 
 
 def test_knowledge_bases_that_name_the_same_model_share_its_breaker_and_its_places(
-    generators: Generators, provider: ProviderServer
+    generators: GeneratorRegistry, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", always=status(500))
     short, long = (Generation(provider="nim", model=NIM, max_tokens=most, fallback=()) for most in (100, 200))
     for _ in range(5):
         with pytest.raises(ProviderUnavailable):
-            list(generators.route(short).stream("When?", PASSAGES, Deadline(0.2)))
+            list(generators.generator(short).stream("When?", PASSAGES, Deadline(0.2)))
     with pytest.raises(ProviderUnavailable, match="in a row"):
-        list(generators.route(long).stream("When?", PASSAGES, Deadline(5)))
+        list(generators.generator(long).stream("When?", PASSAGES, Deadline(5)))
     (state,) = generators.states
     assert (state.name, state.breaker, state.in_flight) == (f"nim:{NIM}", "open", 0)
 
 
 def test_a_definition_asks_for_native_citations_of_bedrock_alone(
-    generators: Generators, provider: ProviderServer
+    generators: GeneratorRegistry, provider: ProviderServer
 ) -> None:
     native = Generation(provider="bedrock", citations="native", fallback=())
-    text = "".join(each.text for each in generators.route(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
+    text = "".join(each.text for each in generators.generator(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
     assert text.strip() == "Badgers dig setts at night. [1]"
     assert "searchResult" in provider.requests[-1].body["messages"][0]["content"][0]
     with pytest.raises(ValidationError, match="native is bedrock's alone"):

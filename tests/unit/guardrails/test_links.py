@@ -20,7 +20,7 @@ PASSAGES = [
 
 def through(*pieces: str) -> tuple[str, set[str]]:
     links = LinkFilter(PASSAGES)
-    return "".join([*map(links.feed, pieces), links.finish()]), links.broken
+    return "".join([*map(links.feed, pieces), links.finish()]), links.broken_rules
 
 
 HOSTILE = [

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindset.catalog.passages import Shown
+from mindset.catalog.passages import VisibleChunk
 from mindset.retrieval.passages import to_passages
 
 
-def row(proposal: int, ordinal: int, uri: str = "a.md", chunk: str | None = None, start: int | None = None) -> Shown:
+def row(proposal: int, ordinal: int, uri: str = "a.md", chunk: str | None = None, start: int | None = None) -> VisibleChunk:
     """A chunk of ten characters, eleven after the one before it."""
     start = 11 * ordinal if start is None else start
     chunk = chunk or f"{uri}#{ordinal}"
-    return Shown(
+    return VisibleChunk(
         proposal, chunk, f"text {ordinal}", uri, "hash", "Title", ["Title", "Part"], ordinal, start, start + 10
     )
 
@@ -50,7 +50,7 @@ def test_neighbours_become_one_passage_in_whatever_order_they_are_found(order: t
         pytest.param(row(1, 3, start=25), id="overlapping"),
     ],
 )
-def test_what_is_no_neighbour_stays_apart(other: Shown) -> None:
+def test_what_is_no_neighbour_stays_apart(other: VisibleChunk) -> None:
     assert len(to_passages([row(0, 2), other], join=True)) == 2
 
 
@@ -63,7 +63,7 @@ def test_a_chunk_keeps_all_its_places_and_a_joined_passage_the_one_that_is_share
 
 
 @st.composite
-def _shown(draw: st.DrawFn) -> list[Shown]:
+def _shown(draw: st.DrawFn) -> list[VisibleChunk]:
     """Documents in which some texts stand again, and some of their chunks in any order."""
     chunks = st.sampled_from("abcdefghijklmnop")
     documents = draw(
@@ -82,21 +82,21 @@ def _shown(draw: st.DrawFn) -> list[Shown]:
 
 
 @given(_shown(), st.booleans())
-def test_joining_loses_no_chunk_repeats_none_and_counts_ranks_from_one(shown: list[Shown], join: bool) -> None:
+def test_joining_loses_no_chunk_repeats_none_and_counts_ranks_from_one(shown: list[VisibleChunk], join: bool) -> None:
     passages = to_passages(shown, join=join)
-    assert sorted(chunk for each in passages for chunk in each.chunk_ids) == sorted({each.chunk for each in shown})
+    assert sorted(chunk for each in passages for chunk in each.chunk_ids) == sorted({each.chunk_id for each in shown})
     assert [each.rank for each in passages] == list(range(1, len(passages) + 1))
 
 
 @given(_shown())
-def test_passages_come_by_their_best_chunk_and_cover_exactly_their_chunks(shown: list[Shown]) -> None:
-    proposal = {each.chunk: each.proposal for each in shown}
+def test_passages_come_by_their_best_chunk_and_cover_exactly_their_chunks(shown: list[VisibleChunk]) -> None:
+    proposal = {each.chunk_id: each.candidate for each in shown}
     passages = to_passages(shown, join=True)
     best = [min(proposal[chunk] for chunk in each.chunk_ids) for each in passages]
     assert best == sorted(best)
     for each in passages:
         stands = [
-            [one for one in shown if one.chunk == chunk and one.uri == each.place.uri and one.ordinal == ordinal]
+            [one for one in shown if one.chunk_id == chunk and one.uri == each.place.uri and one.ordinal == ordinal]
             for ordinal, chunk in enumerate(each.chunk_ids, start=each.place.ordinal)
         ]
         assert all(len(found) == 1 for found in stands)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mindset.config.build_options import FolderSource
 from mindset.errors import SourceUnavailable
-from mindset.knowledge_base import FolderSource
 from mindset.sources.folder import Folder
 
 FILES = (
@@ -66,7 +66,7 @@ def test_a_link_to_a_folder_is_followed_within_the_source_and_not_in_a_circle(tm
     (tmp_path / "root" / "a" / "circle").symlink_to(tmp_path / "root" / "a")
     (tmp_path / "root" / "a" / "top").symlink_to(tmp_path / "root")
     (tmp_path / "root" / "outside").symlink_to(tmp_path / "other")
-    found = {each.uri: each.refused for each in Folder(FolderSource(path=tmp_path / "root")).list()}
+    found = {each.uri: each.rejection for each in Folder(FolderSource(path=tmp_path / "root")).list()}
     assert {uri for uri, refused in found.items() if not refused} == {"a/one.md", "b/two.md", "a/link/two.md"}
     assert "stands in" in str(found["a/circle"]) and "stands in" in str(found["a/top"])
     assert "leaves the folder" in str(found["outside"])
@@ -78,7 +78,7 @@ def test_links_that_cross_are_followed_once(tmp_path: Path) -> None:
         (tmp_path / each / "one.md").write_text(each)
     (tmp_path / "a" / "x").symlink_to(tmp_path / "b")
     (tmp_path / "b" / "y").symlink_to(tmp_path / "a")
-    found = {each.uri: each.refused for each in Folder(FolderSource(path=tmp_path)).list()}
+    found = {each.uri: each.rejection for each in Folder(FolderSource(path=tmp_path)).list()}
     assert {uri for uri, refused in found.items() if not refused} == {
         "a/one.md",
         "b/one.md",
@@ -127,8 +127,8 @@ def test_a_pattern_that_leaves_the_folder_is_refused_when_the_definition_is_read
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     (found,) = Folder(FolderSource(path=tmp_path)).list()
-    assert found.refused
-    assert "pipe" in found.refused
+    assert found.rejection
+    assert "pipe" in found.rejection
 
 
 def test_a_linked_folder_that_cannot_be_listed_stops_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,212 @@
+"""The API's description beyond its routes: what they are about, how each may fail, and an example of everything."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.errors import Problem, of_error
+from api.schemas import openai as openai_schemas
+from mindset.errors import (
+    ConfigurationError,
+    MindsetError,
+    NotAllowed,
+    NotAuthenticated,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+
+TAGS = [
+    {"name": "answers", "description": "Ask, search, and say whether an answer was good."},
+    {"name": "documents", "description": "What the live release shows: documents and passages that you may read."},
+    {
+        "name": "knowledge bases",
+        "description": "Knowledge bases, the versions that builds made of them, and which version is live.",
+    },
+    {"name": "nights", "description": "Runs of the nightly flow, which make versions and release the good ones."},
+    {"name": "openai", "description": "The shapes of OpenAI's API, for its clients. A model is a knowledge base."},
+    {"name": "health", "description": "For probes and Prometheus; asked without credentials."},
+]
+"""The subjects of the description, in its order."""
+
+# How every route that asks for a caller may fail.
+_EVERYWHERE = (NotAuthenticated, NotAllowed, TooManyRequests, ConfigurationError, ServiceUnavailable)
+_WRONG = (HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", "A field of the request is wrong; `errors` says which.")
+_WRONG_BODIES = (
+    (HTTPStatus.BAD_REQUEST, "BadRequest", "The body is no text in UTF-8."),
+    (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", "The body has more than 256,000 bytes."),
+)
+
+
+def failures(*errors: type[MindsetError], body: bool = False, openai: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that raises these errors, besides what every route may; `body`: it takes one, `openai`:
+    it tells them as OpenAI does."""
+    told: dict[HTTPStatus, dict[str, str]] = {}
+    for status, kind, detail in [
+        *(of_error(each(each.__doc__ or "")) for each in (*_EVERYWHERE, *errors)),
+        _WRONG,
+        *(_WRONG_BODIES if body else ()),
+    ]:
+        told.setdefault(openai_schemas.status_of(status) if openai else status, {})[kind] = detail
+    content = _openai_content if openai else _problem_content
+    return {
+        status.value: {"description": ", ".join(kinds), "content": content(status, kinds)}
+        for status, kinds in sorted(told.items())
+    }
+
+
+def _problem_content(status: HTTPStatus, kinds: dict[str, str]) -> dict[str, Any]:
+    examples = {
+        kind: {
+            "value": Problem(
+                type=f"urn:mindset:{kind}", title=status.phrase, status=status, detail=detail, request_id=_REQUEST_ID
+            ).model_dump(exclude_none=True)
+        }
+        for kind, detail in kinds.items()
+    }
+    return {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}, "examples": examples}}
+
+
+def _openai_content(status: HTTPStatus, kinds: dict[str, str]) -> dict[str, Any]:
+    examples = {kind: {"value": openai_schemas.error_body(status, kind, detail)} for kind, detail in kinds.items()}
+    return {"application/json": {"schema": openai_schemas.ERROR, "examples": examples}}
+
+
+def install(app: FastAPI) -> None:
+    """Add to the description what FastAPI does not know, and take out what it supposes."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = generate()
+            schemas = made["components"]["schemas"]
+            for supposed in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(supposed, None)
+            problem = Problem.model_json_schema(ref_template=_REF)
+            schemas |= problem.pop("$defs") | {"Problem": problem}
+            for operation in [each for methods in made["paths"].values() for each in methods.values()]:
+                _correct_failures(operation["responses"])
+                _add_examples(operation, schemas)
+        assert app.openapi_schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
+
+
+def _correct_failures(responses: dict[str, Any]) -> None:
+    """FastAPI adds a 422 where a route declares none, and leaves what is null out of examples."""
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for failed in (each for status, each in responses.items() if status[0] in "45"):
+        for shown in failed["content"].get("application/json", {}).get("examples", {}).values():
+            shown["value"]["error"].setdefault("param", None)
+
+
+def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Examples of a request and of what it gets, composed of those of their fields."""
+    succeeded = [each for status, each in operation["responses"].items() if status[0] == "2"]
+    for message in [operation.get("requestBody", {}), *succeeded]:
+        media = message.get("content", {}).get("application/json")
+        if media and media.get("schema") and media.keys().isdisjoint({"example", "examples"}):
+            media["example"] = example(media["schema"], schemas)
+
+
+def example(schema: dict[str, Any], schemas: dict[str, Any], name: str = "") -> Any:
+    """An example of a schema: its own, that of the field's name, or one made of its parts; what may be left out is,
+    unless it has one of its own."""
+    match schema:
+        case {"examples": [made, *_]} | {"const": made}:
+            pass
+        case _ if name in _EXAMPLES:
+            made = _EXAMPLES[name]
+        case {"enum": [made, *_]} | {"default": made}:
+            pass
+        case {"$ref": str(reference)}:
+            made = example(schemas[reference.rpartition("/")[2]], schemas, name)
+        case {"anyOf": [first, *_]} | {"oneOf": [first, *_]}:
+            made = example(first, schemas, name)
+        case {"type": "array", "items": items}:
+            made = [example(items, schemas, name)]
+        case _:
+            required = schema.get("required", ())
+            made = {
+                field: example(each, schemas, field)
+                for field, each in schema.get("properties", {}).items()
+                if field in required or "examples" in each
+            }
+    return made
+
+
+# Fields of one name mean the same wherever they stand: what each looks like is said once.
+_EXAMPLES: dict[str, Any] = {
+    "answer": "Run `mindset rollback docs`. [1]",
+    "cached": False,
+    "channel": "live",
+    "chunk_id": "9f86d081884c7d659a2feaa0c55ad015",
+    "chunk_ids": ["9f86d081884c7d659a2feaa0c55ad015"],
+    "chunks_added": 41,
+    "chunks_removed": 12,
+    "baseline_version": 6,
+    "completion_tokens": 12,
+    "content": "Run `mindset rollback docs`. [1]",
+    "content_hash": "2c26b46b68ffc68ff99b453c1d304134",
+    "conversation": "5b0c8f6e2d9a4c71b3e8f0a1d2c3b4a5",
+    "created": 1_795_564_800,
+    "created_at": "2026-11-25T02:00:12Z",
+    "degraded": [],
+    "description": "How Product Mindset is run and used.",
+    "documents": 212,
+    "documents_added": ["operating/redis.md"],
+    "documents_changed": ["operating/rollback.md"],
+    "documents_removed": [],
+    "end": 812,
+    "end_index": 27,
+    "ended_at": None,
+    "finish_reason": "stop",
+    "generator": "nim:nvidia/llama-3.3-nemotron-super-49b-v1.5",
+    "heading_path": ["Rolling back", "From the command line"],
+    "knowledge_base": "docs",
+    "live_version": 7,
+    "metadata": {"team": "search"},
+    "metrics": {"all": {"recall@5": 0.97, "mrr@10": 0.91}},
+    "milliseconds": {"dense": 4.1, "lexical": 3.2, "visible": 1.4, "total": 6.8},
+    "model": "docs",
+    "name": "docs",
+    "next": "Im9wZXJhdGluZy9yb2xsYmFjay5tZCI",
+    "number": 7,
+    "parameter": "limit",
+    "passage": 1,
+    "passed": True,
+    "percent": 62.5,
+    "pointer": "/question",
+    "prompt_tokens": 905,
+    "questions": 40,
+    "rank": 1,
+    "ready_at": "2026-11-25T02:01:40Z",
+    "reason": "evaluation passed",
+    "reasons": [],
+    "release": 12,
+    "released_at": "2026-11-25T02:02:05Z",
+    "released_by": "key:5b0c8f6e",
+    "replaces": 6,
+    "report": None,
+    "retracted": False,
+    "role": "user",
+    "start": 640,
+    "start_index": 0,
+    "started_at": "2026-11-25T02:00:03Z",
+    "state": "ready",
+    "supported": True,
+    "text": "Run `mindset rollback docs` to make live again what was live before.",
+    "title": "Rolling back",
+    "total_tokens": 917,
+    "replaced_at": None,
+    "uri": "operating/rollback.md",
+    "url": "operating/rollback.md",
+    "version": 7,
+}
+
+_REF = "#/components/schemas/{model}"
+_REQUEST_ID = "f8652fd5a1b04c3e9d7f6b2c8e0a4d13"

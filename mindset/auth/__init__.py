@@ -1,0 +1,1 @@
+"""Authentication: API keys and OIDC tokens become callers with scopes and principals."""

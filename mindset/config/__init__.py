@@ -1,0 +1,1 @@
+"""Configuration: settings, secret references, and the definitions of knowledge bases."""

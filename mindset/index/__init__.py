@@ -1,1 +1,0 @@
-"""Chroma, the accelerator: immutable segments of vectors and ids, which Postgres can rebuild at any time."""

@@ -1,0 +1,15 @@
+"""Markdown."""
+
+from __future__ import annotations
+
+from mindset.parsing import front_matter
+from mindset.parsing.document import ParsedDocument
+from mindset.parsing.titles import first_heading, title_from_name
+from mindset.text.normalization import decode
+
+
+def parse_markdown(uri: str, raw: bytes) -> ParsedDocument:
+    """Markdown, with front matter: the text is the Markdown itself."""
+    front, text = front_matter.split(decode(raw))
+    title = front_matter.title(front) or first_heading(text) or title_from_name(uri)
+    return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), front_matter.acl(front))

@@ -1,0 +1,1 @@
+"""The stages of a build, and maintenance. Each stage can be killed and run again."""

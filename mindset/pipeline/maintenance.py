@@ -1,0 +1,147 @@
+"""Maintenance: retire old versions, delete what only they use, compact, check and rebuild. Safe during queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from mindset.catalog.answer_log import create_partitions
+from mindset.catalog.garbage_collection import (
+    DeletedCounts,
+    delete_unused_embeddings,
+    delete_unused_texts,
+    embedding_models,
+)
+from mindset.catalog.idempotency import delete_old_requests
+from mindset.catalog.pool import Catalog
+from mindset.catalog.releases import live_version, lock_channel
+from mindset.catalog.segments import Segment, known_collections, mark_dropped, unused_segments, used_segments
+from mindset.catalog.versions import pending_version, retire_versions
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.errors import IndexDamaged, MindsetError, ServiceUnavailable, UnknownVersion
+from mindset.pipeline.compaction import Compaction, compact
+from mindset.pipeline.progress import Progress, no_progress
+from mindset.pipeline.segments import restore_segment
+from mindset.vector_index.chroma import ChromaIndex
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class MaintenanceReport:
+    """What maintenance did."""
+
+    retired: tuple[int, ...]
+    deleted: DeletedCounts
+    embeddings_deleted: int
+    """Number of vectors, of all knowledge bases, that no text uses any more."""
+
+    compacted: tuple[Compaction, ...]
+    dropped: int
+    checked: int
+    rebuilt: tuple[str, ...]
+    postponed: tuple[str, ...]
+    """Work left to the next run because a long-running reader, such as a backup, holds a lock."""
+
+
+def maintain(
+    catalog: Catalog,
+    kb: KnowledgeBase,
+    vectors: ChromaIndex,
+    *,
+    compacting: Progress = no_progress,
+    checking: Progress = no_progress,
+) -> MaintenanceReport:
+    """Maintain a knowledge base's versions and segments. Hold the build lock, since unfinished segments are dropped.
+
+    Raises ServiceUnavailable; completed work is kept, and the next run does the rest. Raises IndexDamaged or
+    UnknownVersion if a segment cannot be rebuilt, after checking the others."""
+    postponed: list[str] = []
+    with _or_postpone("partitions of the answer log", postponed), catalog.writing() as connection:
+        create_partitions(connection)
+    with catalog.writing() as connection:
+        delete_old_requests(connection)
+        lock_channel(connection, kb.name, "live")  # a version promoted meanwhile must not be retired
+        retired = retire_versions(connection, kb.name, kb.keep_versions)
+    with catalog.writing() as connection:
+        deleted = delete_unused_texts(connection, kb.name)
+    embeddings_deleted = _delete_embeddings(catalog, postponed)
+    compacted = _compact_current(catalog, kb.name, vectors, compacting)
+    dropped = _drop_unused(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
+    with catalog.reading() as connection:
+        segments = used_segments(connection, kb.name)
+    rebuilt = _rebuild_damaged(catalog, vectors, segments, checking)
+    return MaintenanceReport(
+        tuple(retired), deleted, embeddings_deleted, compacted, dropped, len(segments), rebuilt, tuple(postponed)
+    )
+
+
+@contextmanager
+def _or_postpone(work: str, postponed: list[str]) -> Iterator[None]:
+    """Postpone work that can wait if its lock is not granted in time."""
+    try:
+        yield
+    except ServiceUnavailable as busy:
+        _log.warning("maintenance postponed", work=work, error=str(busy))
+        postponed.append(work)
+
+
+def _delete_embeddings(catalog: Catalog, postponed: list[str]) -> int:
+    with catalog.reading() as connection:
+        models = embedding_models(connection)
+    count = 0
+    for model in models:
+        with _or_postpone(f"vectors of {model}", postponed), catalog.writing() as connection:
+            count += delete_unused_embeddings(connection, model)
+    return count
+
+
+def _compact_current(catalog: Catalog, kb: str, vectors: ChromaIndex, progress: Progress) -> tuple[Compaction, ...]:
+    """Compact the live version and the one whose release is due. Other versions are only kept until they are retired."""
+    with catalog.reading() as connection:
+        current = {live_version(connection, kb), pending_version(connection, kb)}
+    versions = sorted(version for version in current if version)
+    compactions = (compact(catalog, kb, vectors, version, progress=progress) for version in versions)
+    return tuple(compaction for compaction in compactions if compaction)
+
+
+def _drop_unused(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
+    with catalog.reading() as connection:
+        unused = unused_segments(connection, kb)
+    for segment, collection in unused:
+        # First the catalog, then Chroma: a kill in between leaves an orphan, which `_drop_orphans` drops.
+        with catalog.writing() as connection:
+            mark_dropped(connection, segment)
+        vectors.drop(collection)
+    return len(unused)
+
+
+def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
+    """Drop collections that are named after this knowledge base but missing from the catalog."""
+    own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
+    # Read after Chroma's list, so that a collection created in between is in the catalog.
+    with catalog.reading() as connection:
+        known = known_collections(connection)
+    for name in own - known:
+        vectors.drop(name)
+    return len(own - known)
+
+
+def _rebuild_damaged(
+    catalog: Catalog, vectors: ChromaIndex, segments: list[Segment], checking: Progress
+) -> tuple[str, ...]:
+    rebuilt: list[str] = []
+    failures: list[MindsetError] = []
+    for done, segment in enumerate(segments, start=1):
+        try:
+            if restore_segment(catalog, vectors, segment, thorough=True):
+                rebuilt.append(segment.collection)
+        except (IndexDamaged, UnknownVersion) as failure:
+            failures.append(failure)
+        checking(done, len(segments))
+    if failures:  # prefer one that a retry may fix
+        raise next((failure for failure in failures if isinstance(failure, IndexDamaged)), failures[0])
+    return tuple(rebuilt)

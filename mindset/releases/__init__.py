@@ -1,0 +1,1 @@
+"""Releases: promotion, rollback and notification."""

@@ -1,0 +1,96 @@
+"""A search: what it is asked, what it returns, and what all its steps share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from mindset.catalog.filters import Filter
+from mindset.catalog.releases import VersionSnapshot
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.embedding.protocol import ModelId
+from mindset.embedding.registry import default_dense_weight, embedding_of
+from mindset.errors import IndexDamaged, ProviderError, ServiceUnavailable, UnknownVersion
+from mindset.retrieval.passage import Passage
+
+_log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The passages found, the version searched, and the steps that were left out (`dense`, `lexical`, `rerank`)."""
+
+    kb: str
+    version: int
+    release: int | None
+    passages: tuple[Passage, ...]
+    degraded: tuple[str, ...]
+    milliseconds: dict[str, float]
+    failures: Mapping[str, str]
+    """The reason for each step in `degraded`."""
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What every step of a search needs."""
+
+    kb: KnowledgeBase
+    snapshot: VersionSnapshot
+    question: str
+    principals: Sequence[str]
+    where: Filter | None
+    candidates: int
+    """Number of chunks that each ranking proposes."""
+    deadline: float
+    """In seconds of `time.perf_counter`."""
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the deadline; negative once it has passed."""
+        return self.deadline - time.perf_counter()
+
+    @property
+    def model(self) -> ModelId:
+        """The model that the version was built with."""
+        return ModelId(self.snapshot.model)
+
+    @property
+    def dense_weight(self) -> float:
+        """The definition's weight of dense search, or else the default for the model that the version was built with.
+
+        The definition may name another model by now."""
+        return dense_weight(self.kb, self.snapshot)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Chunk ids, best first, and how long ranking them took."""
+
+    chunk_ids: list[str]
+    milliseconds: float
+
+
+def dense_weight(kb: KnowledgeBase, snapshot: VersionSnapshot) -> float:
+    """Return the weight of dense search for a version; see `SearchRequest.dense_weight`."""
+    configured = kb.retrieval.dense_weight
+    return default_dense_weight(embedding_of(ModelId(snapshot.model))) if configured is None else configured
+
+
+def attempt(step: Callable[[], T]) -> T | str:
+    """Return what a step returns, or the reason why it failed or was late: the result then reports it as degraded."""
+    try:
+        return step()
+    except FutureTimeout:
+        reason = "It did not finish within retrieval.deadline_s."
+        _log.warning("search step late")
+    except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion) as failure:
+        reason = str(failure)
+        _log.warning("search step failed", error=reason)
+    return reason

@@ -1,0 +1,1 @@
+"""The vector index: write, verify, seal and search Chroma collections."""

@@ -1,0 +1,22 @@
+"""The account under which Postgres runs if root starts the stack."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_PRINT_ACCOUNT = "import sys; from local_stack.postgres import account_of; print(account_of(sys.argv[1]).pw_uid)"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create accounts")
+def test_stacks_that_start_concurrently_create_one_account() -> None:
+    name = f"mindset-test-{os.getpid()}"
+    try:
+        processes = [
+            subprocess.Popen([sys.executable, "-c", _PRINT_ACCOUNT, name], stdout=subprocess.PIPE) for _ in range(6)
+        ]
+        accounts = {process.communicate()[0].strip() for process in processes}
+        assert accounts == {subprocess.check_output(["id", "-u", name]).strip()}
+    finally:
+        subprocess.run(["userdel", name], check=False)

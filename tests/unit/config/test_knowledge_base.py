@@ -1,0 +1,191 @@
+"""A knowledge base's YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.loader import load_knowledge_base, parse_knowledge_base
+from mindset.errors import ConfigurationError, UnknownKnowledgeBase
+
+LEAST = "name: test\ntitle: Test\nsources: [{path: documents}]\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "test.yaml"
+
+
+def parse(file: Path, text: str) -> KnowledgeBase:
+    file.write_text(text)
+    return parse_knowledge_base(file)
+
+
+def test_name_title_and_a_source_are_enough(file: Path) -> None:
+    kb = parse(file, LEAST)
+    assert (kb.name, kb.title, kb.acl) == ("test", "Test", ("*",))
+    assert (kb.chunking.method, kb.embedding.provider, kb.generation.provider) == (
+        "structural",
+        "wordllama",
+        "extractive",
+    )
+    assert kb.evaluation.golden_set is None
+
+
+def test_paths_are_taken_from_the_file(file: Path) -> None:
+    kb = parse(file, "name: test\ntitle: T\nsources: [{path: ../a}, {path: /b}]\nevaluation: {golden_set: g.jsonl}\n")
+    assert [each.path for each in kb.sources] == [file.parent.parent / "a", Path("/b")]
+    assert kb.evaluation.golden_set == file.parent / "g.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("added", "fault"),
+    [
+        ("chunkin: {}", "chunkin: Extra inputs"),
+        ("chunking: {tokns: 100}", r"chunking\.tokns: Extra inputs"),
+        ("chunking: {tokens: many}", r"chunking\.tokens: .*integer"),
+        ("chunking: {tokens: 8}", r"chunking\.tokens: .*greater than or equal to 16"),
+        ("chunking: {method: semantic}", r"chunking\.method: .*'structural', 'recursive' or 'fixed'"),
+        ("chunking: {tokens: 100, overlap: 100}", "chunking: .*overlap is 100, which must be less than the 100 tokens"),
+        ("chunking: {language: 'english; drop'}", r"chunking\.language: "),
+        ("chunking: [structural]", "chunking: .*dictionary"),
+        ("embedding: {provider: openai}", r"embedding\.provider: "),
+        ("embedding: {provider: [nim]}", r"embedding\.provider: "),
+        ("embedding: {provider: nim, model: nvidia/other}", "embedding: .*no default of nim here for dimension"),
+        ("embedding: {provider: sentence-transformers}", "embedding: .*here for model and dimension"),
+        ("generation: {provider: [nim]}", r"generation\.provider: "),
+        ("retrieval: {dense_weight: 0, lexical_weight: 0}", "retrieval: .*nothing would be searched"),
+        ("retrieval: {deadline_s: 0}", r"retrieval\.deadline_s: "),
+        ("evaluation: {gate: {margins: {recall@6: 0.1}}}", r"evaluation\.gate\.margins\.recall@6.*'recall@5', 'mrr'"),
+        ("evaluation: {gate: {minimum: {mrr: 60}}}", r"evaluation\.gate\.minimum\.mrr: "),
+        ("acl: staff", "acl: "),
+        ("acl: []", r"acl: .*an empty list lets nobody read"),
+        ("keep_versions: 1", "keep_versions: "),
+        ("max_deletion_ratio: 50", "max_deletion_ratio: "),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file_and_how_to_check_again(file: Path, added: str, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"test\.yaml is wrong: {fault}") as wrong:
+        parse(file, LEAST + added)
+    assert str(wrong.value).endswith("`mindset kb validate` checks it again.")
+    assert "\n" not in str(wrong.value)
+    assert ";" not in str(wrong.value).replace("'english; drop'", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("", "file: [^;]*dictionary"),
+        ("- a\n", "file: [^;]*dictionary"),
+        ("just text", "file: [^;]*dictionary"),
+        ("name: test\ntitle: T\n", "sources: Field required"),
+        ("name: test\ntitle: T\nsources: []\n", "sources: .*at least 1 item"),
+        ("name: test\ntitle: T\nsources: [{kind: folder}]\n", r"sources\.0\.path: Field required"),
+        ("name: test\ntitle: T\nsources: [{path: a, glob: b}]\n", r"sources\.0\.glob: Extra inputs"),
+        ("name: test\ntitle: T\nsources: [{kind: ftp, path: a}]\n", r"sources\.0\.kind: .*'folder'"),
+        ("name: test\ntitle: 7\nsources: [{path: a}]\n", "title: .*string"),
+        ("name: Test\ntitle: T\nsources: [{path: a}]\n", "name: .*match pattern"),
+        ("title: T\nsources: [{paht: a}]\n", r"name: Field required; sources\.0\.path: [^;]+; sources\.0\.paht: [^;]+"),
+    ],
+)
+def test_what_is_missing_or_of_another_type_is_named_and_nothing_else(file: Path, text: str, faults: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"test\.yaml is wrong: {faults}[^;]*\. `mindset kb validate`"
+    ) as wrong:
+        parse(file, text)
+    assert str(wrong.value).count(";") == faults.count("; ")
+
+
+@pytest.mark.parametrize(
+    "text", ["title: [unclosed", "a: b: c", "\ttitle: T", "title: 2026-99-99", "title: !!bool x", "[" * 5_000]
+)
+def test_what_is_not_yaml_is_said_to_be_none(file: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"test\.yaml is not YAML: .*Correct it\.$") as wrong:
+        parse(file, text)
+    assert "\n" not in str(wrong.value)
+
+
+def test_a_name_that_is_not_the_files_tells_both_ways_out(file: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"test\.yaml defines 'other': rename the file to other\.yaml or the other"
+    ):
+        parse(file, LEAST.replace("name: test", "name: other"))
+
+
+def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: .*Check the path and its rights\."):
+        parse_knowledge_base(file)
+    file.write_bytes(b"title: \xff")
+    with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: "):
+        parse_knowledge_base(file)
+
+
+def test_a_variable_is_replaced_by_its_value_or_its_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDER", "/from/variable")
+    monkeypatch.delenv("ABSENT", raising=False)
+    text = "name: test\ntitle: T\nsources: [{path: '${FOLDER}'}, {path: '${FOLDER:-/no}'}, {path: '${ABSENT:-/default}'}]\n"
+    assert [str(each.path) for each in parse(file, text).sources] == ["/from/variable", "/from/variable", "/default"]
+    with pytest.raises(
+        ConfigurationError, match=r"test\.yaml needs the variable ABSENT, .*Set it, or give a default\."
+    ):
+        parse(file, LEAST + "description: ${ABSENT}\n")
+
+
+@pytest.mark.parametrize("name", ["tset", "../test", "TEST", "", "a\0b", "x" * 41])
+def test_an_unknown_name_is_answered_with_those_that_exist(file: Path, name: str) -> None:
+    file.write_text(LEAST)
+    with pytest.raises(UnknownKnowledgeBase, match=r"there are: test\. `MINDSET_KNOWLEDGE_BASES` names their folder"):
+        load_knowledge_base(name, file.parent)
+
+
+def test_a_definition_is_loaded_by_its_name(file: Path) -> None:
+    for name in ("test", "alpha"):
+        file.with_stem(name).write_text(LEAST.replace("name: test", f"name: {name}"))
+    assert [load_knowledge_base(name, file.parent).name for name in ("alpha", "test")] == ["alpha", "test"]
+    with pytest.raises(UnknownKnowledgeBase, match="there are: none"):
+        load_knowledge_base("test", file.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "dimension"),
+    [
+        ("{}", "wordllama", 256),
+        ("{provider: nim}", "nvidia/llama-nemotron-embed-1b-v2", 2048),
+        ("{provider: nim, dimension: 512}", "nvidia/llama-nemotron-embed-1b-v2", 512),
+        ("{provider: nim, model: nvidia/other, dimension: 768}", "nvidia/other", 768),
+        ("{provider: bedrock}", "amazon.titan-embed-text-v2:0", 1024),
+        ("{provider: bedrock, model: 'amazon.titan-embed-text-v2:0'}", "amazon.titan-embed-text-v2:0", 1024),
+    ],
+)
+def test_an_embedding_model_that_is_left_out_is_the_providers_own(
+    file: Path, given: str, model: str, dimension: int
+) -> None:
+    found = parse(file, LEAST + f"embedding: {given}").embedding
+    assert (found.model, found.dimension) == (model, dimension)
+
+
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [
+        ("{max_tokens: 100}", "extractive"),
+        ("{provider: nim}", "nvidia/llama-3.1-nemotron-nano-8b-v1"),
+        ("{provider: bedrock}", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("{provider: bedrock, model: amazon.nova}", "amazon.nova"),
+    ],
+)
+def test_a_chat_model_that_is_left_out_is_the_providers_own(file: Path, given: str, model: str) -> None:
+    assert parse(file, LEAST + f"generation: {given}").generation.model == model
+
+
+def test_the_fingerprint_of_chunking_changes_with_any_of_its_keys(file: Path) -> None:
+    changes = [
+        "",
+        "chunking: {tokens: 100}",
+        "chunking: {method: fixed}",
+        "chunking: {overlap: 1}",
+        "chunking: {language: german}",
+    ]
+    assert len({parse(file, LEAST + change).chunking.fingerprint for change in changes}) == len(changes)
+    assert parse(file, LEAST).chunking.fingerprint == parse(file, LEAST + "chunking: {}").chunking.fingerprint

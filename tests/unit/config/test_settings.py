@@ -1,0 +1,106 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mindset.config.settings import Settings, load_settings
+from mindset.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of ours, and no `.env` in the current folder."""
+    for name in os.environ:
+        if name.upper().startswith(("MINDSET_", "PREFECT_API_URL")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = load_settings()
+    assert (settings.api_port, settings.stages) == (8080, "inline")
+    assert settings.knowledge_bases == Path.cwd() / "knowledge_bases"
+    assert (settings.postgres_url, settings.nim_api_key, settings.prefect_api_url) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fault"),
+    [
+        ("MINDSET_API_PORT", "http", "integer"),
+        ("MINDSET_API_PORT", "70000", "less than or equal to 65535"),
+        ("MINDSET_API_PORT", "", "integer"),
+        ("MINDSET_POSTGRES_POOL_SIZE", "3", "greater than or equal to 4"),
+        ("MINDSET_ANSWER_LOG", "maybe", "boolean"),
+        ("MINDSET_STAGES", "elsewhere", "'inline' or 'deployments'"),
+        ("MINDSET_LOG_LEVEL", "loud", "'DEBUG', 'INFO'"),
+    ],
+)
+def test_a_wrong_value_stops_with_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, fault: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ConfigurationError, match=rf"Wrong settings: {variable}: .*{fault}.*Correct the variable or unset it\."
+    ):
+        load_settings()
+
+
+def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINDSET_API_PORT", "http")
+    monkeypatch.setenv("MINDSET_STAGES", "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"MINDSET_API_PORT: [^;]+; MINDSET_STAGES: [^;]+$"):
+        load_settings()
+
+
+def test_a_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("MINDSET_API_PORT=9000\nMINDSET_API_HOST=0.0.0.0\nSOMEBODY_ELSES=1\n")
+    monkeypatch.setenv("MINDSET_API_PORT", "9001")
+    settings = load_settings()
+    assert (settings.api_host, settings.api_port) == ("0.0.0.0", 9001)
+
+
+def test_a_wrong_value_in_the_file_is_named_too() -> None:
+    Path(".env").write_text("MINDSET_API_PORT=http\n")
+    with pytest.raises(ConfigurationError, match="MINDSET_API_PORT"):
+        load_settings()
+
+
+def test_prefects_own_variable_is_used_where_ours_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://theirs/api")
+    assert load_settings().prefect_api_url == "http://theirs/api"
+    monkeypatch.setenv("MINDSET_PREFECT_API_URL", "http://ours/api")
+    assert load_settings().prefect_api_url == "http://ours/api"
+
+
+def test_relative_folders_are_those_of_the_current_directory_wherever_they_are_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MINDSET_KNOWLEDGE_BASES", "definitions")
+    settings = load_settings()
+    monkeypatch.chdir("/")
+    assert (settings.directory, settings.knowledge_bases) == (tmp_path / ".mindset", tmp_path / "definitions")
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POSTGRES_URL", "REDIS_URL", "NIM_API_KEY"):
+        monkeypatch.setenv(f"MINDSET_{name}", f"hush-{name}")
+    settings = load_settings()
+    assert settings.nim_api_key
+    assert settings.nim_api_key.get_secret_value() == "hush-NIM_API_KEY"
+    assert "hush" not in repr(settings) + str(settings) + settings.model_dump_json() + str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in Settings.model_fields if name.endswith(("_key", "token", "password"))]
+)
+def test_every_key_is_of_a_secret_type(name: str) -> None:
+    assert "SecretStr" in str(Settings.model_fields[name].annotation)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().api_port = 1  # type: ignore[misc]

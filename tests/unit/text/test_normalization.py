@@ -1,0 +1,66 @@
+"""Bytes to characters."""
+
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindset.errors import DocumentRejected
+from mindset.text.normalization import decode, normalize
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\r", "\f", "\x0b", "\x85", "\u2028", "\u2029"])
+def test_every_kind_of_line_end_becomes_one(ending: str) -> None:
+    assert decode(f"one{ending}two".encode()) == "one\ntwo"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_understood_and_left_out(encoding: str) -> None:
+    assert decode("Grüße, 世界 🌍".encode(encoding)) == "Grüße, 世界 🌍"
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_utf_16_that_is_cut_off_is_rejected(mark: bytes) -> None:
+    with pytest.raises(DocumentRejected, match=r"not valid UTF-16.*Save the file as UTF-8"):
+        decode(mark + b"a\0b")
+
+
+def test_bytes_that_are_not_utf_8_are_rejected_with_their_place() -> None:
+    with pytest.raises(DocumentRejected, match=r"byte 10 \(line 3\)"):
+        decode(b"one\ntwo\nth\xfcr")
+
+
+def test_binary_data_is_named_as_such() -> None:
+    with pytest.raises(DocumentRejected, match="binary data"):
+        decode(b"text\0and more")
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u202e", "\u2066", "\ufeff", "\u00ad", "\ufe0f", "\U000e0041", "\x07"])
+def test_what_a_reader_cannot_see_is_left_out(hidden: str) -> None:
+    assert normalize(f"pay{hidden}ment") == "payment"
+
+
+def test_tabs_accents_and_joined_scripts_survive() -> None:
+    assert normalize("a\tb\ncafe\u0301 한국어 עברית") == "a\tb\ncafe\u0301 한국어 עברית"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=st.characters()))
+def test_normal_text_is_storable_and_normalising_again_changes_nothing(text: str) -> None:
+    once = normalize(text)
+    assert normalize(once) == once
+    assert "\0" not in once
+    assert "\r" not in once
+    once.encode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80))
+def test_any_bytes_are_text_or_rejected(raw: bytes) -> None:
+    try:
+        decode(raw).encode()
+    except DocumentRejected as rejected:
+        assert str(rejected).endswith(".")

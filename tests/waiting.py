@@ -1,0 +1,27 @@
+"""Polling with a deadline, for conditions that send no event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T | None],
+    timeout_s: float = 20.0,
+    message: str = "The condition did not hold",
+    *,
+    interval_s: float = 0.02,
+) -> T:
+    """Call `condition` until it returns a true value, and return that value.
+
+    Raises AssertionError after `timeout_s`; `message` says what did not happen ("The server did not start")."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{message} within {timeout_s:g} s")
+        time.sleep(interval_s)
+    return value
