@@ -84,8 +84,7 @@ class _ApiKeyAuth(httpx.Auth):
         return key
 
 
-CONNECT_S = 3.0
-"""Connect timeout."""
+_CONNECT_S = 3.0
 
 _current = threading.local()
 
@@ -179,9 +178,7 @@ def stream_response(
             response.close()
             request_id = response.headers.get("NVCF-REQID")
             if not request_id:
-                raise ProviderUnavailable(
-                    f"NIM model {model} queued the request without returning its id. Try again."
-                )
+                raise ProviderUnavailable(f"NIM model {model} queued the request without returning its id. Try again.")
             deadline.sleep(min(0.5, deadline.seconds / 20))
             deadline.check(f"NIM model {model}")
             poll = _request(client, "GET", f"status/{quote(request_id, safe='')}", deadline)
@@ -237,9 +234,7 @@ def response_error(model: str, status: int, headers: Mapping[str, str], body: by
         return ProviderUnavailable(f"{summary}. Try again later.", retry_after_s(headers.get("Retry-After")))
     if 300 <= status < 400:
         return ProviderRejected(f"{summary}. Set MINDSET_NIM_URL to the redirect's target: {headers.get('Location')}.")
-    return ProviderRejected(
-        f"{summary}. {_REMEDIES.get(status, 'Check the request against the NIM documentation.')}"
-    )
+    return ProviderRejected(f"{summary}. {_REMEDIES.get(status, 'Check the request against the NIM documentation.')}")
 
 
 def error_message(error: object) -> str:
@@ -260,7 +255,7 @@ def _body_message(body: bytes) -> str:
 
 def _request(client: httpx.Client, method: str, path: str, deadline: Deadline, json: object = None) -> httpx.Request:
     seconds_left = deadline.seconds_left()
-    timeout = httpx.Timeout(seconds_left, connect=min(seconds_left, CONNECT_S))
+    timeout = httpx.Timeout(seconds_left, connect=min(seconds_left, _CONNECT_S))
     return client.build_request(method, path, json=json, timeout=timeout)
 
 

@@ -1,4 +1,4 @@
-"""Deadlines and retries."""
+"""Tests of deadlines and retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mindset.errors import ProviderRejected, ProviderUnavailable
 from mindset.providers.deadline import Deadline, retry_after_s, retry_call, retry_until_first
 
 
-def test_a_refusal_is_never_tried_again() -> None:
+def test_rejection_is_not_retried() -> None:
     calls: list[int] = []
 
     def call() -> None:
@@ -26,7 +26,7 @@ def test_a_refusal_is_never_tried_again() -> None:
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 0.05, 0.25])
-def test_no_wait_goes_past_the_deadline(retry_after: float | None) -> None:
+def test_retries_end_at_the_deadline(retry_after: float | None) -> None:
     calls: list[float] = []
     started = time.monotonic()
     deadline = Deadline(0.3)
@@ -41,7 +41,7 @@ def test_no_wait_goes_past_the_deadline(retry_after: float | None) -> None:
     assert 1 <= len(calls) <= 61
 
 
-def test_a_wait_that_would_end_after_the_deadline_is_not_begun() -> None:
+def test_no_retry_if_its_wait_would_exceed_the_deadline() -> None:
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match="no"):
         retry_call(_throttled_for_a_minute, Deadline(30))
@@ -52,12 +52,12 @@ def _throttled_for_a_minute() -> None:
     raise ProviderUnavailable("no", retry_after_s=60)
 
 
-def test_what_has_been_yielded_is_never_yielded_again() -> None:
-    begun: list[int] = []
+def test_no_retry_after_the_first_item() -> None:
+    attempts: list[int] = []
 
     def begin() -> Generator[int, None, None]:
-        begun.append(1)
-        if len(begun) == 1:
+        attempts.append(1)
+        if len(attempts) == 1:
             raise ProviderUnavailable("not yet")
         yield 1
         raise ProviderUnavailable("now")
@@ -66,10 +66,10 @@ def test_what_has_been_yielded_is_never_yielded_again() -> None:
     assert next(items) == 1
     with pytest.raises(ProviderUnavailable, match="now"):
         next(items)
-    assert len(begun) == 2
+    assert len(attempts) == 2
 
 
-def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+def test_retry_after_holds_seconds_or_a_date() -> None:
     assert retry_after_s("2.5") == 2.5
     assert retry_after_s("-1") == 0
     soon = retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))

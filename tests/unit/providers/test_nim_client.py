@@ -1,4 +1,4 @@
-"""Every error of httpx is one of ours."""
+"""Tests of the translation of httpx's errors and of HTTP statuses: each is mapped to a ProviderError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mindset.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from mindset.providers.nim_client import response_error, translate_errors
 
-# They say that our own code is wrong: nobody should take them for the provider's failure.
+# Errors of this project's code, which must not be reported as the provider's.
 BUGS = {
     httpx.CookieConflict,
     httpx.StreamError,
@@ -19,32 +19,32 @@ BUGS = {
     httpx.ResponseNotRead,
     httpx.RequestNotRead,
 }
-REFUSED = {
+REJECTED = {
     httpx.HTTPStatusError,  # here with a 404
     httpx.InvalidURL,
     httpx.LocalProtocolError,
     httpx.TooManyRedirects,
     httpx.UnsupportedProtocol,
 }
-EVERY = [
-    each
-    for each in vars(httpx).values()
-    if inspect.isclass(each) and issubclass(each, Exception) and not issubclass(each, Warning)
+HTTPX_ERRORS = [
+    kind
+    for kind in vars(httpx).values()
+    if inspect.isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)
 ]
 
 
-def _instance(kind: type[Exception]) -> Exception:
+def _error(kind: type[Exception]) -> Exception:
     if issubclass(kind, httpx.HTTPStatusError):
         request = httpx.Request("POST", "http://nim")
         return kind("no", request=request, response=httpx.Response(404, request=request))
     return kind("no")
 
 
-@pytest.mark.parametrize("kind", [each for each in EVERY if each not in BUGS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [kind for kind in HTTPX_ERRORS if kind not in BUGS], ids=lambda kind: kind.__name__)
 def test_every_error_of_httpx_is_mapped(kind: type[Exception]) -> None:
     with pytest.raises(ProviderError, match="the-model") as caught, translate_errors("the-model"):
-        raise _instance(kind)
-    assert caught.type is (ProviderRejected if kind in REFUSED else ProviderUnavailable)
+        raise _error(kind)
+    assert caught.type is (ProviderRejected if kind in REJECTED else ProviderUnavailable)
 
 
 @pytest.mark.parametrize("status", [code for code in range(300, 600) if code not in {408, 425, 429}])
@@ -55,7 +55,7 @@ def test_every_status_is_mapped(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429])
-def test_a_status_that_asks_for_another_try_is_unavailable(status: int) -> None:
+def test_retryable_status_is_unavailable(status: int) -> None:
     error = response_error("the-model", status, {"Retry-After": "7"}, b"")
     assert isinstance(error, ProviderUnavailable)
     assert error.retry_after_s == 7
@@ -71,5 +71,5 @@ def test_a_status_that_asks_for_another_try_is_unavailable(status: int) -> None:
         b"why",
     ],
 )
-def test_the_providers_words_are_found_wherever_they_stand(body: bytes) -> None:
+def test_message_is_read_from_every_known_error_body(body: bytes) -> None:
     assert "HTTP 500: why." in str(response_error("the-model", 500, {}, body))
