@@ -136,10 +136,10 @@ def _warm_up(app: FastAPI) -> None:
     for kb in installation.knowledge_bases():
         with _cold():
             embedder = installation.searcher.embedder(model_id(kb.embedding))
-            if getattr(embedder, "waits", True):
-                threading.Thread(target=_try_out, args=(embedder,), name="embedder", daemon=True).start()
-            else:
+            if getattr(embedder, "is_instant", False):
                 embedder.embed_query("warm up")
+            else:
+                threading.Thread(target=_try_out, args=(embedder,), name="embedder", daemon=True).start()
 
 
 def _try_out(embedder: Embedder) -> None:

@@ -69,7 +69,7 @@ def test_night_through_the_deployment_creates_a_report_and_a_release(
         f"{house.api_url}/v1/answers", json={"knowledge_base": corpus.name, "question": "rooms of bakery 3?"}
     )
     assert answer.json()["citations"][0]["uri"] == "doc3.md"
-    assert f"checks them now; its table is `quality-{corpus.name}`" in report
+    assert f"checks them; its table is `quality-{corpus.name}`" in report
     table = table_rows(house, f"quality-{corpus.name}")
     assert {row["expectation"]: row["met"] for row in table}["titles are unique"]
 

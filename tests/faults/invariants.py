@@ -47,8 +47,8 @@ def check_invariants(installation: Installation, kb: str, folder: Path) -> None:
         placements = set(
             rows(
                 connection,
-                """SELECT uri, ordinal, chunk, start, "end" FROM placement
-                   WHERE kb = %(kb)s AND valid_from <= %(version)s AND (until IS NULL OR until > %(version)s)""",
+                """SELECT uri, ordinal, chunk_id, start, "end" FROM placement
+                   WHERE kb = %(kb)s AND valid_from <= %(version)s AND (valid_to IS NULL OR valid_to > %(version)s)""",
                 kb=kb,
                 version=version,
             )
@@ -72,19 +72,19 @@ def unfinished(connection: Connection, kb: str) -> list[tuple[str, int]]:
 def check_segments(installation: Installation, kb: str) -> None:
     """Assert that one version is live, and that each chunk of a version is in exactly one of its segments."""
     with installation.catalog.reading() as connection:
-        live = rows(connection, "SELECT count(*) FROM release WHERE kb = %(kb)s AND until IS NULL", kb=kb)
+        live = rows(connection, "SELECT count(*) FROM release WHERE kb = %(kb)s AND replaced_at IS NULL", kb=kb)
         misplaced = rows(
             connection,
-            """SELECT v.number, visible.chunk, count(indexed.segment) FROM version v
+            """SELECT v.number, visible.chunk_id, count(indexed.segment_id) FROM version v
                CROSS JOIN LATERAL (
-                 SELECT DISTINCT chunk FROM placement p
+                 SELECT DISTINCT chunk_id FROM placement p
                  WHERE p.kb = v.kb AND p.valid_from <= v.number AND (p.valid_to IS NULL OR p.valid_to > v.number)) AS visible
                LEFT JOIN LATERAL (
-                 SELECT s.segment FROM version_segment l JOIN segment g ON g.id = l.segment AND g.state = 'sealed'
-                 JOIN segment_chunk s ON s.segment = g.id AND s.chunk_id = visible.chunk
+                 SELECT s.segment_id FROM version_segment l JOIN segment g ON g.id = l.segment_id AND g.state = 'sealed'
+                 JOIN segment_chunk s ON s.segment_id = g.id AND s.chunk_id = visible.chunk_id
                  WHERE l.kb = v.kb AND l.number = v.number) AS indexed ON true
                WHERE v.kb = %(kb)s AND v.state IN ('ready', 'rejected')
-               GROUP BY v.number, visible.chunk HAVING count(indexed.segment) <> 1""",
+               GROUP BY v.number, visible.chunk_id HAVING count(indexed.segment_id) <> 1""",
             kb=kb,
         )
         too_many = rows(
@@ -109,7 +109,7 @@ def check_vectors(installation: Installation, kb: str) -> None:
         for segment in version_segments(connection, kb, version):
             vectors = outside.vectors(segment.collection)
             members = rows(
-                connection, "SELECT chunk FROM segment_chunk WHERE segment = %(segment)s", segment=segment.id
+                connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(segment)s", segment=segment.id
             )
             assert set(vectors) == {chunk for (chunk,) in members}, f"segment {segment.id}"
             stored |= vectors
@@ -133,7 +133,7 @@ def check_tidiness(installation: Installation, kb: str) -> None:
             connection,
             """SELECT collection FROM segment s WHERE kb = %(kb)s AND EXISTS (
                  SELECT FROM version_segment l JOIN version v USING (kb, number)
-                 WHERE l.segment = s.id AND v.state <> 'retired')""",
+                 WHERE l.segment_id = s.id AND v.state <> 'retired')""",
             kb=kb,
         )
     assert Outside(installation.settings.chroma_url or "").collections(kb) == {name for (name,) in needed}

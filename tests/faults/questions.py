@@ -125,7 +125,7 @@ class Asker:
         with self.installation.catalog.reading() as connection:
             releases = rows(
                 connection,
-                """SELECT version, since, until FROM release WHERE kb = %(kb)s AND channel = 'live' ORDER BY id""",
+                """SELECT version, released_at, replaced_at FROM release WHERE kb = %(kb)s AND channel = 'live' ORDER BY id""",
                 kb=self.kb,
             )
             placements = rows(

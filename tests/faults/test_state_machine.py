@@ -254,7 +254,7 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         """Assert that each collection in use has exactly the chunks that Postgres lists."""
         with self.catalog.reading() as connection:
             for segment in used_segments(connection, self.kb):
-                members = rows(connection, "SELECT chunk FROM segment_chunk WHERE segment = %(id)s", id=segment.id)
+                members = rows(connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(id)s", id=segment.id)
                 assert set(self.outside.vectors(segment.collection)) == {chunk for (chunk,) in members}
 
 

@@ -108,7 +108,7 @@ def test_compaction_leaves_dead_chunks_behind_and_what_is_shown_is_found_as_befo
     assert compaction.dead > 0
     (segment,) = live_segments(installation, corpus.name)
     with installation.catalog.reading() as connection:
-        shown = {chunk for (chunk,) in rows(connection, "SELECT chunk FROM placement WHERE until IS NULL")}
+        shown = {chunk for (chunk,) in rows(connection, "SELECT chunk_id FROM placement WHERE valid_to IS NULL")}
         assert set(segment_members(connection, segment.id)) == shown
     for number in range(20):
         assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
@@ -250,7 +250,7 @@ def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
     run_night(installation, corpus.name)
     with installation.catalog.writing() as connection:
         connection.execute(
-            "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM placement WHERE until IS NULL)"
+            "DELETE FROM embedding WHERE chunk_id = (SELECT max(chunk_id) FROM placement WHERE valid_to IS NULL)"
         )
     with pytest.raises(UnknownVersion, match=r"Postgres lacks the vectors of 1 texts of segment \d+"):
         tidy(installation, corpus.name)
@@ -301,7 +301,7 @@ def test_a_segment_that_cannot_be_rebuilt_does_not_keep_the_others_from_it(
     large, small = live_segments(installation, corpus.name)
     with installation.catalog.writing() as connection:
         connection.execute(
-            "DELETE FROM embedding WHERE text_hash = (SELECT max(chunk) FROM segment_chunk WHERE segment = %s)",
+            "DELETE FROM embedding WHERE chunk_id = (SELECT max(chunk_id) FROM segment_chunk WHERE segment_id = %s)",
             [large.id],
         )
     for each in (large, small):

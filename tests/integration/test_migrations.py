@@ -93,7 +93,7 @@ def test_a_schema_of_an_older_release_is_told_with_the_command_that_mends_it(pos
     with Catalog(postgres_url) as catalog:
         with catalog.reading() as reading:
             assert not is_migrated(reading)
-        with pytest.raises(ServiceUnavailable, match=r"column k.epoch does not exist\. Run `mindset migrate`"):
+        with pytest.raises(ServiceUnavailable, match=r"column r.replaced_at does not exist\. Run `mindset migrate`"):
             catalog.read_once(lambda connection: version_snapshot(connection, "kb"))
         migrate(postgres_url)
         with catalog.reading() as reading:

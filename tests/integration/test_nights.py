@@ -278,7 +278,7 @@ def test_a_refused_text_is_named_by_its_document(
         with pytest.raises(ProviderRejected, match=r"^Refused\.") as error:
             embed(catalog, kb, embedder, version)
     assert (
-        "stand in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
+        "occur in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
     ) == named
     assert embed(catalog, kb, embedder, version) == 3 * 4 + 1
 

@@ -93,7 +93,7 @@ def test_at_every_moment_exactly_one_version_is_live(installation: Installation,
         overlaps = rows(
             connection,
             """SELECT a.id, b.id FROM release a JOIN release b ON a.kb = b.kb AND a.channel = b.channel AND a.id < b.id
-               WHERE a.kb = %(kb)s AND a.until > b.since""",
+               WHERE a.kb = %(kb)s AND a.replaced_at > b.released_at""",
             kb=name,
         )
         chain = rows(connection, "SELECT version, replaces FROM release WHERE kb = %(kb)s ORDER BY id", kb=name)

@@ -100,7 +100,7 @@ def test_what_may_not_be_read_or_was_taken_down_is_not_there(
     chunk = client.get("/v1/documents/doc3.md", params=params).json()["chunks"][0]["chunk_id"]
     with installation.catalog.writing() as connection:
         take_down(connection, released.name, "doc3.md", "test")
-        secret = scalar(connection, "SELECT chunk FROM placement WHERE kb = %s AND uri = 'board.md'", released.name)
+        secret = scalar(connection, "SELECT chunk_id FROM placement WHERE kb = %s AND uri = 'board.md'", released.name)
     for path in ("documents/doc3.md", "documents/board.md", f"passages/{chunk}", f"passages/{secret}", "passages/none"):
         response = client.get(f"/v1/{path}", params=params)
         assert response.status_code == 404

@@ -370,7 +370,7 @@ def test_questions_are_logged_only_where_the_settings_ask_for_it(
         httpx.post(f"{url}/v1/answers", json={"knowledge_base": released.name, "question": QUESTION}, timeout=30)
     with installation.catalog.reading() as connection:
         (row,) = rows(
-            connection, "SELECT question, generator, input_tokens > 0, prompt IS NOT NULL, release FROM answer_log"
+            connection, "SELECT question, generator, input_tokens > 0, prompt_fingerprint IS NOT NULL, release_id FROM answer_log"
         )
     assert row[:4] == (QUESTION if asks else None, f"nim:{NIM}", True, True)
     assert row[4] is not None

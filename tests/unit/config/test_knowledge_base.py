@@ -53,7 +53,7 @@ def test_paths_are_taken_from_the_file(file: Path) -> None:
         ("chunking: [structural]", "chunking: .*dictionary"),
         ("embedding: {provider: openai}", r"embedding\.provider: "),
         ("embedding: {provider: [nim]}", r"embedding\.provider: "),
-        ("embedding: {provider: nim, model: nvidia/other}", "embedding: .*no default of nim here for dimension"),
+        ("embedding: {provider: nim, model: nvidia/other}", "embedding: .*nim has no default here for dimension"),
         ("embedding: {provider: sentence-transformers}", "embedding: .*here for model and dimension"),
         ("generation: {provider: [nim]}", r"generation\.provider: "),
         ("retrieval: {dense_weight: 0, lexical_weight: 0}", "retrieval: .*nothing would be searched"),
@@ -67,7 +67,7 @@ def test_paths_are_taken_from_the_file(file: Path) -> None:
     ],
 )
 def test_a_wrong_key_is_named_with_its_file_and_how_to_check_again(file: Path, added: str, fault: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"test\.yaml is wrong: {fault}") as wrong:
+    with pytest.raises(ConfigurationError, match=rf"test\.yaml is invalid: {fault}") as wrong:
         parse(file, LEAST + added)
     assert str(wrong.value).endswith("`mindset kb validate` checks it again.")
     assert "\n" not in str(wrong.value)
@@ -92,7 +92,7 @@ def test_a_wrong_key_is_named_with_its_file_and_how_to_check_again(file: Path, a
 )
 def test_what_is_missing_or_of_another_type_is_named_and_nothing_else(file: Path, text: str, faults: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=rf"test\.yaml is wrong: {faults}[^;]*\. `mindset kb validate`"
+        ConfigurationError, match=rf"test\.yaml is invalid: {faults}[^;]*\. `mindset kb validate`"
     ) as wrong:
         parse(file, text)
     assert str(wrong.value).count(";") == faults.count("; ")
@@ -102,7 +102,7 @@ def test_what_is_missing_or_of_another_type_is_named_and_nothing_else(file: Path
     "text", ["title: [unclosed", "a: b: c", "\ttitle: T", "title: 2026-99-99", "title: !!bool x", "[" * 5_000]
 )
 def test_what_is_not_yaml_is_said_to_be_none(file: Path, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"test\.yaml is not YAML: .*Correct it\.$") as wrong:
+    with pytest.raises(ConfigurationError, match=r"test\.yaml is not valid YAML: .*Correct it\.$") as wrong:
         parse(file, text)
     assert "\n" not in str(wrong.value)
 
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_the_files_tells_both_ways_out(file: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: .*Check the path and its rights\."):
+    with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: .*Check the path and its permissions\."):
         parse_knowledge_base(file)
     file.write_bytes(b"title: \xff")
     with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: "):
@@ -189,3 +189,9 @@ def test_the_fingerprint_of_chunking_changes_with_any_of_its_keys(file: Path) ->
     ]
     assert len({parse(file, LEAST + change).chunking.fingerprint for change in changes}) == len(changes)
     assert parse(file, LEAST).chunking.fingerprint == parse(file, LEAST + "chunking: {}").chunking.fingerprint
+
+
+def test_renamed_key_of_an_earlier_release_is_rejected_with_its_new_name(file: Path) -> None:
+    file.write_text(LEAST + "largest_loss: 0.2\n")
+    with pytest.raises(ConfigurationError, match="`largest_loss` is now `max_deletion_ratio`: rename the key"):
+        parse_knowledge_base(file)

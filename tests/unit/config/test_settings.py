@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mindset.config.settings import Settings, load_settings
+from mindset.config.settings import RENAMED, Settings, load_settings
 from mindset.errors import ConfigurationError
 
 
@@ -44,7 +44,7 @@ def test_a_wrong_value_stops_with_the_name_of_its_variable(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(
-        ConfigurationError, match=rf"Wrong settings: {variable}: .*{fault}.*Correct the variable or unset it\."
+        ConfigurationError, match=rf"Invalid settings: {variable}: .*{fault}.*Correct the variable or unset it\."
     ):
         load_settings()
 
@@ -104,3 +104,21 @@ def test_every_key_is_of_a_secret_type(name: str) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().api_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_renamed_variable_is_rejected_with_its_new_name(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    monkeypatch.setenv(old, "1")
+    with pytest.raises(ConfigurationError, match=f"{old} is now {new}"):
+        load_settings()
+
+
+def test_renamed_variable_in_the_env_file_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MINDSET_TRACE_SHARE=0.5\n")
+    with pytest.raises(ConfigurationError, match="MINDSET_TRACE_SHARE is now MINDSET_TRACE_SAMPLE_RATE"):
+        load_settings()
+
+
+def test_new_names_of_renamed_variables_are_settings() -> None:
+    assert {new.removeprefix("MINDSET_").lower() for new in RENAMED.values()} <= Settings.model_fields.keys()

@@ -68,7 +68,7 @@ def test_a_wrong_line_is_named_with_its_file_and_what_to_do(file: Path, second: 
 @pytest.mark.parametrize("text", ["", "\n\n", line(evidence=[])])
 def test_without_evidence_nothing_can_be_measured(file: Path, text: str) -> None:
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match=r"test\.golden\.jsonl holds no question with evidence\. Add some"):
+    with pytest.raises(ConfigurationError, match=r"test\.golden\.jsonl contains no question with evidence\. Add some"):
         parse_golden_set(file)
 
 

@@ -71,5 +71,5 @@ def test_a_definition_asks_for_native_citations_of_bedrock_alone(
     text = "".join(each.text for each in generators.generator(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
     assert text.strip() == "Badgers dig setts at night. [1]"
     assert "searchResult" in provider.requests[-1].body["messages"][0]["content"][0]
-    with pytest.raises(ValidationError, match="native is bedrock's alone"):
+    with pytest.raises(ValidationError, match="native requires provider bedrock"):
         Generation(provider="nim", citations="native")
