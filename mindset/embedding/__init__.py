@@ -1,0 +1,1 @@
+"""Embedding: the vectors of texts and questions, from a local or a remote model."""

@@ -1,4 +1,4 @@
-"""Which texts a GPU takes together: as many as fit a budget of tokens, of similar length."""
+"""Batches for a GPU: texts of similar length, as many as fit a token budget."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Batches of positions in `lengths` (tokens of each text), every position once, longest first.
+    """Return batches of positions in `lengths` (tokens per text), longest texts first. Every position occurs once.
 
-    A batch costs its longest text times its size, because shorter ones are padded; none costs more than `budget`, save
-    a text that does alone. The longest come first so that a budget too large for the memory shows at once."""
+    A batch costs the length of its longest text times its size, because shorter texts are padded. No batch costs more
+    than `budget`, except a single text that exceeds it. A budget that is too large for the memory fails with the first
+    batch, because the longest texts come first."""
     batches: list[list[int]] = []
     longest = 0
-    for position in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
+    for position in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if not batches or longest * (len(batches[-1]) + 1) > budget:
             batches.append([])
             longest = max(lengths[position], 1)

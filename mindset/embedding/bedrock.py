@@ -1,4 +1,4 @@
-"""Amazon Titan's and Cohere's embedding models, on Bedrock."""
+"""Embedding models on Amazon Bedrock: Amazon Titan and Cohere."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _Purpose = Literal["search_document", "search_query"]
 
 
 class BedrockEmbedder:
-    """Thread-safe. `deadline_s` bounds one call of the model, its retries included.
+    """An embedder for Titan Text Embeddings V2 and Cohere Embed v3. Thread-safe.
 
-    Raises ConfigurationError for a model whose requests it does not know."""
+    `deadline_s` limits one call of the model including its retries. Raises ConfigurationError for any other model."""
 
     def __init__(
         self,
@@ -42,16 +42,15 @@ class BedrockEmbedder:
             self._batch = _COHERE_TEXTS
         else:
             raise ConfigurationError(
-                f"embedding.model {model!r} is none of Bedrock's embedding models known here. "
+                f"embedding.model {model!r} is not a supported embedding model of Bedrock. "
                 "Use amazon.titan-embed-text-v2:0, cohere.embed-english-v3 or cohere.embed-multilingual-v3."
             )
         self.model_id = ModelId(f"bedrock:{model}:{dimension}")
         self.dimension = dimension
         self._model = model
         self._deadline_s = deadline_s
-        self._client = bedrock_client.open_client(
-            region, url, deadline_s, connections=concurrency + 1
-        )  # one for a question
+        # One more connection than threads, for questions.
+        self._client = bedrock_client.open_client(region, url, deadline_s, connections=concurrency + 1)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bedrock-embed")
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
@@ -84,19 +83,19 @@ class BedrockEmbedder:
     def _request(self, texts: Sequence[str], purpose: _Purpose) -> dict[str, object]:
         if self._batch == 1:
             return {"inputText": texts[0], "dimensions": self.dimension, "normalize": True}
-        # Cohere's `truncate` stays NONE: a text cut in silence would be found by its beginning only.
+        # NONE: Cohere reports a text that is too long. Truncated silently, only its beginning could be found.
         return {"texts": list(texts), "input_type": purpose, "truncate": "NONE"}
 
     def _vectors(self, body: bytes, expected: int) -> Vectors:
         try:
-            answer = json.loads(body)
-            rows = [answer["embedding"]] if self._batch == 1 else list(answer["embeddings"])
-        except (KeyError, TypeError, ValueError) as wrong:
+            response = json.loads(body)
+            rows = [response["embedding"]] if self._batch == 1 else list(response["embeddings"])
+        except (KeyError, TypeError, ValueError) as error:
             raise ProviderUnavailable(
-                f"Bedrock model {self._model} gave something that is no embedding ({type(wrong).__name__}). Try again."
-            ) from wrong
+                f"Bedrock model {self._model} returned a response without embeddings ({type(error).__name__}). Try again."
+            ) from error
         if len(rows) != expected:
             raise ProviderUnavailable(
-                f"Bedrock model {self._model} gave {len(rows)} embeddings for {expected} texts. Try again."
+                f"Bedrock model {self._model} returned {len(rows)} embeddings for {expected} texts. Try again."
             )
         return unit_vectors(f"Bedrock model {self._model}", rows, self.dimension)

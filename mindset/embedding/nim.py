@@ -1,4 +1,4 @@
-"""NVIDIA's embedding models, over the HTTP interface of a NIM."""
+"""NVIDIA's embedding models, through the HTTP API of a NIM."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mindset.errors import ProviderUnavailable
 from mindset.providers import nim_client
 from mindset.providers.deadline import Deadline, retry_call
 
-# Models whose vectors may be cut short; the others refuse a request that names a dimension.
-_SHORTENABLE = ("llama-nemotron-embed-1b", "llama-3.2-nv-embedqa-1b")
+# Models with a configurable dimension. All others reject a request that names one.
+_CONFIGURABLE_DIMENSION = ("llama-nemotron-embed-1b", "llama-3.2-nv-embedqa-1b")
 
 
 class NimEmbedder:
-    """Thread-safe. `deadline_s` bounds one batch of texts, its retries included."""
+    """An embedder for the models of a NIM. Thread-safe. `deadline_s` limits one batch including its retries."""
 
     def __init__(
         self,
@@ -40,7 +40,8 @@ class NimEmbedder:
         self._model = model
         self._batch = batch
         self._deadline_s = deadline_s
-        self._client = nim_client.open_client(url, api_key, connections=concurrency + 1)  # one for a question
+        # One more connection than threads, for questions.
+        self._client = nim_client.open_client(url, api_key, connections=concurrency + 1)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="nim-embed")
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
@@ -63,10 +64,10 @@ class NimEmbedder:
             "model": self._model,
             "input": list(texts),
             "input_type": input_type,
-            "truncate": "NONE",  # a text cut in silence would be found by its beginning only
+            "truncate": "NONE",  # report a text that is too long: truncated silently, only its beginning could be found
             "encoding_format": "float",
         }
-        if any(name in self._model for name in _SHORTENABLE):
+        if any(name in self._model for name in _CONFIGURABLE_DIMENSION):
             body["dimensions"] = self.dimension
 
         def attempt() -> Vectors:
@@ -80,13 +81,13 @@ class NimEmbedder:
             data = sorted(json.loads(body)["data"], key=lambda item: int(item["index"]))
             indexes = [int(item["index"]) for item in data]
             rows = [item["embedding"] for item in data]
-        except (KeyError, TypeError, ValueError) as wrong:
+        except (KeyError, TypeError, ValueError) as error:
             raise ProviderUnavailable(
-                f"NIM model {self._model} gave something that is not a list of embeddings ({type(wrong).__name__}). "
-                "If it stays so, check that MINDSET_NIM_URL is the address of a NIM."
-            ) from wrong
+                f"NIM model {self._model} returned a response without embeddings ({type(error).__name__}). "
+                "If this persists, check that MINDSET_NIM_URL is the address of a NIM."
+            ) from error
         if indexes != list(range(expected)):
             raise ProviderUnavailable(
-                f"NIM model {self._model} gave {len(rows)} embeddings, not one for each of {expected} texts. Try again."
+                f"NIM model {self._model} returned {len(rows)} embeddings for {expected} texts, or not one per text. Try again."
             )
         return unit_vectors(f"NIM model {self._model}", rows, self.dimension)

@@ -1,4 +1,4 @@
-"""What an embedder is: texts in, unit vectors out."""
+"""The protocol of embedders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ModelId = NewType("ModelId", str)
-"""Names a model's vector space forever: two embedders with the same id give the same vector for the same text."""
+"""`provider:model:dimension`. Two embedders with the same id return the same vector for the same text."""
 
 Vectors = NDArray[np.float32]
 """Shape (texts, dimension), each row of Euclidean length 1."""
@@ -25,13 +25,13 @@ class Embedder(Protocol):
     def dimension(self) -> int: ...
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of texts to be found, in the order given.
+        """Return the vectors of passages, in the order of `texts`.
 
-        Raises ProviderRejected or ProviderUnavailable where the model is remote."""
+        Raises ProviderRejected or ProviderUnavailable if the model is remote."""
         ...
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """The vector of a question, shape (dimension,)."""
+        """Return the vector of a question, of shape (dimension,). Raises the same errors as `embed_passages`."""
         ...
 
     def close(self) -> None: ...

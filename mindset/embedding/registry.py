@@ -1,4 +1,4 @@
-"""From a knowledge base's configuration, or a model's id, to its embedder."""
+"""Open the embedder that a knowledge base's configuration or a model id names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from mindset.errors import ConfigurationError, DimensionMismatch
 
 
 def model_id(embedding: Embedding) -> ModelId:
-    """The id under which the configured model's vectors are stored."""
+    """Return the id under which the vectors of the configured model are stored."""
     return ModelId(f"{embedding.provider}:{embedding.model}:{embedding.dimension}")
 
 
 def embedding_of(model: ModelId) -> Embedding:
-    """The configuration that a stored model id stands for: a version is queried with the model it was built with."""
+    """Return the configuration of a stored model id. A version is queried with the model that it was built with."""
     provider, _, rest = model.partition(":")
     name, _, dimension = rest.rpartition(":")
     return Embedding.model_validate({"provider": provider, "model": name, "dimension": int(dimension)})
 
 
 def default_dense_weight(embedding: Embedding) -> float:
-    """Weight of dense search where a definition names none: 0.3 for WordLlama, whose vectors are sums of words, else 1.
+    """Return the default weight of dense search: 0.3 for WordLlama, whose vectors are sums of word vectors, otherwise 1.
 
-    Chosen from about sixty fusions by the mean recall@5 over guides, docs and the two corpora of Chroma's chunking
-    evaluation: 0.862 at 0.3, 0.826 at 1, with the full-text ranking imitated outside Postgres. No set was held out, so
-    the gain elsewhere may be smaller; through Postgres recall@5 on the guides went from 0.625 to 0.672 (measured).
-    """
+    Chosen among about sixty fusions by the mean recall@5 over guides, docs and the two corpora of Chroma's chunking
+    evaluation: 0.862 with 0.3, 0.826 with 1, with an emulation of Postgres' full-text ranking. There was no held-out
+    set, so the gain on other corpora may be smaller. With Postgres, recall@5 on the guides rose from 0.625 to 0.672
+    (measured)."""
     return 0.3 if embedding.provider == "wordllama" else 1.0
 
 
 def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
-    """The embedder of a configuration; the caller closes it. Raises ConfigurationError, DimensionMismatch."""
+    """Return the embedder of a configuration. The caller closes it. Raises ConfigurationError, DimensionMismatch."""
     match embedding.provider:
         case "wordllama":
             from mindset.embedding.wordllama import WordLlamaEmbedder
@@ -56,8 +56,8 @@ def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
     if embedder.dimension != embedding.dimension:
         embedder.close()
         raise DimensionMismatch(
-            f"{embedding.provider} model {embedding.model} gives {embedder.dimension} dimensions, and the knowledge base "
-            f"says {embedding.dimension}. Set embedding.dimension to {embedder.dimension}."
+            f"{embedding.provider} model {embedding.model} has {embedder.dimension} dimensions, but the knowledge base "
+            f"configures {embedding.dimension}. Set embedding.dimension to {embedder.dimension}."
         )
     return embedder
 
@@ -71,7 +71,7 @@ class EmbedderRegistry:
         self._opened: dict[ModelId, Embedder] = {}
 
     def get_if_open(self, model: ModelId) -> Embedder | None:
-        """Return the embedder of a model if it is open already."""
+        """Return the embedder of a model, or None if it is not open yet."""
         return self._opened.get(model)
 
     def get(self, model: ModelId) -> Embedder:
@@ -88,9 +88,9 @@ class EmbedderRegistry:
 
 
 def check_model(embedding: Embedding) -> None:
-    """Raise ConfigurationError where provider and model cannot belong together."""
+    """Raise ConfigurationError if the provider does not have the configured model."""
     if embedding.provider == "wordllama" and (embedding.model, embedding.dimension) != ("wordllama", 256):
         raise ConfigurationError(
-            f"embedding: wordllama has one model, `wordllama` of 256 dimensions, not {embedding.model!r} "
-            f"of {embedding.dimension}. Leave model and dimension out."
+            f"embedding: the only model of wordllama is `wordllama` with 256 dimensions, not {embedding.model!r} "
+            f"with {embedding.dimension}. Remove model and dimension."
         )

@@ -1,4 +1,4 @@
-"""Any model of the Sentence Transformers library, in the process and, where there is one, on the GPU."""
+"""Models of the Sentence Transformers library, run in this process, on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mindset.errors import ConfigurationError
 
 
 class SentenceTransformerEmbedder:
-    """Thread-safe: one thread at a time computes. `token_budget` bounds a batch, padding included, by an estimate.
+    """An embedder for local models. Thread-safe; one thread computes at a time.
 
-    Raises ConfigurationError where the extra `gpu` is not installed or the model cannot be loaded."""
+    `token_budget` limits the estimated tokens of a batch, padding included. Raises ConfigurationError if the extra
+    `gpu` is not installed or the model cannot be loaded."""
 
     def __init__(self, model: str, *, device: str | None = None, token_budget: int = 65_536) -> None:
         try:
@@ -25,21 +26,21 @@ class SentenceTransformerEmbedder:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise ConfigurationError(
-                "embedding.provider sentence-transformers needs an extra: pip install product-mindset[gpu]"
+                "embedding.provider sentence-transformers requires an extra: pip install product-mindset[gpu]"
             ) from None
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         # bfloat16 halves memory and time on a GPU; most CPUs only emulate it.
-        kind = {"dtype": torch.bfloat16} if place.startswith("cuda") else {}
+        model_kwargs = {"dtype": torch.bfloat16} if device.startswith("cuda") else {}
         try:
-            self._model = SentenceTransformer(model, device=place, model_kwargs=kind)
-        except (OSError, ValueError) as wrong:
+            self._model = SentenceTransformer(model, device=device, model_kwargs=model_kwargs)
+        except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"embedding.model {model!r} cannot be loaded: {wrong}. Name a model of the hub, or a folder."
-            ) from wrong
+                f"embedding.model {model!r} cannot be loaded: {error}. Set it to a model of the Hugging Face Hub, or to a folder."
+            ) from error
         self.dimension = int(self._model.get_embedding_dimension())
         self.model_id = ModelId(f"sentence-transformers:{model}:{self.dimension}")
         self._budget = token_budget
-        self._lock = threading.Lock()  # the library's tokenizers may not be borrowed twice
+        self._lock = threading.Lock()  # the library's tokenizers are not thread-safe
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if not texts:
@@ -59,14 +60,14 @@ class SentenceTransformerEmbedder:
         return vector
 
     def close(self) -> None:
-        """The memory goes with the object."""
+        """Do nothing: the memory is freed with the object."""
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        # Three bytes a token is what Chinese takes and less than English does; counting took a fifth of the time on a
-        # GPU. Texts over the model's limit are truncated by it, and so cost no more than the limit.
+        # Estimated at three bytes per token, which holds for Chinese and is an overestimate for English: counting tokens
+        # took a fifth of the time on a GPU. The model truncates texts at its limit, so they cost no more than that.
         limit = int(self._model.max_seq_length or 512)
         return [min(len(text.encode()) // 3 + 2, limit) for text in texts]
 
     def _unit(self, rows: NDArray[np.float32]) -> Vectors:
-        # Normalised here, in float32: a bfloat16 vector's length is off by up to a percent.
+        # Normalized here in float32: the length of a bfloat16 vector is off by up to a percent.
         return unit_vectors(str(self.model_id), list(rows), self.dimension)

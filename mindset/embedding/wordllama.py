@@ -1,4 +1,4 @@
-"""WordLlama: static token vectors that ship in a wheel, so that everything works with no service and no key."""
+"""WordLlama: static token vectors that ship in a wheel, so that no service and no API key is needed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class WordLlamaEmbedder:
-    """256 dimensions, on the CPU, thousands of texts a second. Thread-safe: it only reads its tables."""
+    """An embedder with 256 dimensions. It embeds thousands of texts per second on the CPU. Thread-safe."""
 
     model_id = ModelId("wordllama:wordllama:256")
     dimension = 256
     is_instant = True
-    """A question takes a tenth of a millisecond: handing it to a thread would cost more than that."""
+    """A question takes 0.1 ms, less than handing it to a thread."""
 
     def __init__(self) -> None:
-        self._model = _loaded()
+        self._model = _load_model()
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if not texts:
@@ -37,13 +37,13 @@ class WordLlamaEmbedder:
         return vector
 
     def close(self) -> None:
-        """Nothing is held that others do not use."""
+        """Do nothing: the tables are shared by all embedders of the process."""
 
 
 @cache
-def _loaded() -> WordLlamaInference:
-    """The tables, once a process: 50 MiB, and a fifth of a second to read."""
+def _load_model() -> WordLlamaInference:
+    """Load the tables once per process: 50 MiB, 0.2 s."""
     import wordllama
 
-    # The wheel ships its tokenizer beside the package, not where the loader looks first; nothing is downloaded.
+    # The wheel ships its tokenizer in the package's folder, which is not where the loader looks by default.
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

@@ -1,4 +1,4 @@
-"""What holds for every embedder."""
+"""Contract test of all embedders."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.providers import ProviderServer
 
 OPEN: dict[str, Callable[[ProviderServer], Embedder]] = {
     "wordllama": lambda _: WordLlamaEmbedder(),
-    "nim": lambda at: NimEmbedder(at.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 2048, batch=20),
-    "nim-shortened": lambda at: NimEmbedder(at.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 384, batch=20),
-    "titan": lambda at: BedrockEmbedder("amazon.titan-embed-text-v2:0", 512, url=at.url),
-    "cohere": lambda at: BedrockEmbedder("cohere.embed-multilingual-v3", 1024, url=at.url),
+    "nim": lambda server: NimEmbedder(server.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 2048, batch=20),
+    "nim-shortened": lambda server: NimEmbedder(server.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 384, batch=20),
+    "titan": lambda server: BedrockEmbedder("amazon.titan-embed-text-v2:0", 512, url=server.url),
+    "cohere": lambda server: BedrockEmbedder("cohere.embed-multilingual-v3", 1024, url=server.url),
 }
 
 
@@ -29,14 +29,14 @@ def embedder(request: pytest.FixtureRequest, provider: ProviderServer) -> Iterat
     opened.close()
 
 
-def test_vectors_are_float32_rows_of_length_one(embedder: Embedder) -> None:
+def test_vectors_are_float32_rows_of_length_1(embedder: Embedder) -> None:
     vectors = embedder.embed_passages(["the moon", "a submarine", "Grüße, 世界"])
     assert vectors.dtype == np.float32
     assert vectors.shape == (3, embedder.dimension)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_vectors_come_in_the_order_of_their_texts_over_many_batches(embedder: Embedder) -> None:
+def test_vectors_keep_the_order_of_the_texts_across_batches(embedder: Embedder) -> None:
     texts = [f"text number {number} of {number * 7}" for number in range(205)]
     together = embedder.embed_passages(texts)
     assert together.shape == (205, embedder.dimension)
@@ -45,26 +45,26 @@ def test_vectors_come_in_the_order_of_their_texts_over_many_batches(embedder: Em
         np.testing.assert_allclose(together[position], alone, atol=1e-5)
 
 
-def test_the_same_text_has_the_same_vector(embedder: Embedder) -> None:
+def test_equal_texts_have_equal_vectors(embedder: Embedder) -> None:
     vectors = embedder.embed_passages(["one", "two", "one"])
     np.testing.assert_array_equal(vectors[0], vectors[2])
     assert not np.allclose(vectors[0], vectors[1])
 
 
-def test_no_texts_have_no_vectors(embedder: Embedder) -> None:
+def test_no_texts_yield_no_vectors(embedder: Embedder) -> None:
     vectors = embedder.embed_passages([])
     assert vectors.shape == (0, embedder.dimension)
     assert vectors.dtype == np.float32
 
 
-def test_a_question_has_one_vector_of_length_one(embedder: Embedder) -> None:
+def test_question_has_one_vector_of_length_1(embedder: Embedder) -> None:
     vector = embedder.embed_query("How far is the moon?")
     assert vector.shape == (embedder.dimension,)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_model_id_names_provider_model_and_dimension(embedder: Embedder) -> None:
+def test_model_id_names_provider_model_and_dimension(embedder: Embedder) -> None:
     provider, _, rest = embedder.model_id.partition(":")
     model, _, dimension = rest.rpartition(":")
     assert provider

@@ -1,4 +1,4 @@
-"""What the NIM embedder does when the NIM does not do its part."""
+"""Tests of the NIM embedder when the NIM fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _open(provider: ProviderServer, deadline_s: float = 5.0, model: str = MODEL,
     return provider.clients.enter_context(closing(embedder))
 
 
-def test_passages_and_questions_are_told_apart_and_nothing_is_truncated(provider: ProviderServer) -> None:
+def test_request_names_the_input_type_and_forbids_truncation(provider: ProviderServer) -> None:
     embedder = _open(provider)
     embedder.embed_passages(["a"])
     embedder.embed_query("b")
@@ -34,19 +34,19 @@ def test_passages_and_questions_are_told_apart_and_nothing_is_truncated(provider
 @pytest.mark.parametrize(
     "fault", [status(429, retry_after=0.05), status(429), status(500), status(503), garbage(), queued(2)], ids=repr
 )
-def test_a_fault_that_passes_is_not_noticed(provider: ProviderServer, fault: Fault) -> None:
+def test_transient_fault_is_retried(provider: ProviderServer, fault: Fault) -> None:
     provider.fail("/embeddings", fault)
     assert _open(provider).embed_passages(["a", "b"]).shape == (2, 1024)
 
 
-def test_retry_after_is_honoured(provider: ProviderServer) -> None:
+def test_retry_after_is_respected(provider: ProviderServer) -> None:
     provider.fail("/embeddings", status(429, retry_after=0.3))
     started = time.monotonic()
     _open(provider).embed_query("a")
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_retry_after_beyond_the_deadline_is_not_waited_for(provider: ProviderServer) -> None:
+def test_no_wait_for_a_retry_after_beyond_the_deadline(provider: ProviderServer) -> None:
     provider.fail("/embeddings", always=status(429, retry_after=60))
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match="429") as caught:
@@ -56,7 +56,7 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for(provider: ProviderS
 
 
 @pytest.mark.parametrize("fault", [status(500), hang(), garbage(), cut(0), drip(0.01)], ids=lambda fault: fault.kind)
-def test_a_fault_that_stays_is_unavailable_at_the_deadline(provider: ProviderServer, fault: Fault) -> None:
+def test_persistent_fault_is_unavailable_at_the_deadline(provider: ProviderServer, fault: Fault) -> None:
     provider.fail("/embeddings", always=fault)
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=MODEL):
@@ -74,36 +74,36 @@ def test_a_fault_that_stays_is_unavailable_at_the_deadline(provider: ProviderSer
         (302, "MINDSET_NIM_URL"),
     ],
 )
-def test_a_refusal_is_not_retried_and_names_the_remedy(provider: ProviderServer, code: int, remedy: str) -> None:
+def test_rejection_is_not_retried_and_names_the_remedy(provider: ProviderServer, code: int, remedy: str) -> None:
     provider.fail("/embeddings", always=status(code))
     with pytest.raises(ProviderRejected) as caught:
         _open(provider).embed_passages(["a"])
-    said = str(caught.value)
-    assert MODEL in said
-    assert str(code) in said
-    assert "told to fail" in said
-    assert remedy in said
-    assert "secret" not in said
+    message = str(caught.value)
+    assert MODEL in message
+    assert str(code) in message
+    assert "told to fail" in message
+    assert remedy in message
+    assert "secret" not in message
     assert len(provider.requests) == 1
 
 
-def test_a_text_over_the_models_limit_is_rejected(provider: ProviderServer) -> None:
+def test_text_over_the_models_limit_is_rejected(provider: ProviderServer) -> None:
     with pytest.raises(ProviderRejected, match=r"8192.*chunks smaller"):
         _open(provider).embed_passages(["word " * 10_000])
 
 
-def test_another_dimension_than_configured_names_both(provider: ProviderServer) -> None:
+def test_dimension_mismatch_names_both_dimensions(provider: ProviderServer) -> None:
     with pytest.raises(DimensionMismatch, match=rf"{MODEL}.* 1024 .* 768 "):
         _open(provider, dimension=768).embed_passages(["a"])
 
 
-def test_one_failing_batch_fails_the_whole(provider: ProviderServer) -> None:
+def test_one_failing_batch_fails_the_call(provider: ProviderServer) -> None:
     provider.fail("/embeddings", status(400))
     with pytest.raises(ProviderRejected):
         _open(provider).embed_passages(["a"] * 500)
 
 
-def test_nobody_listening_is_unavailable() -> None:
+def test_unreachable_server_is_unavailable() -> None:
     with (
         closing(NimEmbedder("http://127.0.0.1:9/v1", MODEL, 1024, deadline_s=0.2)) as embedder,
         pytest.raises(ProviderUnavailable, match="MINDSET_NIM_URL"),
@@ -112,12 +112,12 @@ def test_nobody_listening_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("url", ["nim:8000/v1", "ftp://nim/v1", "", "http://"])
-def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
+def test_invalid_url_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="MINDSET_NIM_URL"):
         NimEmbedder(url, MODEL, 1024)
 
 
-def test_a_key_that_is_none_is_a_configuration_error_that_hides_it(provider: ProviderServer) -> None:
+def test_invalid_key_is_a_configuration_error_that_does_not_quote_it(provider: ProviderServer) -> None:
     with pytest.raises(ConfigurationError, match="MINDSET_NIM_API_KEY") as caught:
         NimEmbedder(provider.nim_url, MODEL, 1024, SecretStr("se\ncret"))
     assert "cret" not in str(caught.value)
