@@ -1,0 +1,1 @@
+"""Reranking: order passages with a model that reads the question and each passage together."""

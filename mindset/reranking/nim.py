@@ -1,4 +1,4 @@
-"""NVIDIA."""
+"""NVIDIA's rerankers, through the HTTP API of a NIM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NimReranker:
-    """NVIDIA's rerankers, over the HTTP interface of a NIM."""
+    """A reranker of a NIM. Thread-safe."""
 
     def __init__(self, url: str, model: str, api_key: SecretStr | None = None) -> None:
         self._model = model
@@ -27,7 +27,7 @@ class NimReranker:
             "model": self._model,
             "query": {"text": question},
             "passages": [{"text": text} for text in texts],
-            "truncate": "END",  # what a long passage begins with is better than no order at all
+            "truncate": "END",  # a rank by the beginning of a long passage is better than none
         }
         with (
             guarded(self._breaker),

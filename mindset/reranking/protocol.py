@@ -9,13 +9,15 @@ from mindset.providers.deadline import Deadline
 
 
 class Reranker(Protocol):
-    """Orders texts by how well they answer a question; thread-safe.
+    """Ranks texts by how well they answer a question. Thread-safe.
 
-    It is asked once: a search has no time for a second try, and is told without this step. One that fails again and
-    again is left alone for a while, so that not every search waits for it."""
+    Requests are not retried: a search has no time for it, and continues without reranking. Implementations have a
+    circuit breaker, so that a failing provider does not slow down every search."""
 
     def rank(self, question: str, texts: Sequence[str], deadline: Deadline) -> list[int]:
-        """Indexes of all texts, best first. Raises ProviderRejected, ProviderUnavailable."""
+        """Return the indexes of all texts, best first. Raises ProviderRejected, ProviderUnavailable."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connections."""
+        ...

@@ -1,4 +1,4 @@
-"""Rerankers: models that read a question beside each passage, which vectors and words apart from each other cannot."""
+"""Open the reranker that a knowledge base's configuration names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RerankerRegistry:
 
 
 def open_reranker(reranking: Reranking, settings: Settings) -> Reranker:
-    """The reranker of a configuration; the caller closes it. Raises ConfigurationError."""
+    """Return the reranker of a configuration. The caller closes it. Raises ConfigurationError."""
     match reranking.provider:
         case "nim":
             return NimReranker(settings.nim_url, reranking.model, settings.nim_api_key)

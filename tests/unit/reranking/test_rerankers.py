@@ -1,4 +1,4 @@
-"""What holds for every reranker."""
+"""Contract test of all rerankers."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def reranker(kind: str, provider: ProviderServer) -> Iterator[Reranker]:
     opened.close()
 
 
-def test_the_best_comes_first_and_none_is_lost(reranker: Reranker) -> None:
+def test_best_text_comes_first_and_all_texts_are_ranked(reranker: Reranker) -> None:
     assert reranker.rank(QUESTION, TEXTS, Deadline(5)) == [1, 2, 0]
 
 
-def test_equals_stay_as_they_were(reranker: Reranker) -> None:
+def test_ties_keep_their_order(reranker: Reranker) -> None:
     assert reranker.rank(QUESTION, ["Foxes sleep."] * 5, Deadline(5)) == [0, 1, 2, 3, 4]
 
 
@@ -57,30 +57,30 @@ def test_equals_stay_as_they_were(reranker: Reranker) -> None:
         (garbage(), ProviderUnavailable),
         (hang(), ProviderUnavailable),
     ],
-    ids=lambda given: getattr(given, "kind", ""),
+    ids=lambda value: getattr(value, "kind", ""),
 )
-def test_each_fault_is_told_within_the_deadline(
+def test_fault_is_reported_within_the_deadline_and_not_retried(
     reranker: Reranker, kind: str, provider: ProviderServer, fault: Fault, expected: type[ProviderError]
 ) -> None:
     provider.fail(PATH[kind], always=fault)
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(expected):
         reranker.rank(QUESTION, TEXTS, Deadline(1.0))
-    assert time.monotonic() - began < 3
-    assert len(provider.requests) == 1, "a search has no time for a second try"
+    assert time.monotonic() - started < 3
+    assert len(provider.requests) == 1, "a search has no time for a retry"
 
 
-def test_a_slow_drip_is_left_at_the_deadline(provider: ProviderServer) -> None:
+def test_slow_response_ends_at_the_deadline(provider: ProviderServer) -> None:
     reranker = open_reranker(Reranking(), Settings(nim_url=provider.nim_url))
     provider.fail("/ranking", drip(0.1))
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ProviderUnavailable):
         reranker.rank(QUESTION, TEXTS, Deadline(0.5))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started < 5
     reranker.close()
 
 
-def test_who_fails_again_and_again_is_circuit_open(reranker: Reranker, kind: str, provider: ProviderServer) -> None:
+def test_circuit_opens_after_five_failures(reranker: Reranker, kind: str, provider: ProviderServer) -> None:
     provider.fail(PATH[kind], always=status(503))
     for _ in range(8):
         with pytest.raises(ProviderUnavailable):
@@ -97,9 +97,9 @@ def test_who_fails_again_and_again_is_circuit_open(reranker: Reranker, kind: str
         [{"index": "first", "logit": 1.0}],
         {"index": 0},
     ],
-    ids=["some", "twice", "strangers", "words", "no list"],
+    ids=["missing texts", "duplicates", "unknown indexes", "not a number", "not a list"],
 )
-def test_a_ranking_that_is_not_of_these_texts_is_none(provider: ProviderServer, rankings: object) -> None:
+def test_invalid_ranking_is_unavailable(provider: ProviderServer, rankings: object) -> None:
     provider.rankings = rankings
     reranker = open_reranker(Reranking(), Settings(nim_url=provider.nim_url))
     with pytest.raises(ProviderUnavailable, match="rank"):
