@@ -1,1 +1,1 @@
-"""From a document's text to chunks: texts worth retrieving, each with its place."""
+"""Chunking: cut a document's text into chunks, texts worth retrieving with their locations."""

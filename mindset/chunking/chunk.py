@@ -1,4 +1,4 @@
-"""A chunk: a text named by its hash, and where in its document it stands."""
+"""A chunk: a text identified by its hash, and its location in a document."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from mindset.text.plain import plain_text
 
 ChunkId = NewType("ChunkId", str)
 
-# A rule of thumb for English under byte-pair tokenizers; a budget needs no more, and no tokenizer is then part of
-# the chunking, whose result must not change with the embedding model.
 CHARACTERS_PER_TOKEN = 4
+"""An estimate for English under byte-pair tokenizers, exact enough for a budget.
+
+A real tokenizer would make the chunks depend on the embedding model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSpan:
-    """Characters `start` to `end` of a document's text, below these headings."""
+    """Characters `start` to `end` of a document's text, and the headings above them, outermost first."""
 
     start: int
     end: int
@@ -26,17 +27,17 @@ class ChunkSpan:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A text and the context (title and headings) that is embedded with it."""
+    """A text and its context, the title and headings that are embedded with it."""
 
     context: str
     text: str
 
     @property
     def id(self) -> ChunkId:
-        """32 hexadecimal digits of SHA-256; also the key of the text's vectors."""
+        """The first 32 hexadecimal digits of a SHA-256 hash; also the key of the chunk's vectors."""
         return ChunkId(hashlib.sha256(f"{self.context}\0{self.text}".encode()).hexdigest()[:32])
 
     @property
     def embedding_text(self) -> str:
-        """What the model sees: the context, and the text without markup, which would only blur its vector."""
+        """The text to embed: the context, and the text without markup, which would add noise to the vector."""
         return f"{self.context}\n\n{plain_text(self.text)}" if self.context else plain_text(self.text)

@@ -1,4 +1,4 @@
-"""Cutting one document as its knowledge base says."""
+"""Cut a document with the method that its knowledge base configures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mindset.config.build_options import Chunking
 
 @dataclass(frozen=True, slots=True)
 class PlacedChunk:
-    """A chunk at its place in one document: `text[cut.start:cut.end]` is the chunk's text, exactly."""
+    """A chunk at its location in a document. `text[span.start:span.end]` is exactly the chunk's text."""
 
     ordinal: int
     chunk: Chunk
@@ -21,14 +21,14 @@ class PlacedChunk:
 
 
 def chunk_document(text: str, title: str, media_type: str, chunking: Chunking) -> Iterator[PlacedChunk]:
-    """The chunks of a document in order."""
-    for ordinal, cut in enumerate(_cuts(text, media_type, chunking)):
-        # The page's own top heading usually repeats its title.
-        context = [title, *(each for each in cut.heading_path if each.casefold() != title.casefold())]
-        yield PlacedChunk(ordinal, Chunk(" › ".join(context), text[cut.start : cut.end]), cut)
+    """Yield the chunks of a document in order."""
+    for ordinal, span in enumerate(_spans(text, media_type, chunking)):
+        # The top heading of a document usually repeats its title.
+        context = [title, *(heading for heading in span.heading_path if heading.casefold() != title.casefold())]
+        yield PlacedChunk(ordinal, Chunk(" › ".join(context), text[span.start : span.end]), span)
 
 
-def _cuts(text: str, media_type: str, chunking: Chunking) -> Iterator[ChunkSpan]:
+def _spans(text: str, media_type: str, chunking: Chunking) -> Iterator[ChunkSpan]:
     match chunking.method:
         case "structural":
             return structural(text, media_type, chunking.tokens)

@@ -92,7 +92,7 @@ class BedrockEmbedder:
             rows = [response["embedding"]] if self._batch == 1 else list(response["embeddings"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProviderUnavailable(
-                f"Bedrock model {self._model} returned a response without embeddings ({type(error).__name__}). Try again."
+                f"Bedrock model {self._model} returned no embeddings ({type(error).__name__}). Try again."
             ) from error
         if len(rows) != expected:
             raise ProviderUnavailable(

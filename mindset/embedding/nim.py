@@ -83,11 +83,12 @@ class NimEmbedder:
             rows = [item["embedding"] for item in data]
         except (KeyError, TypeError, ValueError) as error:
             raise ProviderUnavailable(
-                f"NIM model {self._model} returned a response without embeddings ({type(error).__name__}). "
+                f"NIM model {self._model} returned no embeddings ({type(error).__name__}). "
                 "If this persists, check that MINDSET_NIM_URL is the address of a NIM."
             ) from error
         if indexes != list(range(expected)):
             raise ProviderUnavailable(
-                f"NIM model {self._model} returned {len(rows)} embeddings for {expected} texts, or not one per text. Try again."
+                f"NIM model {self._model} returned {len(rows)} embeddings that do not match {expected} texts. "
+                "Try again."
             )
         return unit_vectors(f"NIM model {self._model}", rows, self.dimension)

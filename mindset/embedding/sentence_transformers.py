@@ -35,7 +35,8 @@ class SentenceTransformerEmbedder:
             self._model = SentenceTransformer(model, device=device, model_kwargs=model_kwargs)
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"embedding.model {model!r} cannot be loaded: {error}. Set it to a model of the Hugging Face Hub, or to a folder."
+                f"embedding.model {model!r} cannot be loaded: {error}. "
+                "Set it to a model of the Hugging Face Hub, or to a folder."
             ) from error
         self.dimension = int(self._model.get_embedding_dimension())
         self.model_id = ModelId(f"sentence-transformers:{model}:{self.dimension}")
@@ -63,8 +64,8 @@ class SentenceTransformerEmbedder:
         """Do nothing: the memory is freed with the object."""
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        # Estimated at three bytes per token, which holds for Chinese and is an overestimate for English: counting tokens
-        # took a fifth of the time on a GPU. The model truncates texts at its limit, so they cost no more than that.
+        # Estimated at three bytes per token, which holds for Chinese and is too high for English. Counting tokens took a
+        # fifth of the time on a GPU. The model truncates texts at its limit, so they cost no more than that.
         limit = int(self._model.max_seq_length or 512)
         return [min(len(text.encode()) // 3 + 2, limit) for text in texts]
 

@@ -1,1 +1,1 @@
-"""From bytes to text: one parser a format, the risky ones in a child process with limits."""
+"""Parsing: convert bytes to text with one parser per format, the risky ones in a child process with limits."""

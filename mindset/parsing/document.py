@@ -1,4 +1,4 @@
-"""What parsing makes of a document's bytes."""
+"""The result of parsing a document."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PARSER = "3"
-"""Advance when a parser would read the same bytes differently: every document is then parsed once more."""
+"""Version of the parsers. Increment it if a parser returns another result for the same bytes: all documents are then
+parsed again."""
 
 
 @dataclass(frozen=True)
 class ParsedDocument:
-    """A document as text. `media_type` is the text's own, `text/markdown` or `text/plain`, whatever the bytes were."""
+    """A document as text. `media_type` describes the text, not the file: `text/markdown` or `text/plain`."""
 
     text: str
     title: str
@@ -23,7 +24,7 @@ class ParsedDocument:
 
     @property
     def content_hash(self) -> str:
-        """Names the revision: equal when text, title, type and metadata are. Rights belong to the document, not to it."""
+        """The id of the revision: a hash of text, title, media type and metadata, but not of the ACL."""
         parts = [self.text, self.title, self.media_type, self.metadata]
         canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The block between `---` lines at the top of a file: title, rights, metadata."""
+"""Front matter: the YAML block between `---` lines at the top of a file, with title, ACL and metadata."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from mindset.text.normalization import normalize
 _BLOCK = re.compile(
     r"\A(?:[ \t]*+\n)*+---(?P<kind>\w*)[ \t]*\n(?P<block>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
-# A ruler may open a text, too; with a key on the next line (or below comments) it is a block.
+# A thematic break may also start a text. With a key on the next line, or below comments, it is front matter.
 _UNCLOSED = re.compile(r"""\A(?:[ \t]*+\n)*+---\w*[ \t]*\n(?:[ \t]*\#.*\n)*[ \t]*["']?[\w-]+["']?[ \t]*:(?:\s|\Z)""")
-# What PyYAML raises, besides its own errors, at a wrong value behind a tag (`!!bool x`) or at a thousand brackets.
+# PyYAML's own errors, and those that it raises for an invalid value of a tag (`!!bool x`) or a thousand brackets.
 _MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases: with them a few lines can stand for a billion values, or for themselves. Without numbers that
-    no JSON takes, and without a second `acl`, which YAML would let win."""
+    """A safe YAML loader that rejects aliases, integers over 64 bits and a second `acl`.
+
+    With aliases a few lines can expand to a billion values. JSON does not allow larger integers. Of two `acl` keys YAML
+    would silently use the second."""
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        found: int = super().construct_yaml_int(node)
-        if not -(2**63) <= found < 2**63:
-            raise yaml.YAMLError("it holds a number of more than 64 bits, which is to stand in quotes")
-        return found
+        number: int = super().construct_yaml_int(node)
+        if not -(2**63) <= number < 2**63:
+            raise yaml.YAMLError("a number has more than 64 bits and must be quoted")
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [_name(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if names.count("acl") > 1:
-            raise DocumentRejected("Front matter names `acl` twice. Keep one of them.")
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+            raise DocumentRejected("The front matter contains `acl` twice. Keep one of them.")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (`*name`) are not read")
+            raise yaml.YAMLError("aliases (`*name`) are not supported")
         return super().compose_node(parent, index)
 
 
@@ -47,71 +49,72 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def split(text: str) -> tuple[dict[str, Any], str]:
-    """Front matter and the rest. A block in another language than YAML (`---js`) is left out.
+    """Return the front matter and the rest of the text. A block in another language (`---js`) is removed.
 
-    Raises DocumentRejected where the block is never closed or its YAML is malformed: it may hold the document's rights,
-    so it cannot be ignored."""
+    Raises DocumentRejected if the block is not closed or its YAML is malformed. It must not be ignored, because it may
+    contain the ACL."""
     match = _BLOCK.match(text)
     if not match:
         if _UNCLOSED.match(text):
-            raise DocumentRejected("Front matter is opened and never closed. End it with a line that is `---` alone.")
+            raise DocumentRejected("The front matter is not closed. End it with a line that contains only `---`.")
         return {}, text
     rest = text[match.end() :]
     if match["kind"] not in ("", "yaml", "yml"):
         return {}, rest
     try:
-        found = yaml.load(match["block"], _Loader)  # noqa: S506  # nosec B506  # it is a SafeLoader
-    except _MALFORMED as malformed:
-        raise DocumentRejected(f"Front matter is not YAML: {' '.join(str(malformed).split())}. Correct it.") from None
-    if found is None:
+        front = yaml.load(match["block"], _Loader)  # noqa: S506  # nosec B506  # derived from SafeLoader
+    except _MALFORMED as error:
+        reason = " ".join(str(error).split())
+        raise DocumentRejected(f"The front matter is not valid YAML: {reason}. Correct it.") from None
+    if front is None:
         return {}, rest
-    if not isinstance(found, dict):
-        return {}, text  # two rulers with prose between them, not front matter
-    return {_name(key): _plain(value) for key, value in found.items()}, rest
+    if not isinstance(front, dict):
+        return {}, text  # prose between two thematic breaks
+    return {_name(key): _plain(value) for key, value in front.items()}, rest
 
 
 def title(front: dict[str, Any]) -> str | None:
-    """The title that the front matter states."""
-    found = front.get("title")
-    return found.strip() if isinstance(found, str) and found.strip() else None
+    """Return the title in the front matter, or None if it is missing, empty or not a string."""
+    value = front.get("title")
+    return value.strip() if isinstance(value, str) and value.strip() else None
 
 
 def acl(front: dict[str, Any]) -> tuple[str, ...] | None:
-    """The principals that the front matter names. Raises DocumentRejected where `acl` is anything but names."""
+    """Return the sorted principals in `acl`, or None without `acl`. Raises DocumentRejected for anything but names."""
     if "acl" not in front:
         return None
-    found = front["acl"]
-    names = [found] if isinstance(found, str) else found
-    if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
+    value = front["acl"]
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise DocumentRejected(
-            f"`acl` in the front matter is {found!r}. Make it a list of principals, such as [staff]."
+            f"`acl` in the front matter is {value!r}. Make it a list of principals, such as [staff]."
         )
     return tuple(sorted(set(names)))
 
 
 def metadata(front: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping beside title and rights: plain values and lists of them."""
-    simple = (str, int, float, bool)
+    """Return all other keys whose values are scalars or flat lists of scalars, as JSON allows them."""
+    scalars = (str, int, float, bool)
 
-    def keeps(value: Any) -> bool:
+    def is_supported(value: Any) -> bool:
         if isinstance(value, list):
-            return not any(isinstance(each, list) for each in value) and all(map(keeps, value))
-        return isinstance(value, simple) and not (isinstance(value, float) and not math.isfinite(value))
+            return not any(isinstance(item, list) for item in value) and all(map(is_supported, value))
+        return isinstance(value, scalars) and not (isinstance(value, float) and not math.isfinite(value))
 
-    return {key: value for key, value in front.items() if key not in ("title", "acl") and keeps(value)}
+    return {key: value for key, value in front.items() if key not in ("title", "acl") and is_supported(value)}
 
 
 def _name(key: Any) -> str:
-    """A key; those that mean something to us in whatever capitals they are written."""
+    """Return a key as text. `title` and `acl` are recognized in any capitalization."""
     name = normalize(str(key))
-    known = name.strip().casefold()
-    return known if known in ("title", "acl") else name
+    folded = name.strip().casefold()
+    return folded if folded in ("title", "acl") else name
 
 
 def _plain(value: Any) -> Any:
-    """YAML's dates as text, since metadata is JSON; text without what an escape such as `"\\0"` hides in it."""
+    """Convert dates to text, because metadata is JSON, and normalize strings, because escapes can hide characters."""
     if isinstance(value, dict):
-        return {normalize(str(key)): _plain(each) for key, each in value.items()}
+        return {normalize(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return value if isinstance(value, int | float | bool | None) else normalize(str(value))

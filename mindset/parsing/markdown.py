@@ -1,4 +1,4 @@
-"""Markdown."""
+"""The Markdown parser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mindset.text.normalization import decode
 
 
 def parse_markdown(uri: str, raw: bytes) -> ParsedDocument:
-    """Markdown, with front matter: the text is the Markdown itself."""
+    """Parse Markdown with optional front matter. The text stays Markdown. Raises DocumentRejected."""
     front, text = front_matter.split(decode(raw))
     title = front_matter.title(front) or first_heading(text) or title_from_name(uri)
     return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), front_matter.acl(front))

@@ -1,4 +1,4 @@
-"""PDF."""
+"""The PDF parser."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from mindset.text.normalization import normalize
 
 MAX_PAGES = 5_000
 
+# Programs store file names such as "Microsoft Word - draft7.docx" as the title. The name of the file is better then.
+_USELESS_TITLE = re.compile(r"\.\w{2,5}$|untitled", re.IGNORECASE)
+
 
 def parse_pdf(uri: str, raw: bytes) -> ParsedDocument:
-    """The text of a PDF's pages, a blank line between them."""
+    """Extract the text of all pages, separated by blank lines. Raises DocumentRejected."""
     import pypdfium2
 
     try:
         document = pypdfium2.PdfDocument(raw)
-    except pypdfium2.PdfiumError as refused:
-        if "password" in str(refused).lower():
-            raise DocumentRejected("Is encrypted. Save it without a password.") from None
-        raise DocumentRejected("Is not a readable PDF (damaged or cut off). Save it again from its program.") from None
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise DocumentRejected("The PDF is encrypted. Save it without a password.") from None
+        raise DocumentRejected(
+            "The file is not a readable PDF (damaged or truncated). Save it again from its program."
+        ) from None
     try:
         if len(document) > MAX_PAGES:
-            raise DocumentRejected(f"Has {len(document)} pages; {MAX_PAGES} is the most. Split the document.")
+            raise DocumentRejected(f"The PDF has {len(document)} pages; the maximum is {MAX_PAGES}. Split it.")
         pages = [_page_text(page.get_textpage().get_text_bounded()) for page in document]
         title = (document.get_metadata_value("Title") or "").strip()
-    except pypdfium2.PdfiumError as damaged:
-        raise DocumentRejected(f"A page cannot be read ({damaged}). Save the PDF again from its program.") from None
+    except pypdfium2.PdfiumError as error:
+        raise DocumentRejected(f"A page of the PDF cannot be read ({error}). Save it again from its program.") from None
     finally:
         document.close()
-    # Programs leave "Microsoft Word - draft7.docx" and the like as title: worse than the file's name.
-    named = title and not re.search(r"\.\w{2,5}$|untitled", title, re.IGNORECASE)
-    return ParsedDocument(
-        "\n\n".join(filter(None, pages)), title if named else title_from_name(uri), "text/plain", {"pages": len(pages)}
-    )
+    if not title or _USELESS_TITLE.search(title):
+        title = title_from_name(uri)
+    return ParsedDocument("\n\n".join(filter(None, pages)), title, "text/plain", {"pages": len(pages)})
 
 
 def _page_text(text: str) -> str:
-    """One page's text; U+FFFE and U+0002 are pdfium's marks for a word broken at a line's end."""
+    """Clean the text of a page. pdfium marks words that are hyphenated at a line end with U+FFFE or U+0002."""
     text = re.sub("[\ufffe\x02][\r\n]*", "", text)
     lines = [line.strip() for line in normalize(text).encode("utf-8", "replace").decode().split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

@@ -1,4 +1,4 @@
-"""Plain text."""
+"""The parser of plain text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from mindset.parsing.document import ParsedDocument
 from mindset.parsing.titles import title_from_name
 from mindset.text.normalization import decode
 
+_MAX_TITLE_LINE = 100
+
 
 def parse_plain_text(uri: str, raw: bytes) -> ParsedDocument:
-    """Plain text; its first line, if short, is its title."""
+    """Parse plain text. A first line of at most 100 characters is the title. Raises DocumentRejected."""
     text = decode(raw)
-    first = text.strip().partition("\n")[0].strip()
-    return ParsedDocument(text, first if 0 < len(first) <= 100 else title_from_name(uri), "text/plain")
+    first_line = text.strip().partition("\n")[0].strip()
+    title = first_line if 0 < len(first_line) <= _MAX_TITLE_LINE else title_from_name(uri)
+    return ParsedDocument(text, title, "text/plain")

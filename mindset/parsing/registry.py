@@ -1,4 +1,4 @@
-"""One function a format, and the table of them."""
+"""The parser of each format, by the file name extension."""
 
 from __future__ import annotations
 
@@ -16,25 +16,6 @@ from mindset.parsing.titles import single_line, title_from_name
 
 MAX_CHARACTERS = 50_000_000
 
-
-def parse(uri: str, raw: bytes) -> ParsedDocument:
-    """The document at `uri`, read by the format that the URI's ending names.
-
-    Raises DocumentRejected with the reason and the remedy: unknown ending, wrong content, nothing to read."""
-    ending = PurePosixPath(uri).suffix.lower()
-    if ending not in FORMATS:
-        raise DocumentRejected(f"No parser for {ending or 'a name without ending'!r}. Known: {', '.join(FORMATS)}.")
-    parsed = FORMATS[ending](uri, raw)
-    if not parsed.text.strip():
-        raise DocumentRejected("Holds no text. Remove it, add text, or (for scans) run text recognition first.")
-    if len(parsed.text) > MAX_CHARACTERS:
-        raise DocumentRejected(
-            f"Holds {len(parsed.text):,} characters; {MAX_CHARACTERS:,} is the most. Split the document."
-        )
-    title = single_line(parsed.title) or single_line(title_from_name(uri)) or single_line(uri)
-    return replace(parsed, title=title)
-
-
 FORMATS: dict[str, Callable[[str, bytes], ParsedDocument]] = {
     ".md": parse_markdown,
     ".markdown": parse_markdown,
@@ -45,4 +26,25 @@ FORMATS: dict[str, Callable[[str, bytes], ParsedDocument]] = {
 }
 
 ISOLATED = frozenset({".html", ".htm", ".pdf"})
-"""Formats whose parsers are native code: they run in a child process with limits."""
+"""Formats whose parsers are native code. They are parsed in a child process with limits."""
+
+
+def parse(uri: str, raw: bytes) -> ParsedDocument:
+    """Parse the bytes of the document at `uri` with the parser for its extension.
+
+    Raises DocumentRejected, with reason and remedy, for an unknown extension, invalid content or an empty text."""
+    extension = PurePosixPath(uri).suffix.lower()
+    if extension not in FORMATS:
+        unsupported = repr(extension) if extension else "a file without extension"
+        raise DocumentRejected(f"No parser for {unsupported}. Supported: {', '.join(FORMATS)}.")
+    parsed = FORMATS[extension](uri, raw)
+    if not parsed.text.strip():
+        raise DocumentRejected(
+            "The document contains no text. Remove it, add text, or (for scans) run text recognition first."
+        )
+    if len(parsed.text) > MAX_CHARACTERS:
+        raise DocumentRejected(
+            f"The document has {len(parsed.text):,} characters; the maximum is {MAX_CHARACTERS:,}. Split it."
+        )
+    title = single_line(parsed.title) or single_line(title_from_name(uri)) or single_line(uri)
+    return replace(parsed, title=title)

@@ -1,7 +1,7 @@
-"""Parsing in a child process: a parser that crashes, hangs or eats memory costs one document, not the night.
+"""Parse risky formats in child processes: a parser that crashes, hangs or exhausts memory costs one document only.
 
-The child speaks JSON lines and raw bytes over its pipes rather than multiprocessing's pickles, so that a parser taken
-over by a document cannot send objects, and so that it imports nothing but the parsers.
+Parent and child exchange JSON lines and raw bytes over pipes instead of multiprocessing's pickles. A compromised parser
+cannot send objects that way, and the child imports only the parsers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from mindset.parsing import registry
 from mindset.parsing.document import ParsedDocument
 
 MEMORY_BYTES = 2_000_000_000
+"""Memory limit of a child, on Linux."""
 
 
 class ParserPool:
-    """Parses documents, the risky formats in up to `children` child processes; thread-safe. Close it by `with`."""
+    """Parses documents, the risky formats in up to `children` child processes. Thread-safe. Close it with `with`."""
 
     def __init__(self, children: int = 2, timeout_s: float = 60.0) -> None:
         self._timeout_s = timeout_s
@@ -45,7 +46,7 @@ class ParserPool:
                 child.kill()
 
     def parse(self, uri: str, raw: bytes) -> ParsedDocument:
-        """As `registry.parse`; also raises DocumentRejected when the child crashes or takes too long."""
+        """Parse as `registry.parse`. Also raises DocumentRejected if the child crashes or takes too long."""
         if PurePosixPath(uri).suffix.lower() not in registry.ISOLATED:
             return registry.parse(uri, raw)
         child = self._idle.get()
@@ -89,37 +90,39 @@ class _Child:
             watchdog.cancel()
         if not line.endswith(b"\n"):
             self.kill()
-            what = "crashed" if in_time else f"took more than {timeout_s:g} s"
-            raise DocumentRejected(f"The parser {what}. Save the document again from its program, or leave it out.")
-        answer: dict[str, Any] = json.loads(line)
-        if "rejected" in answer:
-            raise DocumentRejected(answer["rejected"])
-        acl = answer.pop("acl")
-        return ParsedDocument(**answer, acl=None if acl is None else tuple(acl))
+            failure = "crashed" if in_time else f"took more than {timeout_s:g} s"
+            raise DocumentRejected(f"The parser {failure}. Save the document again from its program, or exclude it.")
+        response: dict[str, Any] = json.loads(line)
+        if "rejected" in response:
+            raise DocumentRejected(response["rejected"])
+        acl = response.pop("acl")
+        return ParsedDocument(**response, acl=None if acl is None else tuple(acl))
 
 
 def _serve() -> None:
-    """The child: documents in, one JSON line each out, until its input ends."""
-    _limit()
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a parser's prints must not mix with answers
-    while header := source.readline():
+    """Run the child: read documents and write one JSON line per document until the input ends."""
+    _limit_memory()
+    requests, responses = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a parser may print
+    while header := requests.readline():
         request = json.loads(header)
         try:
-            answer = dataclasses.asdict(registry.parse(request["uri"], source.read(request["bytes"])))
+            response = dataclasses.asdict(registry.parse(request["uri"], requests.read(request["bytes"])))
         except DocumentRejected as rejected:
-            answer = {"rejected": str(rejected)}
+            response = {"rejected": str(rejected)}
         except MemoryError:
-            answer = {"rejected": f"Needs more than {MEMORY_BYTES / 1e9:.0f} GB to parse. Split the document."}
-        sink.write(json.dumps(answer).encode() + b"\n")
-        sink.flush()
+            response = {
+                "rejected": f"Parsing needs more than {MEMORY_BYTES / 1e9:.0f} GB of memory. Split the document."
+            }
+        responses.write(json.dumps(response).encode() + b"\n")
+        responses.flush()
 
 
-def _limit() -> None:
+def _limit_memory() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # macOS refuses to lower RLIMIT_AS
+    if sys.platform == "linux":  # macOS does not allow lowering RLIMIT_AS
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""Titles."""
+"""Derive a document's title from its text or its name."""
 
 from __future__ import annotations
 
@@ -8,55 +8,53 @@ from pathlib import PurePosixPath
 
 from mindset.text.normalization import normalize
 
-MAX_TITLE_LENGTH = 300  # it is repeated in every chunk's context
-
+MAX_TITLE_LENGTH = 300
+"""In characters; the title is repeated in the context of every chunk."""
 
 _HEADING = re.compile(r"#{1,2}[ \t]+(\S.*)$")
-
-
-_UNDERLINE = re.compile(r"=+[ \t]*")  # one of `-` may as well be a ruler, or close front matter
-
-
+# Only `=`: a line of `-` may also be a thematic break or close front matter.
+_UNDERLINE = re.compile(r"=+[ \t]*")
 _FENCE = re.compile(r"[ \t]*(`{3,}(?!.*`)|~{3,})")
 
 
-def lines_and_fences(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line, and whether it stands in fenced code."""
-    fence = ""
-    for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if found and not fence:
-            fence = found[1]
-            yield line, False
-        elif found and found[1].startswith(fence) and line.strip() == found[1]:
-            fence = ""
-            yield line, False
-        else:
-            yield line, bool(fence)
-
-
 def first_heading(text: str) -> str | None:
-    """The first heading of level 1 or 2, without its closing `##` and its anchor `{#name}`; a comment in code is none."""
-    before = ""
+    """Return the first heading of level 1 or 2 outside code, without a closing `##` and an anchor `{#name}`."""
+    previous = ""
     for line, in_code in lines_and_fences(text):
-        found = None if in_code else _HEADING.match(line)
-        if found:
-            heading = found[1].rstrip()
+        match = None if in_code else _HEADING.match(line)
+        if match:
+            heading = match[1].rstrip()
             if heading.endswith("}"):
                 heading = heading.partition("{#")[0]
             if heading := heading.rstrip(" \t#"):
                 return heading
-        elif before and not in_code and _UNDERLINE.fullmatch(line):
-            return before
-        before = "" if in_code else line.strip()
+        elif previous and not in_code and _UNDERLINE.fullmatch(line):
+            return previous
+        previous = "" if in_code else line.strip()
     return None
 
 
+def title_from_name(uri: str) -> str:
+    """Return a title made of the file's name: without its extension, with spaces for hyphens and underscores."""
+    words = re.sub(r"[-_\s]+", " ", PurePosixPath(uri).stem).strip()
+    return words[:1].upper() + words[1:] or uri
+
+
 def single_line(title: str) -> str:
-    """A title as one line of what a reader can see."""
+    """Return a title as one line of visible characters, truncated to `MAX_TITLE_LENGTH`."""
     return " ".join(normalize(title).split())[:MAX_TITLE_LENGTH].rstrip()
 
 
-def title_from_name(uri: str) -> str:
-    words = re.sub(r"[-_\s]+", " ", PurePosixPath(uri).stem).strip()
-    return words[:1].upper() + words[1:] or uri
+def lines_and_fences(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield each line and whether it is inside fenced code. The fences themselves are not."""
+    fence = ""
+    for line in text.split("\n"):
+        match = _FENCE.match(line)
+        if match and not fence:
+            fence = match[1]
+            yield line, False
+        elif match and match[1].startswith(fence) and line.strip() == match[1]:
+            fence = ""
+            yield line, False
+        else:
+            yield line, bool(fence)

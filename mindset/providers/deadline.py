@@ -125,7 +125,7 @@ def retry_until_first(
     deadline: Deadline,
     may_retry: Callable[[], bool] = lambda: True,
 ) -> Generator[T, None, None]:
-    """Yield the items of `begin()`. It is retried until it yields its first item, because items cannot be taken back."""
+    """Yield the items of `begin()`. It is retried until the first item, because items cannot be taken back."""
     for attempt in _attempts(deadline, may_retry):
         with attempt:
             items = begin()

@@ -169,7 +169,7 @@ def stream_response(
 ) -> Iterator[httpx.Response]:
     """Post a request and return its successful response, whose body is not read yet. Leaving the block closes it.
 
-    All errors, also those while the body is read in the block, are raised as ProviderRejected or ProviderUnavailable."""
+    All errors, also while the body is read in the block, are raised as ProviderRejected or ProviderUnavailable."""
     with translate_errors(model):
         with _reads_until(deadline):
             response = client.send(_request(client, "POST", path, deadline, json=body), stream=True)

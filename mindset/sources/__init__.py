@@ -1,1 +1,1 @@
-"""Where documents come from: a listing that costs a stat each, and bytes on demand."""
+"""Sources of documents: a cheap listing of all entries, and the bytes of one entry on demand."""

@@ -1,7 +1,7 @@
-"""Globs matched folder by folder, so that one walk lists what they match: `*`, `?`, `[...]`, and `**` for any folders.
+"""Glob patterns matched folder by folder, so that one walk finds all files: `*`, `?`, `[...]`, and `**` for folders.
 
-As in `glob`, a name that begins with a dot is matched only by a pattern that does; but what ends in `**` leaves out all
-below a folder."""
+As in Python's `glob`, a name with a leading dot is matched only by a pattern with a leading dot. However, an
+`exclude` pattern that ends in `**` excludes everything below a folder."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Globs:
-    """What is left of patterns below a folder, in parts."""
+    """Patterns relative to a folder, each split into its parts."""
 
     patterns: frozenset[tuple[str, ...]]
 
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Self:
-        """Patterns relative to one folder, with `/` between their parts."""
-        return cls(frozenset(tuple(part for part in each.split("/") if part not in ("", ".")) for each in patterns))
+        """Parse patterns, whose parts are separated by `/`."""
+        return cls(frozenset(tuple(part for part in text.split("/") if part not in ("", ".")) for text in patterns))
 
     def below(self, folder: str) -> Globs:
-        """What is left of them in a folder of this name."""
+        """Return the patterns relative to a subfolder of this name."""
         return Globs(
             frozenset(
-                each if each[0] == "**" else each[1:]
-                for each in _unfolded(self.patterns)
-                if (each[0] == "**" or len(each) > 1) and re.match(_regex(each[0]), folder)
+                parts if parts[0] == "**" else parts[1:]
+                for parts in _expand(self.patterns)
+                if (parts[0] == "**" or len(parts) > 1) and re.match(_regex(parts[0]), folder)
             )
         )
 
     def match(self, file: str) -> bool:
-        """Whether a file of this name, here, is matched."""
-        return self._files.match(file) is not None
+        """Return whether a file of this name in this folder matches."""
+        return self._file_regex.match(file) is not None
 
     @cached_property
-    def _files(self) -> re.Pattern[str]:
-        return _files(self.patterns)
+    def _file_regex(self) -> re.Pattern[str]:
+        return _file_regex(self.patterns)
 
     @property
-    def everything(self) -> bool:
-        """Whether all that is here and below is matched."""
+    def matches_everything(self) -> bool:
+        """Whether all files in this folder and below match."""
         return bool(self.patterns & {("**",), ("**", "*")})
 
 
 @lru_cache
-def _unfolded(patterns: frozenset[tuple[str, ...]]) -> frozenset[tuple[str, ...]]:
-    """`**` also stands for no folder at all."""
-    found = patterns
-    while more := {each[1:] for each in found if each[0] == "**" and len(each) > 1} - found:
-        found |= more
-    return found
+def _expand(patterns: frozenset[tuple[str, ...]]) -> frozenset[tuple[str, ...]]:
+    """Add the patterns that result when `**` matches no folder."""
+    expanded = patterns
+    while more := {parts[1:] for parts in expanded if parts[0] == "**" and len(parts) > 1} - expanded:
+        expanded |= more
+    return expanded
 
 
 @lru_cache
-def _files(patterns: frozenset[tuple[str, ...]]) -> re.Pattern[str]:
-    last = [each[0] for each in _unfolded(patterns) if len(each) == 1]
-    return re.compile("|".join(map(_regex, last)) if last else r"(?!)")
+def _file_regex(patterns: frozenset[tuple[str, ...]]) -> re.Pattern[str]:
+    names = [parts[0] for parts in _expand(patterns) if len(parts) == 1]
+    return re.compile("|".join(map(_regex, names)) if names else r"(?!)")
 
 
 def _regex(part: str) -> str:

@@ -1,4 +1,4 @@
-"""What a source is: a cheap listing with change marks, and the bytes of one document."""
+"""The protocol of sources."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """One document as the listing shows it; an unchanged `etag` promises unchanged bytes."""
+    """A document in the listing of a source. If its `etag` is unchanged, its bytes are unchanged."""
 
     uri: str
     etag: str
     size: int
     rejection: str | None = None
-    """Why `fetch` rejects it, where the listing knows already."""
+    """Why `fetch` will reject the entry, if the listing already shows it."""
 
 
 class Source(Protocol):
-    """A place that documents come from."""
+    """A source of documents."""
 
     def list(self) -> Iterator[SourceEntry]:
-        """Everything there now, in any order. Raises SourceUnavailable, also when nothing at all is there."""
+        """Yield all current entries in any order. Raises SourceUnavailable, also if there are none."""
         ...
 
-    def fetch(self, listed: SourceEntry) -> bytes:
-        """The bytes of a document. Raises DocumentRejected with the reason and the remedy."""
+    def fetch(self, entry: SourceEntry) -> bytes:
+        """Return the bytes of a document. Raises DocumentRejected with reason and remedy."""
         ...

@@ -1,0 +1,1 @@
+"""Text: decoding and normalization, Markdown blocks, sentences, stop words."""

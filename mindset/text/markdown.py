@@ -1,4 +1,4 @@
-"""A document's text as blocks: the paragraphs, items, tables and code that its author made."""
+"""Split a text into blocks: headings, paragraphs, list items, tables and code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["heading", "prose", "whole"]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Characters `start` to `end`; a `whole` block (table, code) is not cut at sentences."""
+    """Characters `start` to `end` of a text. A `whole` block (table, code) is not split into sentences."""
 
     kind: Kind
     start: int
@@ -27,20 +27,22 @@ class Block:
     title: str = ""
 
 
-# Blocks are all that is wanted; what stands inside a line would cost most of the time.
+# Inline parsing is not needed, and would take most of the time.
 _PARSER = MarkdownIt("commonmark").enable("table").disable("inline")
-MAX_HEADING_LENGTH = 300  # it is repeated in the context of every chunk below it
-_WHOLE = {"table_open", "fence", "code_block"}
-_ITEMS = {"bullet_list_open", "ordered_list_open"}
+MAX_HEADING_LENGTH = 300
+"""In characters; a heading is repeated in the context of every chunk below it."""
+
+_WHOLE_TYPES = {"table_open", "fence", "code_block"}
+_LIST_TYPES = {"bullet_list_open", "ordered_list_open"}
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
-    """Top-level blocks of Markdown in order, lists as their items."""
-    lines = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    """Yield the top-level blocks of Markdown in order. Lists are split into their top-level items."""
+    line_starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
 
     def span(token: Token) -> tuple[int, int]:
         assert token.map is not None
-        start, end = lines[token.map[0]], min(lines[token.map[1]], len(text))
+        start, end = line_starts[token.map[0]], min(line_starts[token.map[1]], len(text))
         return start, start + len(text[start:end].rstrip())
 
     open_list: int | None = None
@@ -51,16 +53,16 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         if token.level == 0 and token.type == "heading_open":
             title = plain_text(tokens[index + 1].content)[:MAX_HEADING_LENGTH].rstrip()
             yield Block("heading", *span(token), level=int(token.tag[1]), title=title)
-        elif token.level == 0 and token.type in _ITEMS:
+        elif token.level == 0 and token.type in _LIST_TYPES:
             open_list = token.level
         elif token.type == "list_item_open" and open_list == 0 and token.level == 1:
             yield Block("prose", *span(token))
         elif token.level == 0 and token.type != "hr":
-            yield Block("whole" if token.type in _WHOLE else "prose", *span(token))
+            yield Block("whole" if token.type in _WHOLE_TYPES else "prose", *span(token))
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
-    """Paragraphs of plain text: what blank lines separate."""
-    # Possessive: what may be tried again is remembered, and a paragraph may be as long as the file.
+    """Yield the paragraphs of plain text, which are separated by blank lines."""
+    # Possessive quantifiers: backtracking would need memory for each position, and a paragraph can be the whole file.
     for match in re.finditer(r"\S(?:[^\n]++|\n(?![ \t]*+\n))*+", text):
         yield Block("prose", match.start(), match.start() + len(match[0].rstrip()))

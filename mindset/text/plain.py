@@ -1,20 +1,17 @@
-"""Markdown reduced to its words."""
+"""Strip the markup from Markdown."""
 
 from __future__ import annotations
 
 import re
 
-# What may be opened and never closed is matched up to its end all the same and then left as it is: a pattern that
-# fails there would be tried again at every opening behind it, in quadratic time.
+# Constructs that may be left open match up to the end of the text and are then kept. A pattern that failed there would
+# be retried at every further opening, in quadratic time.
 _COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
-
-
-_TEMPLATE_TAG = re.compile(r"\{[%{].*?([%}]\}|\Z)", re.DOTALL)  # of static site generators
-
-
-_ATTRIBUTES = re.compile(r"\{[#:.][^}\n]*(\}|$)", re.MULTILINE)  # such as a heading's anchor
-
-
+# Tags of static site generators.
+_TEMPLATE_TAG = re.compile(r"\{[%{].*?([%}]\}|\Z)", re.DOTALL)
+# Attributes such as a heading's anchor.
+_ATTRIBUTES = re.compile(r"\{[#:.][^}\n]*(\}|$)", re.MULTILINE)
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _MARKUP = (
     (re.compile(r"^[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+", re.MULTILINE), ""),
     (re.compile(r"\*\*|__|`+|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)"), ""),
@@ -23,32 +20,29 @@ _MARKUP = (
 )
 
 
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-
-
 def plain_text(markdown: str) -> str:
-    """Markdown's words without its markup."""
-    text = _COMMENT.sub(lambda found: " " if found[1] else found[0], markdown)
-    text = _TEMPLATE_TAG.sub(lambda found: " " if found[1] else found[0], text)
-    text = _TAG.sub(" ", _links_as_labels(text))
-    text = _ATTRIBUTES.sub(lambda found: "" if found[1] else found[0], text)
+    """Return the words of a Markdown text without markup, comments, HTML tags and link targets."""
+    text = _COMMENT.sub(lambda match: " " if match[1] else match[0], markdown)
+    text = _TEMPLATE_TAG.sub(lambda match: " " if match[1] else match[0], text)
+    text = _TAG.sub(" ", _links_to_labels(text))
+    text = _ATTRIBUTES.sub(lambda match: "" if match[1] else match[0], text)
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text.strip()
 
 
-def _links_as_labels(text: str) -> str:
-    """`[label](target)` and `![label](target)` as `label`, in one pass."""
+def _links_to_labels(text: str) -> str:
+    """Replace `[label](target)` and `![label](target)` by `label`, in one pass."""
     parts: list[str] = []
-    at = 0
-    while (opens := text.find("[", at)) >= 0 and (closes := text.find("]", opens)) >= 0:
-        if not text.startswith("](", closes):
-            parts.append(text[at : closes + 1])
-            at = closes + 1
+    position = 0
+    while (opening := text.find("[", position)) >= 0 and (closing := text.find("]", opening)) >= 0:
+        if not text.startswith("](", closing):
+            parts.append(text[position : closing + 1])
+            position = closing + 1
             continue
-        end = text.find(")", closes)
+        end = text.find(")", closing)
         if end < 0:
             break
-        parts += text[at:opens].removesuffix("!"), text[opens + 1 : closes]
-        at = end + 1
-    return "".join(parts) + text[at:]
+        parts += text[position:opening].removesuffix("!"), text[opening + 1 : closing]
+        position = end + 1
+    return "".join(parts) + text[position:]

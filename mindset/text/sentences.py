@@ -1,4 +1,4 @@
-"""Where sentences end."""
+"""Split a text into sentences."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from sentencex import segment
 
-# The segmenter panics at a space outside ASCII between a single letter and a full stop, as in "Plan A\u00a0.".
+# The segmenter panics at a non-ASCII space between a single letter and a full stop, as in "Plan A\u00a0.".
 _WIDE_SPACE = re.compile(r"[^\S\t\n ]")
 
 
 def split_sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, each with the white space behind it; joined they are the text."""
-    at = 0
-    for each in segment("en", _WIDE_SPACE.sub(" ", text)):
-        yield text[at : at + len(each)]
-        at += len(each)
+    """Yield the sentences of a text with their trailing white space. Joined, they are the text."""
+    position = 0
+    for sentence in segment("en", _WIDE_SPACE.sub(" ", text)):
+        yield text[position : position + len(sentence)]
+        position += len(sentence)

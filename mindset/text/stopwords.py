@@ -1,10 +1,10 @@
-"""English words that say nothing of what a question is about."""
+"""English stop words."""
 
 from __future__ import annotations
 
 
 def word_set(words: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the set of the words in a text, which are separated by white space."""
     return frozenset(words.split())
 
 
@@ -13,4 +13,4 @@ STOP_WORDS = word_set("""
     in into is me much must my no not of on or our shall should so some such tell than the to up us was we were
     what when where which who whom why will with would you your
 """)
-"""Those that no rule of ours looks at."""
+"""Words that do not describe what a question is about."""

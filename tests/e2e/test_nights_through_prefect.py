@@ -77,7 +77,7 @@ def test_night_through_the_deployment_creates_a_report_and_a_release(
 def test_failed_night_reports_the_reason(house: Addresses, corpus: Corpus) -> None:
     run = night(house, corpus.name)
     assert run.state == "FAILED"
-    assert "holds no file that matches" in run.message
+    assert "contains no file that matches" in run.message
     with PrefectClient(house.prefect_api_url or "") as nights:
         assert "the night stopped while ingesting" in (nights.report(run.id) or "")
 

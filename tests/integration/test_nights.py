@@ -181,11 +181,11 @@ def test_a_bad_document_is_quarantined_and_the_night_goes_on(installation: Insta
     assert "no text" in reasons["empty.md"]
     assert "binary data" in reasons["binary.md"]
     assert "not valid UTF-8: byte 2" in reasons["latin.txt"]
-    assert "Front matter is not YAML" in reasons["front.md"]
+    assert "The front matter is not valid YAML" in reasons["front.md"]
     assert "`acl` in the front matter" in reasons["acl.md"]
     assert "not a readable PDF" in reasons["corrupt.pdf"]
-    assert "No main content" in reasons["nothing.html"]
-    assert "Cannot be read" in reasons["dangling.md"]
+    assert "no main content" in reasons["nothing.html"]
+    assert "The file cannot be read" in reasons["dangling.md"]
     assert "leaves the folder" in reasons["outside.md"]
     assert all(reason.rstrip().endswith(".") for reason in reasons.values()), "each ends in a remedy"
     assert run_night(installation, corpus.name).ingested.quarantined == night.ingested.quarantined
@@ -200,7 +200,7 @@ def test_a_name_that_is_not_utf8_is_quarantined_and_the_night_goes_on(
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     night = run_night(installation, corpus.name)
-    assert night.ingested.quarantined == (("caf%E9.md", "Its name is not UTF-8. Rename it."),)
+    assert night.ingested.quarantined == (("caf%E9.md", "The file's name is not UTF-8. Rename it."),)
     assert night.decision
     assert night.decision.released
 
@@ -218,7 +218,7 @@ def test_a_document_that_cannot_be_cut_is_quarantined_until_it_changes(
             raise raised
         return chunk_document(text, title, media_type, chunking)
 
-    monkeypatch.setattr(chunking, "cut_document", cut)
+    monkeypatch.setattr(chunking, "chunk_document", cut)
     corpus.fill(3)
     run_night(installation, corpus.name)
     corpus.write("doc1.md", document(1) + "\nAn unspeakable word.\n")
@@ -249,7 +249,7 @@ def test_an_interrupt_is_not_a_documents_fault(
     def cut(*_: object) -> Iterator[PlacedChunk]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chunking, "cut_document", cut)
+    monkeypatch.setattr(chunking, "chunk_document", cut)
     corpus.fill(1)
     with pytest.raises(KeyboardInterrupt):
         run_night(installation, corpus.name)
@@ -288,7 +288,7 @@ def test_a_huge_file_is_quarantined_without_being_read(installation: Installatio
     with (corpus.folder / "huge.txt").open("wb") as file:
         file.truncate(100_000_000)
     reasons = dict(run_night(installation, corpus.name).ingested.quarantined)
-    assert "100 MB is more than the 50 MB allowed" in reasons["huge.txt"]
+    assert "has 100 MB; the maximum is 50 MB" in reasons["huge.txt"]
 
 
 def test_a_document_that_turns_bad_goes_on_being_served_as_it_was(installation: Installation, corpus: Corpus) -> None:
@@ -311,7 +311,7 @@ def test_a_missing_or_empty_folder_stops_the_night_and_changes_nothing(
     with pytest.raises(SourceUnavailable, match="does not exist"):
         run_night(installation, corpus.name)
     corpus.folder.mkdir()
-    with pytest.raises(SourceUnavailable, match="holds no file"):
+    with pytest.raises(SourceUnavailable, match="contains no file"):
         run_night(installation, corpus.name)
     assert len(set(ask(installation, corpus.name, "rooms", limit=20))) == 3
     corpus.folder.rmdir()

@@ -1,4 +1,4 @@
-"""A chunk's name and what the model sees of it."""
+"""Tests of a chunk's id and of the text that is embedded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mindset.text.plain import plain_text
 from tests.unit.chunking.test_chunkers import cut
 
 
-def test_a_chunk_is_named_by_the_hash_of_its_context_and_text() -> None:
-    # Written down: another hash would embed every text of every installation again.
+def test_chunk_id_is_the_hash_of_context_and_text() -> None:
+    # A literal: with another hash, every installation would embed all its texts again.
     assert Chunk("Guide › Piers", "The ferry sails at eight.").id == "b8ca7302ebc190530d02856ec8c80d16"
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
-def test_two_chunks_share_a_name_only_if_they_are_equal(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_chunk_ids_are_equal_only_if_the_chunks_are(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (Chunk(*one).id == Chunk(*other).id) == (one == other)
 
 
-def test_the_same_section_elsewhere_in_another_document_is_the_same_chunk() -> None:
+def test_same_section_elsewhere_in_another_document_is_the_same_chunk() -> None:
     section = "## North\n\nThe ferry sails at eight."
     one = cut(f"# Piers\n\nAbout piers.\n\n{section}", "structural")[-1]
     other = cut(f"# Piers\n\nQuite another text.\n\n## South\n\nClosed.\n\n{section}", "structural")[-1]
@@ -31,16 +31,19 @@ def test_the_same_section_elsewhere_in_another_document_is_the_same_chunk() -> N
     assert one.span != other.span
 
 
-def test_a_heading_that_repeats_the_title_stands_in_the_context_once() -> None:
-    assert [each.chunk.context for each in cut("# TITLE\n\n## Sub\n\nText.", "structural")] == ["Title", "Title › Sub"]
+def test_heading_equal_to_the_title_is_not_repeated_in_the_context() -> None:
+    assert [placed.chunk.context for placed in cut("# TITLE\n\n## Sub\n\nText.", "structural")] == [
+        "Title",
+        "Title › Sub",
+    ]
 
 
-def test_an_endless_heading_does_not_swell_every_chunk_below_it() -> None:
+def test_long_heading_is_truncated_in_the_context() -> None:
     chunks = cut(f"# {'long ' * 1_000}\n\nText.", "structural")
     assert chunks[-1].chunk.context == f"Title › {('long ' * 60).strip()}"
 
 
-def test_the_model_sees_the_context_and_the_words_without_markup() -> None:
+def test_embedding_text_is_the_context_and_the_words_without_markup() -> None:
     assert (
         Chunk("Guide › Piers", "## Piers\n\nThe *ferry* sails.").embedding_text
         == "Guide › Piers\n\nPiers\nThe ferry sails."
@@ -64,12 +67,12 @@ def test_the_model_sees_the_context_and_the_words_without_markup() -> None:
         ("!![a](b)![c](d)! {#x} {#y", "!ac! {#y"),
     ],
 )
-def test_markup_is_taken_off_and_words_stay(markdown: str, words: str) -> None:
+def test_plain_text_removes_markup_and_keeps_words(markdown: str, words: str) -> None:
     assert plain_text(markdown) == words
 
 
 @pytest.mark.parametrize("opening", ["<!--", "{%", "[", "![", "[a](", "{#", "<a", " ", "\n", "`", "*", "# "])
-def test_what_is_opened_without_end_is_read_at_once(opening: str) -> None:
+def test_plain_text_takes_linear_time_for_unclosed_markup(opening: str) -> None:
     started = time.process_time()
     plain_text(f"x{opening * (200_000 // len(opening))}x")
     assert time.process_time() - started < 2

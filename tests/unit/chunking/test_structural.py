@@ -1,4 +1,4 @@
-"""The structural way: along headings and blocks, never through a sentence, and stable under edits."""
+"""Tests of structural chunking: it follows headings and blocks, keeps sentences whole, and is stable under edits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ examples = settings(max_examples=60, deadline=None)
 
 
 @given(st.text(alphabet="ab \t\n\r\x0b\u2028", max_size=40))
-def test_paragraphs_of_plain_text_are_what_blank_lines_separate(text: str) -> None:
-    expected = [(m.start(), m.start() + len(m[0].rstrip())) for m in re.finditer(r"\S(?:.|\n(?![ \t]*\n))*", text)]
-    assert [(each.start, each.end) for each in plain_blocks(text)] == expected
+def test_paragraphs_of_plain_text_are_separated_by_blank_lines(text: str) -> None:
+    expected = [
+        (match.start(), match.start() + len(match[0].rstrip()))
+        for match in re.finditer(r"\S(?:.|\n(?![ \t]*\n))*", text)
+    ]
+    assert [(block.start, block.end) for block in plain_blocks(text)] == expected
 
 
-def test_a_paragraph_as_long_as_the_file_needs_no_memory_of_its_own() -> None:
+def test_paragraph_as_long_as_the_file_is_not_copied() -> None:
     text = "x\n" * 2_000_000
     tracemalloc.start()
     (block,) = plain_blocks(text)
@@ -38,11 +41,11 @@ def test_a_paragraph_as_long_as_the_file_needs_no_memory_of_its_own() -> None:
 
 
 def texts(text: str, media_type: str = "text/markdown") -> list[str]:
-    return [text[each.start : each.end] for each in structural(text, media_type, TOKENS)]
+    return [text[span.start : span.end] for span in structural(text, media_type, TOKENS)]
 
 
 def ids(text: str, tokens: int = TOKENS) -> set[ChunkId]:
-    return {each.chunk.id for each in cut(text, "structural", tokens)}
+    return {placed.chunk.id for placed in cut(text, "structural", tokens)}
 
 
 def rows(count: int) -> list[str]:
@@ -51,9 +54,9 @@ def rows(count: int) -> list[str]:
 
 @examples
 @given(st.lists(SENTENCES, min_size=1, max_size=30), st.sampled_from(["text/markdown", "text/plain"]))
-def test_no_sentence_is_cut(sentences: list[str], media_type: str) -> None:
-    found = texts(" ".join(sentences), media_type)
-    assert all(any(sentence in chunk for chunk in found) for sentence in sentences)
+def test_sentences_are_not_cut(sentences: list[str], media_type: str) -> None:
+    chunks = texts(" ".join(sentences), media_type)
+    assert all(any(sentence in chunk for chunk in chunks) for sentence in sentences)
 
 
 @examples
@@ -63,20 +66,20 @@ def test_sentences_are_packed_up_to_the_budget(sentences: list[str]) -> None:
     assert all(len(chunk) <= max(BUDGET, longest) for chunk in texts(" ".join(sentences)))
 
 
-def test_a_sentence_beyond_the_budget_stays_whole() -> None:
+def test_sentence_over_the_budget_stays_whole() -> None:
     endless = "It goes " + "on and " * 20 + "on."
     assert BUDGET < len(endless) < 4 * BUDGET
     assert endless in texts(f"Short before. {endless} Short behind.")
 
 
-def test_a_sentence_beyond_four_times_the_budget_is_cut_between_words() -> None:
+def test_sentence_over_four_times_the_budget_is_cut_between_words() -> None:
     endless = "It goes " + "onward " * 100 + "on."
-    found = texts(endless)
-    assert " ".join(found) == endless
-    assert all(len(chunk) <= 4 * BUDGET for chunk in found)
+    chunks = texts(endless)
+    assert " ".join(chunks) == endless
+    assert all(len(chunk) <= 4 * BUDGET for chunk in chunks)
 
 
-def test_a_word_without_end_is_cut_all_the_same() -> None:
+def test_word_over_four_times_the_budget_is_cut() -> None:
     assert [len(chunk) for chunk in texts("x" * 600)] == [4 * BUDGET, 4 * BUDGET, 600 - 8 * BUDGET]
 
 
@@ -88,41 +91,41 @@ def test_a_word_without_end_is_cut_all_the_same() -> None:
         pytest.param("\n".join(f"    {row}. And more." for row in rows(5)), id="indented code"),
     ],
 )
-def test_tables_and_code_beyond_the_budget_stay_whole(block: str) -> None:
+def test_tables_and_code_over_the_budget_stay_whole(block: str) -> None:
     assert BUDGET < len(block) < 4 * BUDGET
     assert any(block in chunk for chunk in texts(f"Before.\n\n{block}\n\nBehind."))
 
 
-def test_a_table_beyond_four_times_the_budget_is_cut_between_its_rows() -> None:
+def test_table_over_four_times_the_budget_is_cut_between_rows() -> None:
     table = ["| ships |", "| ----- |", *(f"| {row} |" for row in rows(40))]
-    found = texts("\n".join(table))
-    assert [line for chunk in found for line in chunk.split("\n")] == table
-    assert all(len(chunk) <= 4 * BUDGET for chunk in found)
+    chunks = texts("\n".join(table))
+    assert [line for chunk in chunks for line in chunk.split("\n")] == table
+    assert all(len(chunk) <= 4 * BUDGET for chunk in chunks)
 
 
-def test_items_of_a_list_are_blocks_and_keep_what_is_below_them() -> None:
-    items = [f"- Item {number} of the list\n  - and what stands below it" for number in range(6)]
-    found = texts("\n".join(items))
-    assert len(found) > 1
-    assert all(any(item in chunk for chunk in found) for item in items)
+def test_list_items_are_blocks_that_include_their_nested_items() -> None:
+    items = [f"- Item {number} of the list\n  - and its nested item" for number in range(6)]
+    chunks = texts("\n".join(items))
+    assert len(chunks) > 1
+    assert all(any(item in chunk for chunk in chunks) for item in items)
 
 
 @examples
 @given(st.lists(st.tuples(st.integers(1, 6), PARAGRAPHS), min_size=1, max_size=8))
-def test_a_chunk_knows_the_headings_above_it_and_never_spans_two_sections(sections: list[tuple[int, str]]) -> None:
+def test_chunk_has_the_headings_above_it_and_never_spans_two_sections(sections: list[tuple[int, str]]) -> None:
     written = [f"{'#' * level} Part {at}\n\n{body}\n\n" for at, (level, body) in enumerate(sections)]
     starts = list(accumulate(map(len, written), initial=0))
-    for each in structural("".join(written), "text/markdown", TOKENS):
-        own = bisect_right(starts, each.start) - 1
-        assert each.end <= starts[own + 1]
+    for span in structural("".join(written), "text/markdown", TOKENS):
+        own = bisect_right(starts, span.start) - 1
+        assert span.end <= starts[own + 1]
         above = [own]
         for at in range(own, -1, -1):
             if sections[at][0] < sections[above[0]][0]:
                 above.insert(0, at)
-        assert each.heading_path == tuple(f"Part {at}" for at in above)
+        assert span.heading_path == tuple(f"Part {at}" for at in above)
 
 
-def test_headings_are_read_without_their_markup_and_as_deep_as_they_are() -> None:
+def test_heading_path_has_plain_titles_at_their_levels() -> None:
     text = "Preface.\n\n# The *north* `pier` {#pier}\n\nA.\n\n### Deep\n\nB.\n\nSetext\n------\n\nC.\n\n#\n\nD."
     assert [(chunk.chunk.text.rpartition("\n")[2], chunk.span.heading_path) for chunk in cut(text, "structural")] == [
         ("Preface.", ()),
@@ -133,16 +136,14 @@ def test_headings_are_read_without_their_markup_and_as_deep_as_they_are() -> Non
     ]
 
 
-def test_what_looks_like_a_heading_is_none_in_code_and_in_plain_text() -> None:
+def test_hash_sign_in_code_and_in_plain_text_is_not_a_heading() -> None:
     assert texts("```\n# comment\n```") == ["```\n# comment\n```"]
-    assert [each.heading_path for each in structural("# Not a heading\n\nText.", "text/plain", TOKENS)] == [()]
+    assert [span.heading_path for span in structural("# Not a heading\n\nText.", "text/plain", TOKENS)] == [()]
 
 
 @examples
 @given(st.lists(st.lists(PARAGRAPHS, min_size=1, max_size=4), min_size=2, max_size=6), st.data())
-def test_a_changed_paragraph_changes_chunks_of_its_section_alone(
-    sections: list[list[str]], data: st.DataObject
-) -> None:
+def test_changed_paragraph_changes_only_chunks_of_its_section(sections: list[list[str]], data: st.DataObject) -> None:
     def written() -> dict[str, str]:
         return {f"Part {at}": "\n\n".join([f"## Part {at}", *body]) for at, body in enumerate(sections)}
 
@@ -150,14 +151,14 @@ def test_a_changed_paragraph_changes_chunks_of_its_section_alone(
     before = cut("\n\n".join(written().values()), "structural")
     sections[changed][data.draw(st.integers(0, len(sections[changed]) - 1))] = data.draw(PARAGRAPHS)
     after = ids("\n\n".join(written().values()))
-    assert {each.span.heading_path for each in before if each.chunk.id not in after} <= {(f"Part {changed}",)}
+    assert {placed.span.heading_path for placed in before if placed.chunk.id not in after} <= {(f"Part {changed}",)}
 
 
 @pytest.mark.parametrize("edit", ["changed", "added", "removed"])
 @pytest.mark.parametrize("at", [0, 1, 100, 198, 199])
-def test_in_a_section_of_two_hundred_paragraphs_an_edit_changes_a_handful_of_chunks(edit: str, at: int) -> None:
-    chance = random.Random(7)
-    paragraphs = [f"Paragraph {number} has {'some ' * chance.randint(1, 40)}words." for number in range(200)]
+def test_edit_in_a_section_of_200_paragraphs_changes_few_chunks(edit: str, at: int) -> None:
+    generator = random.Random(7)
+    paragraphs = [f"Paragraph {number} has {'some ' * generator.randint(1, 40)}words." for number in range(200)]
     before = ids("\n\n".join(paragraphs), tokens=100)
     new = "Something else entirely."
     paragraphs[at : at + (edit != "added")] = [] if edit == "removed" else [new]

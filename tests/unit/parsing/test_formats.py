@@ -1,4 +1,4 @@
-"""One function a format."""
+"""Tests of the parsers of all formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE = """<html><head><title>Ferries | Port</title></head><body>
 <footer>Imprint and privacy</footer><script>let hidden = 1;</script></body></html>"""
 
 
-def test_markdown_stays_as_it_is_without_its_front_matter() -> None:
+def test_markdown_is_kept_without_its_front_matter() -> None:
     parsed = parse("a/b.md", b"---\ntitle: Piers\nacl: [staff]\nyear: 7\n---\n# North *pier*\n\nText.\n")
     assert parsed == ParsedDocument("# North *pier*\n\nText.\n", "Piers", "text/markdown", {"year": 7}, ("staff",))
 
@@ -48,17 +48,17 @@ def test_markdown_stays_as_it_is_without_its_front_matter() -> None:
         ("a.md", f"# {'long ' * 100}", ("long " * 60).strip()),
     ],
 )
-def test_the_title_is_stated_or_taken_from_what_is_there(uri: str, text: str, title: str) -> None:
+def test_title_is_taken_from_front_matter_heading_or_name(uri: str, text: str, title: str) -> None:
     assert parse(uri, text.encode()).title == title
 
 
-def test_plain_text_keeps_what_looks_like_front_matter() -> None:
+def test_plain_text_has_no_front_matter() -> None:
     parsed = parse("a.txt", b"---\nacl: 7\n---\ntext")
     assert parsed.text == "---\nacl: 7\n---\ntext"
     assert parsed.media_type == "text/plain"
 
 
-def test_of_a_page_the_main_content_is_read() -> None:
+def test_main_content_of_a_page_is_extracted() -> None:
     parsed = parse("ferries.html", PAGE.encode())
     assert "The ferry sails at eight" in parsed.text
     assert "Aurora" in parsed.text
@@ -68,7 +68,7 @@ def test_of_a_page_the_main_content_is_read() -> None:
     assert parsed.title.startswith("Ferries")
 
 
-def test_code_of_a_page_keeps_its_indent_and_nothing_else_does() -> None:
+def test_only_code_of_a_page_keeps_its_indent() -> None:
     code = "<pre><code>def sail():\n    if calm:\n        return True\n</code></pre>"
     page = PAGE.replace("</p>", f"</p><blockquote><p>The pier is closed.</p></blockquote>{code}", 1)
     text = parse("a.html", page.encode()).text
@@ -76,19 +76,19 @@ def test_code_of_a_page_keeps_its_indent_and_nothing_else_does() -> None:
     assert all(line == line.strip() for line in text.partition("```")[0].split("\n"))
 
 
-def test_a_page_may_have_front_matter() -> None:
+def test_page_may_have_front_matter() -> None:
     parsed = parse("a.HTML", f"---\ntitle: Stated\nacl: staff\n---\n{PAGE}".encode())
     assert parsed.title == "Stated"
     assert parsed.acl == ("staff",)
     assert "acl" not in parsed.text
 
 
-def test_a_block_of_javascript_above_a_page_is_left_out() -> None:
+def test_javascript_front_matter_is_removed() -> None:
     parsed = parse("a.htm", f"---js\nconst eleventy = {{}};\n---\n{PAGE}".encode())
     assert "eleventy" not in parsed.text
 
 
-def test_of_a_pdf_the_pages_are_read() -> None:
+def test_pages_of_a_pdf_are_extracted() -> None:
     parsed = parse("report.pdf", pdf("The harbour opened in 1887.", "It closed in 1990.", title="Annual report"))
     assert parsed.text == "The harbour opened in 1887.\n\nIt closed in 1990."
     assert parsed.title == "Annual report"
@@ -96,11 +96,11 @@ def test_of_a_pdf_the_pages_are_read() -> None:
 
 
 @pytest.mark.parametrize("title", ["", "Microsoft Word - draft7.docx", "Untitled"])
-def test_a_title_that_a_program_left_in_a_pdf_is_not_used(title: str) -> None:
+def test_file_name_as_pdf_title_is_ignored(title: str) -> None:
     assert parse("annual-report.pdf", pdf("Text.", title=title)).title == "Annual report"
 
 
-def test_a_title_shows_nothing_invisible() -> None:
+def test_title_has_no_invisible_characters() -> None:
     def titled(title: str) -> bytes:
         return pdf("Text.", title="\xfe\xff" + title.encode("utf-16-be").decode("latin-1"))
 
@@ -109,7 +109,7 @@ def test_a_title_shows_nothing_invisible() -> None:
 
 
 @pytest.mark.parametrize("tail", [" ", "#", " #", "{#", "{# }"])
-def test_an_endless_heading_is_read_at_once(tail: str) -> None:
+def test_long_heading_is_parsed_in_linear_time(tail: str) -> None:
     started = time.process_time()
     assert parse("a.md", f"# Title{tail * 100_000}x".encode()).title.startswith("Title")
     assert time.process_time() - started < 2
@@ -118,15 +118,15 @@ def test_an_endless_heading_is_read_at_once(tail: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "raw", "reason"),
     [
-        ("a.exe", b"MZ", r"No parser for '\.exe'\. Known: \.md"),
-        ("README", b"text", "No parser for 'a name without ending'"),
-        ("a.md", b"", "Holds no text"),
-        ("a.md", b"---\ntitle: only front matter\n---\n\n", "Holds no text"),
-        ("a.txt", b" \n\t\n", "Holds no text"),
+        ("a.exe", b"MZ", r"No parser for '\.exe'\. Supported: \.md"),
+        ("README", b"text", "No parser for a file without extension"),
+        ("a.md", b"", "contains no text"),
+        ("a.md", b"---\ntitle: only front matter\n---\n\n", "contains no text"),
+        ("a.txt", b" \n\t\n", "contains no text"),
         ("a.md", b"\x89PNG\0\0", "binary data"),
         ("a.txt", "Grüße".encode("latin-1"), r"not valid UTF-8: byte 2"),
-        ("a.html", b"", "No main content|not HTML"),
-        ("a.html", b"<html><body><script>1</script></body></html>", "No main content"),
+        ("a.html", b"", "no main content|not valid HTML"),
+        ("a.html", b"<html><body><script>1</script></body></html>", "no main content"),
         ("a.html", b"---\nacl: 7\n---\n" + PAGE.encode(), "`acl` in the front matter"),
         ("a.pdf", b"%PDF-1.7 but not really", "not a readable PDF"),
         ("a.pdf", b"", "not a readable PDF"),
@@ -134,32 +134,32 @@ def test_an_endless_heading_is_read_at_once(tail: str) -> None:
         ("a.pdf", pdf(""), "run text recognition first"),
     ],
 )
-def test_what_cannot_be_used_is_rejected_with_one_reason_and_a_remedy(uri: str, raw: bytes, reason: str) -> None:
+def test_unusable_document_is_rejected_with_reason_and_remedy(uri: str, raw: bytes, reason: str) -> None:
     with pytest.raises(DocumentRejected, match=reason) as rejected:
         parse(uri, raw)
     assert str(rejected.value).endswith(".")
     assert "\n" not in str(rejected.value)
 
 
-def test_too_much_text_and_too_many_pages_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_document_over_a_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MAX_CHARACTERS", 10)
     monkeypatch.setattr(pdf_format, "MAX_PAGES", 1)
-    with pytest.raises(DocumentRejected, match=r"Holds 11 characters; 10 is the most"):
+    with pytest.raises(DocumentRejected, match=r"has 11 characters; the maximum is 10"):
         parse("a.txt", b"eleven text")
-    with pytest.raises(DocumentRejected, match=r"Has 2 pages; 1 is the most"):
+    with pytest.raises(DocumentRejected, match=r"has 2 pages; the maximum is 1"):
         parse("a.pdf", pdf("a", "b"))
 
 
-def test_the_content_hash_names_what_is_shown_and_not_who_may_see_it() -> None:
-    known = ParsedDocument("text", "title", "text/plain", {"a": 1}, ("staff",))
-    assert known.content_hash == ParsedDocument("text", "title", "text/plain", {"a": 1}).content_hash
+def test_content_hash_depends_on_everything_but_the_acl() -> None:
+    parsed = ParsedDocument("text", "title", "text/plain", {"a": 1}, ("staff",))
+    assert parsed.content_hash == ParsedDocument("text", "title", "text/plain", {"a": 1}).content_hash
     others = [
         ParsedDocument("text!", "title", "text/plain", {"a": 1}),
         ParsedDocument("text", "title!", "text/plain", {"a": 1}),
         ParsedDocument("text", "title", "text/markdown", {"a": 1}),
         ParsedDocument("text", "title", "text/plain", {"a": 2}),
     ]
-    assert len({known.content_hash, *(each.content_hash for each in others)}) == 5
+    assert len({parsed.content_hash, *(other.content_hash for other in others)}) == 5
 
 
 _TAGS = [
@@ -180,7 +180,7 @@ _RAW = st.one_of(
     st.binary(max_size=80),
     st.binary(max_size=80).map(lambda tail: b"%PDF-1.7\n" + tail),
     st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=8)).map(
-        lambda change: (good := pdf("Text."))[: change[0]] + change[1] + good[change[0] + len(change[1]) :]
+        lambda change: (valid := pdf("Text."))[: change[0]] + change[1] + valid[change[0] + len(change[1]) :]
     ),
     st.lists(st.sampled_from(_TAGS), max_size=20).map(lambda tags: "".join(tags).encode()),
     st.binary(max_size=40).map(lambda tail: b"---\n" + tail + b"\n---\ntext"),

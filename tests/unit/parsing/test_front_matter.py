@@ -1,4 +1,4 @@
-"""The block at the top of a file."""
+"""Tests of front matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mindset.errors import DocumentRejected
 from mindset.parsing import front_matter
 
 
-def test_the_block_is_taken_off_the_text() -> None:
+def test_front_matter_is_separated_from_the_text() -> None:
     front, text = front_matter.split("---\ntitle: Ferries\ntags: [sea, port]\nyear: 2026\n---\n# Text\n")
     assert text == "# Text\n"
     assert front_matter.title(front) == "Ferries"
@@ -31,16 +31,16 @@ def test_the_block_is_taken_off_the_text() -> None:
         "---\n# A heading\n\nText.",
     ],
 )
-def test_what_is_no_front_matter_stays_in_the_text(text: str) -> None:
+def test_text_that_resembles_front_matter_is_kept(text: str) -> None:
     assert front_matter.split(text) == ({}, text)
 
 
 @pytest.mark.parametrize("block", ["---js\nconst title = 1;\n---\n", "---\n---\n", "---\n# only a comment\n---\n"])
-def test_a_block_without_yaml_values_is_left_out(block: str) -> None:
+def test_block_without_yaml_values_is_removed(block: str) -> None:
     assert front_matter.split(f"{block}Text.") == ({}, "Text.")
 
 
-def test_dates_become_text_and_nested_values_are_left_out() -> None:
+def test_dates_are_converted_to_text_and_nested_values_are_dropped() -> None:
     front, _ = front_matter.split("---\ndate: 2026-11-24\nauthor: {name: A}\nmatrix: [[1]]\nempty:\n---\n")
     assert front_matter.metadata(front) == {"date": "2026-11-24"}
 
@@ -54,7 +54,7 @@ def test_dates_become_text_and_nested_values_are_left_out() -> None:
         '---\n"Acl ": staff\n---\nText.',
     ],
 )
-def test_rights_are_read_however_the_block_is_written(text: str) -> None:
+def test_acl_is_recognized_in_every_notation(text: str) -> None:
     front, rest = front_matter.split(text)
     assert front_matter.acl(front) == ("staff",)
     assert front_matter.metadata(front) == {}
@@ -71,42 +71,42 @@ def test_rights_are_read_however_the_block_is_written(text: str) -> None:
         "---yaml\ntitle: Ferries\nText.",
     ],
 )
-def test_a_block_that_is_never_closed_rejects_the_document(text: str) -> None:
-    with pytest.raises(DocumentRejected, match=r"opened and never closed\. End it with"):
+def test_unclosed_front_matter_is_rejected(text: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"is not closed\. End it with"):
         front_matter.split(text)
 
 
-def test_rights_that_are_stated_twice_reject_the_document() -> None:
-    with pytest.raises(DocumentRejected, match="names `acl` twice"):
+def test_duplicate_acl_is_rejected() -> None:
+    with pytest.raises(DocumentRejected, match="contains `acl` twice"):
         front_matter.split("---\nacl: [staff]\nACL: ['*']\n---\n")
-    with pytest.raises(DocumentRejected, match="names `acl` twice"):
+    with pytest.raises(DocumentRejected, match="contains `acl` twice"):
         front_matter.split("---\nacl: [staff]\ntitle: Bread\nacl: ['*']\n---\n")
 
 
 @pytest.mark.parametrize("number", ["0x" + "F" * 4_000, "0b" + "1" * 70, "9" * 5_000, str(2**63)])
 @pytest.mark.parametrize("block", ["x: {}", "{}: x", "acl: {}", "x: [{}]"])
-def test_a_number_that_no_json_takes_rejects_the_document(block: str, number: str) -> None:
-    with pytest.raises(DocumentRejected, match="Front matter is not YAML"):
+def test_integer_over_64_bits_is_rejected(block: str, number: str) -> None:
+    with pytest.raises(DocumentRejected, match="The front matter is not valid YAML"):
         front_matter.split(f"---\n{block.format(number)}\n---\nText.")
 
 
 @pytest.mark.parametrize("title", ["''", "7", "[a]", "' '", "null"])
-def test_a_title_that_is_no_text_is_none(title: str) -> None:
+def test_title_that_is_not_a_string_is_ignored(title: str) -> None:
     assert front_matter.title(front_matter.split(f"---\ntitle: {title}\n---\n")[0]) is None
 
 
-@pytest.mark.parametrize(("written", "read"), [("staff", ("staff",)), ("[b, a, b]", ("a", "b"))])
-def test_rights_are_a_name_or_names(written: str, read: tuple[str, ...]) -> None:
-    assert front_matter.acl(front_matter.split(f"---\nacl: {written}\n---\n")[0]) == read
+@pytest.mark.parametrize(("value", "expected"), [("staff", ("staff",)), ("[b, a, b]", ("a", "b"))])
+def test_acl_is_a_name_or_a_list_of_names(value: str, expected: tuple[str, ...]) -> None:
+    assert front_matter.acl(front_matter.split(f"---\nacl: {value}\n---\n")[0]) == expected
 
 
-@pytest.mark.parametrize("written", ["7", "[]", "''", "[staff, 7]", "{a: b}", "null", "['']"])
-def test_rights_that_are_not_names_reject_the_document(written: str) -> None:
+@pytest.mark.parametrize("value", ["7", "[]", "''", "[staff, 7]", "{a: b}", "null", "['']"])
+def test_acl_that_is_not_a_list_of_names_is_rejected(value: str) -> None:
     with pytest.raises(DocumentRejected, match=r"`acl` in the front matter is .* such as \[staff\]\."):
-        front_matter.acl(front_matter.split(f"---\nacl: {written}\n---\n")[0])
+        front_matter.acl(front_matter.split(f"---\nacl: {value}\n---\n")[0])
 
 
-def test_a_document_without_rights_has_none_of_its_own() -> None:
+def test_document_without_acl_has_none() -> None:
     assert front_matter.acl({}) is None
 
 
@@ -126,12 +126,12 @@ def test_a_document_without_rights_has_none_of_its_own() -> None:
         "a: &a [*a]",
     ],
 )
-def test_malformed_yaml_rejects_the_document(block: str) -> None:
-    with pytest.raises(DocumentRejected, match=r"^Front matter is not YAML: .* Correct it\.$"):
+def test_malformed_yaml_is_rejected(block: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"^The front matter is not valid YAML: .* Correct it\.$"):
         front_matter.split(f"---\n{block}\n---\nText.")
 
 
-def test_what_an_escape_hides_and_what_json_lacks_is_left_out() -> None:
+def test_invisible_characters_and_non_json_numbers_are_dropped() -> None:
     front, _ = front_matter.split(
         '---\ntitle: "a\\0b\\u200bc\\ud800"\nacl: ["x\\0"]\nn: .nan\ni: [.inf]\n"k\\0": 1\n---\n'
     )
@@ -142,7 +142,7 @@ def test_what_an_escape_hides_and_what_json_lacks_is_left_out() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="ab:-[]{}!&*'\"|>?%@ \n#,0.~\\", max_size=40))
-def test_any_block_is_read_or_rejected(block: str) -> None:
+def test_any_block_is_parsed_or_rejected(block: str) -> None:
     try:
         front, _ = front_matter.split(f"---\n{block}\n---\nText.")
         front_matter.title(front)

@@ -1,4 +1,4 @@
-"""Where sentences end."""
+"""Tests of sentence splitting."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _PIECES = [
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(DOCUMENTS, st.text(max_size=80), st.lists(st.sampled_from(_PIECES), max_size=40).map("".join)))
-def test_joined_sentences_are_the_text(text: str) -> None:
-    found = list(split_sentences(text))
-    assert "".join(found) == text
-    assert all(found)
+def test_joined_sentences_equal_the_text(text: str) -> None:
+    sentences = list(split_sentences(text))
+    assert "".join(sentences) == text
+    assert all(sentences)
 
 
-def test_a_sentence_ends_where_a_reader_says_and_keeps_the_space_behind_it() -> None:
+def test_abbreviations_do_not_end_a_sentence_and_trailing_space_is_kept() -> None:
     text = "Dr. Smith sails at 8.30 a.m. from pier 3.  Does e.g. Ann? Yes! Then."
     assert list(split_sentences(text)) == [
         "Dr. Smith sails at 8.30 a.m. from pier 3.  ",
@@ -52,5 +52,5 @@ def test_a_sentence_ends_where_a_reader_says_and_keeps_the_space_behind_it() -> 
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000"])
-def test_a_wide_space_before_a_full_stop_is_survived(space: str) -> None:
+def test_non_ascii_space_before_a_full_stop_does_not_crash(space: str) -> None:
     assert "".join(split_sentences(f"Plan A{space}. Plan B.")) == f"Plan A{space}. Plan B."
