@@ -228,7 +228,7 @@ def test_a_document_that_cannot_be_cut_is_quarantined_until_it_changes(
     assert night.decision.released
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
     again = run_night(installation, corpus.name)
-    reason = f"Cannot be cut into chunks ({raised.__name__})."
+    reason = f"Cannot be split into chunks ({raised.__name__})."
     assert [(uri, why[: len(reason)]) for uri, why in again.ingested.quarantined] == [
         ("doc1.md", reason),
         ("new.md", reason),
