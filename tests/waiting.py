@@ -15,13 +15,20 @@ def wait_until(
     message: str = "The condition did not hold",
     *,
     interval_s: float = 0.02,
+    retry_on: tuple[type[Exception], ...] = (),
 ) -> T:
     """Call `condition` until it returns a true value, and return that value.
 
-    Raises AssertionError after `timeout_s`; `message` says what did not happen ("The server did not start")."""
+    Errors of the types in `retry_on` mean "not yet". Raises AssertionError after `timeout_s`, from the last such error;
+    `message` says what did not happen ("The server did not start")."""
     deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
+    while True:
+        error: Exception | None = None
+        try:
+            if value := condition():
+                return value
+        except retry_on as not_yet:
+            error = not_yet
         if time.monotonic() > deadline:
-            raise AssertionError(f"{message} within {timeout_s:g} s")
+            raise AssertionError(f"{message} within {timeout_s:g} s") from error
         time.sleep(interval_s)
-    return value

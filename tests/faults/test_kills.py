@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,15 +131,13 @@ def retry_until_success(work: Round, what: Work) -> None:
     steps: dict[Work, Callable[[Installation, str], object]] = {"night": run_night, "maintenance": maintain}
 
     def succeeds() -> bool:
-        try:
-            steps[what](work.installation, work.corpus.name)
-        except (ServiceUnavailable, BuildInProgress, IndexDamaged):
-            count(work.tally, "retried while servers were down")
-            return False
+        count(work.tally, f"attempts: {what}")
+        steps[what](work.installation, work.corpus.name)
         return True
 
     before = collections(work)
-    wait_until(succeeds, 60, f"The {what} did not succeed", interval_s=0.2)
+    refusals = (ServiceUnavailable, BuildInProgress, IndexDamaged)
+    wait_until(succeeds, 60, f"The {what} did not succeed", interval_s=0.2, retry_on=refusals)
     count(work.tally, "nights" if what == "night" else "maintenances")
     after = collections(work)
     rebuilt = sum(before[segment] != after[segment] for segment in before.keys() & after.keys())
@@ -151,11 +149,10 @@ def collections(work: Round) -> dict[int, str]:
     sealed = "SELECT id, collection FROM segment WHERE kb = %(kb)s AND state = 'sealed'"
 
     def read() -> list[dict[int, str]]:
-        with suppress(ServiceUnavailable), work.installation.catalog.reading() as connection:
+        with work.installation.catalog.reading() as connection:
             return [dict(rows(connection, sealed, kb=work.corpus.name))]
-        return []
 
-    return wait_until(read, 60, "Postgres did not answer")[0]
+    return wait_until(read, 60, "Postgres did not answer", retry_on=(ServiceUnavailable,))[0]
 
 
 def present(corpus: Corpus) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
@@ -198,14 +197,13 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         """Do this work, with a simulated death after so many steps. Return False if it died."""
 
         def finishes() -> bool:
-            with suppress(BuildInProgress):  # Postgres takes a moment to notice that the previous run has died
-                work()
-                return True
-            return False
+            work()
+            return True
 
         self.fuse.steps = steps
         try:
-            wait_until(finishes, 30, f"The {what} could not start")
+            # Postgres takes a moment to notice that the previous run has died.
+            wait_until(finishes, 30, f"The {what} could not start", retry_on=(BuildInProgress,))
             count(self.tally, f"sequences: {what}")
             return True
         except Killed:
@@ -254,7 +252,9 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
         """Assert that each collection in use has exactly the chunks that Postgres lists."""
         with self.catalog.reading() as connection:
             for segment in used_segments(connection, self.kb):
-                members = rows(connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(id)s", id=segment.id)
+                members = rows(
+                    connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(id)s", id=segment.id
+                )
                 assert set(self.outside.vectors(segment.collection)) == {chunk for (chunk,) in members}
 
 
