@@ -1,4 +1,4 @@
-"""The guardrails of a process, opened at their first use."""
+"""Open the guardrail that a knowledge base's configuration names."""
 
 from __future__ import annotations
 

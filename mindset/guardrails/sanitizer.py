@@ -1,4 +1,4 @@
-"""What a model is shown of passages: nothing that instructs it."""
+"""Sanitize passages before they are sent to a model."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from mindset.retrieval.passage import Passage
 
 @dataclass(frozen=True)
 class SanitizedPassages:
-    """What a model is shown of passages; people are shown the documents as they are."""
+    """Passages for a model. Users see the original passages."""
 
     passages: tuple[Passage, ...]
     trusted: tuple[str, ...]
-    """The texts without any instruction beside them: only of these may links be repeated."""
+    """Texts and URIs of passages without instructions. An answer may contain links only from these."""
     broken_rules: tuple[str, ...]
-    """Names of the rules that some passage broke."""
+    """Names of the rules that the passages broke."""
 
 
 def sanitize_passages(passages: Sequence[Passage]) -> SanitizedPassages:
-    """The passages without what instructs their reader, also in titles and headings."""
-    found: set[str] = set()
-    shown: list[Passage] = []
+    """Remove instructions from the texts, titles and headings of passages."""
+    broken_rules: set[str] = set()
+    sanitized: list[Passage] = []
     trusted: list[str] = []
     for passage in passages:
-        text, broken = remove_instructions(passage.text)
         place = passage.place
-        title, *headings = (remove_instructions(each) for each in (place.title, *place.heading_path))
-        broken = broken.union(*(each[1] for each in (title, *headings)))
-        found |= broken
-        label = replace(place, title=title[0], heading_path=tuple(each[0] for each in headings))
+        text, broken = remove_instructions(passage.text)
+        title, title_broken = remove_instructions(place.title)
+        headings = [remove_instructions(heading) for heading in place.heading_path]
+        broken = broken.union(title_broken, *(heading_broken for _, heading_broken in headings))
+        broken_rules |= broken
+        label = replace(place, title=title, heading_path=tuple(heading for heading, _ in headings))
         if text != passage.text or label != place:
-            shown.append(replace(passage, text=text, places=(label, *passage.places[1:])))
+            sanitized.append(replace(passage, text=text, places=(label, *passage.places[1:])))
         else:
-            shown.append(passage)
-        if not any(each.startswith("injected-") for each in broken):
-            trusted += [text, *(each.uri for each in passage.places)]
-    return SanitizedPassages(tuple(shown), tuple(trusted), tuple(sorted(found)))
+            sanitized.append(passage)
+        if not any(rule.startswith("injected-") for rule in broken):
+            trusted += [text, *(place.uri for place in passage.places)]
+    return SanitizedPassages(tuple(sanitized), tuple(trusted), tuple(sorted(broken_rules)))

