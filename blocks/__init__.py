@@ -1,1 +1,1 @@
-"""Prefect blocks: typed connections and credentials, each able to test itself and to build its domain object."""
+"""Prefect blocks: typed connections and credentials. Each tests its connection and opens its domain object."""

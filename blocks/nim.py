@@ -1,4 +1,4 @@
-"""NVIDIA NIM."""
+"""The block of NVIDIA NIM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mindset.providers.nim_client import list_models
 
 
 class NimService(Block):
-    """A NIM, hosted or your own: embeddings and answers."""
+    """A NIM, hosted or self-hosted, for embeddings and answers."""
 
     _block_type_name: ClassVar[str | None] = "NIM Service"
     _block_type_slug: ClassVar[str | None] = "nim-service"
@@ -20,16 +20,16 @@ class NimService(Block):
     _description: ClassVar[str | None] = "An NVIDIA NIM that embeds texts or writes answers."
 
     url: str = Field(default="https://integrate.api.nvidia.com/v1", description="Address up to and including /v1")
-    api_key: SecretStr | None = Field(default=None, description="Key of the hosted NIM; your own needs none")
+    api_key: SecretStr | None = Field(default=None, description="Key of the hosted NIM; a self-hosted NIM needs none")
 
     def open(self, model: str, dimension: int) -> NimEmbedder:
-        """An embedder of one of the NIM's models."""
+        """Open an embedder of one of the NIM's models."""
         return NimEmbedder(self.url, model, dimension, self.api_key)
 
     def test_connection(self) -> str:
-        """The models it serves. Raises ProviderRejected, ProviderUnavailable."""
+        """Return the models it serves. Raises ProviderRejected, ProviderUnavailable."""
         return ", ".join(list_models(self.url, self.api_key))
 
     def settings(self) -> dict[str, Any]:
-        """The settings that this block replaces."""
+        """Return the settings that this block overrides."""
         return {"nim_url": self.url, "nim_api_key": self.api_key}

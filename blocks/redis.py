@@ -1,4 +1,4 @@
-"""Redis or Valkey."""
+"""The block of Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from mindset.errors import ServiceUnavailable
 
 
 class RedisStore(Block):
-    """Redis or Valkey, for what may be lost: limits and caches."""
+    """Redis or Valkey. A night notifies API processes of its release through it."""
 
     _block_type_name: ClassVar[str | None] = "Redis Store"
     _block_type_slug: ClassVar[str | None] = "redis-store"
     _logo_url: ClassVar[Any] = "https://cdn.simpleicons.org/redis"
-    _description: ClassVar[str | None] = "A Redis or Valkey server. Nothing in it is needed to answer."
+    _description: ClassVar[str | None] = "A Redis or Valkey server. Answering does not depend on it."
 
     url: SecretStr = Field(description="redis://host:6379/0")
 
     def open(self) -> redis.Redis:
-        """A client; close it when done."""
+        """Open a client; close it after use."""
         return redis.Redis.from_url(self.url.get_secret_value(), socket_timeout=5)
 
     def test_connection(self) -> str:
-        """The server's version. Raises ServiceUnavailable."""
+        """Return the server's version. Raises ServiceUnavailable."""
         with self.open() as client:
             try:
-                found = client.info("server")
+                info = client.info("server")
             except redis.RedisError as lost:
                 raise ServiceUnavailable(
                     f"Redis does not answer: {lost}. Start it, or correct the block's URL."
                 ) from lost
-        assert isinstance(found, dict)
-        return f"{found.get('server_name', 'redis')} {found.get('valkey_version') or found['redis_version']}"
+        assert isinstance(info, dict)
+        return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
 
     def settings(self) -> dict[str, Any]:
-        """The settings that this block replaces."""
+        """Return the settings that this block overrides."""
         return {"redis_url": self.url}

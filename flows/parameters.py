@@ -16,6 +16,7 @@ class Connections(BaseModel):
 
     postgres: str = Field(default="", title="Postgres Catalog block", description="Name of the saved block")
     chroma: str = Field(default="", title="Chroma Store block", description="Name of the saved block")
+    redis: str = Field(default="", title="Redis Store block", description="Name of the saved block")
     nim: str = Field(default="", title="NIM Service block", description="Name of the saved block")
     bedrock: str = Field(default="", title="Bedrock Service block", description="Name of the saved block")
 

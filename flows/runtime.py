@@ -132,6 +132,10 @@ def _block_settings(connections: Connections) -> dict[str, Any]:
         from blocks.chroma import ChromaStore
 
         overrides |= _load(ChromaStore, connections.chroma).settings()
+    if connections.redis:
+        from blocks.redis import RedisStore
+
+        overrides |= _load(RedisStore, connections.redis).settings()
     if connections.nim:
         from blocks.nim import NimService
 

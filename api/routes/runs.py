@@ -111,7 +111,7 @@ def report_for(caller: Caller, opened: PrefectClient, run: FlowRun) -> str | Non
 
 
 def night_of(installation: Installation, opened: PrefectClient, id_: str, caller: Caller) -> FlowRun:
-    """A night of a knowledge base that the caller sees. Raises UnknownNight, the same for those of others."""
+    """A night of a knowledge base that the caller sees. Raises UnknownRun, the same for those of others."""
     unknown = UnknownRun(f"There is no night {id_[:80]!r}. Its id is told when it is started.")
     try:
         run = opened.get(str(uuid.UUID(id_)))

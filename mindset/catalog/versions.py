@@ -184,7 +184,7 @@ def retire_versions(connection: WriteConnection, kb: str, keep: int) -> list[int
              AND v.number NOT IN (
                SELECT number FROM version WHERE kb = %(kb)s AND state = 'ready' ORDER BY number DESC LIMIT %(keep)s)
              AND NOT EXISTS (
-               SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.valid_to IS NULL)
+               SELECT FROM release r WHERE r.kb = v.kb AND r.version = v.number AND r.replaced_at IS NULL)
            RETURNING number""",
         {"kb": kb, "keep": keep},
     ).fetchall()

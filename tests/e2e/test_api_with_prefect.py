@@ -38,4 +38,4 @@ async def test_night_confirmed_by_an_agent_is_started_and_can_be_watched(house: 
         unknown = await client.call_tool("get_night", {"id": str(uuid.uuid4())})
     assert started.structured_content["done"]
     assert watched.structured_content["id"] == night
-    assert text(unknown).startswith("UnknownNight: ")
+    assert text(unknown).startswith("UnknownRun: ")

@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("prefect")]
 
 
-_NIGHT = "import sys; from flows.nightly import nightly, Night; nightly(Night(kb=sys.argv[1]))"
+_NIGHT = "import sys; from flows.nightly import NightlyParameters, nightly; nightly(NightlyParameters(kb=sys.argv[1]))"
 
 
 def night(house: Addresses, kb: str) -> FlowRun:

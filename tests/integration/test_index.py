@@ -102,7 +102,7 @@ def test_a_vector_of_another_dimension_is_refused_by_name(
 ) -> None:
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE segment SET dimension = 1024 WHERE id = %s", [segment.id])
-    with pytest.raises(DimensionMismatch, match="has 1024 dimensions and the question's vector 256"):
+    with pytest.raises(DimensionMismatch, match="has 1024 dimensions, but the question's vector has 256"):
         ask(installation, corpus.name, "rooms")
 
 

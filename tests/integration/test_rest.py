@@ -272,7 +272,7 @@ def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
     location = client.post(f"/v1/knowledge-bases/{released.name}/nights").headers["location"]
     released.define(audience=["board"])
     assert client.get(location).status_code == 404
-    assert client.get("/v1/nights/none").json()["type"] == "urn:mindset:UnknownNight"
+    assert client.get("/v1/nights/none").json()["type"] == "urn:mindset:UnknownRun"
     board = bearer(make_key(installation, Scope.OPERATE, principals=("board",)))
     assert client.get(location, headers=board).status_code == 200
 

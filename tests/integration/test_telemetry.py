@@ -246,9 +246,9 @@ def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
 
 def logged(id_: str, **more: Any) -> LoggedAnswer:
     given: dict[str, Any] = {
-        "id": id_, "kb": "docs", "version": 1, "release": 1, "request": "r", "caller": "c", "generator": "g", "prompt": None,
-        "passages": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
-        "cached": False, "milliseconds": 3,
+        "id": id_, "kb": "docs", "version": 1, "release_id": 1, "request_id": "r", "caller": "c", "generator": "g", "prompt_fingerprint": None,
+        "chunk_ids": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
+        "cached": False, "duration_ms": 3,
     }  # fmt: skip
     return LoggedAnswer(**(given | more))
 

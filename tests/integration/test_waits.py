@@ -239,7 +239,7 @@ def test_an_evaluation_without_one_half_says_why(installation: Installation, cor
     run_night(installation, corpus.name)
     _one_question(corpus)
     installation.vectors.drop(installation.searcher.snapshot(corpus.name).segments[0].collection)
-    with pytest.raises(ServiceUnavailable, match=r"without dense: .* dense: Chroma cannot use .*mindset maintain"):
+    with pytest.raises(ServiceUnavailable, match=r"without dense, so .* dense: Chroma cannot use .*mindset maintain"):
         evaluate(installation.catalog, installation.knowledge_base(corpus.name), installation.searcher, 1)
 
 

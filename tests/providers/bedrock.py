@@ -84,7 +84,7 @@ def _cited(results: list[Body], stop_reason: str) -> Reply:
     location = {"searchResultLocation": {"searchResultIndex": 0, "start": 0, "end": 1}}
     source = {"title": results[0]["title"], "source": results[0]["source"]}
     citation = {**source, "sourceContent": [{"text": "".join(deltas)}], "location": location}
-    # The citation is sent twice, as models do.
+    # The same citation twice in a row: readers must show it once.
     content = [*({"text": delta} for delta in deltas), {"text": "\n"}, {"citation": citation}, {"citation": citation}]
     frames = [
         _event("messageStart", {"role": "assistant"}),
