@@ -20,7 +20,9 @@ class BedrockService(Block):
 
     region: str = Field(default="us-east-1", description="AWS region")
     url: str | None = Field(default=None, description="URL if not the region's default, such as a VPC endpoint")
-    probe_model: str = Field(default="amazon.titan-embed-text-v2:0", description="Embedding model that the connection test calls")
+    probe_model: str = Field(
+        default="amazon.titan-embed-text-v2:0", description="Embedding model that the connection test calls"
+    )
 
     def open(self, model: str, dimension: int) -> BedrockEmbedder:
         """Open an embedder of one of Bedrock's models."""

@@ -1,4 +1,4 @@
-"""`ask` and `search`: over the API where one runs, as an app would."""
+"""`ask` and `search`, over the HTTP API like any other client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mindset.application import require_setting
 from mindset.errors import MindsetError, NotAuthenticated, QuestionRejected, ServiceUnavailable
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
-# What each step that an answer had to leave out is to the person who asks.
+# Descriptions of the steps that an answer may leave out.
 _STEPS = {
     "dense": "vector search",
     "lexical": "full-text search",
     "rerank": "reranking",
-    "generation": "the model that is asked first",
-    "judge": "the judge's word",
+    "generation": "the preferred model",
+    "judge": "the judge",
     "conversation": "the conversation so far",
 }
 
@@ -31,69 +31,68 @@ QuestionText = Annotated[str, typer.Argument(help="The question, in quotes.")]
 
 
 def ask(kb: KnowledgeBaseName, question: QuestionText, as_json: AsJson = False) -> None:
-    """Ask the live release a question; the answer cites its passages.
+    """Ask the live release a question. The answer cites its passages.
 
     [dim]Example:[/]  mindset ask docs "How do I roll back a release?" """
     if as_json:
         print_json(_post("/v1/answers", {"knowledge_base": kb, "question": question}))
         return
-    done = _stream_answer(kb, question)
-    show_sources(done)
+    show_sources(_stream_answer(kb, question))
 
 
 def search(
     kb: KnowledgeBaseName,
     question: QuestionText,
-    limit: Annotated[int | None, typer.Option(min=1, max=50, help="Most chunks to show.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, max=50, help="Maximum number of chunks to show.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the passages of the live release that answer a question.
 
     [dim]Example:[/]  mindset search docs "roll back" --limit 3"""
-    found = _post("/v1/search", {"knowledge_base": kb, "question": question, "limit": limit})
+    result = _post("/v1/search", {"knowledge_base": kb, "question": question, "limit": limit})
     if as_json:
-        print_json(found)
+        print_json(result)
         return
-    for passage in found["passages"]:
+    for passage in result["passages"]:
         place = passage["places"][0]
         path = " › ".join([place["title"], *place["heading_path"]])
         out.print(f"[bold]{passage['rank']}. {escape(place['uri'])}[/]  [dim]{escape(path)}[/]", highlight=False)
         out.print(passage["text"], markup=False, highlight=False)
         out.print()
-    _show_origin(found)
+    _show_origin(result)
 
 
-def show_sources(done: dict[str, Any]) -> None:
-    """The documents that an answer cites, and the version it came from."""
-    cited = sorted({(each["passage"], each["uri"], each["title"]) for each in done["citations"]})
+def show_sources(answer: dict[str, Any]) -> None:
+    """Print the documents that an answer cites and the version it is based on."""
+    cited = sorted({(citation["passage"], citation["uri"], citation["title"]) for citation in answer["citations"]})
     for passage, uri, title in cited:
         out.print(f"  [cyan]\\[{passage}][/] {escape(title)}  [dim]{escape(uri)}[/]", highlight=False)
-    _show_origin(done)
+    _show_origin(answer)
 
 
 def _stream_answer(kb: str, question: str) -> dict[str, Any]:
-    done: dict[str, Any] | None = None
+    answer: dict[str, Any] | None = None
     with _api() as client:
         body = {"knowledge_base": kb, "question": question, "stream": True}
         with client.stream("POST", "/v1/answers", json=body) as response:
             if response.is_error:
                 response.read()
                 raise _problem(response)
-            shown = ""
+            streamed = ""
             for name, data in _events(response.iter_lines()):
                 if name == "answer.delta":
-                    shown += data["text"]
+                    streamed += data["text"]
                     out.print(data["text"], end="", markup=False, highlight=False)
                 elif name == "answer.completed":
-                    done = data
+                    answer = data
                 elif name == "error":
                     raise ServiceUnavailable(data["detail"])
-    if done is None:
-        raise ServiceUnavailable("The answer broke off before its end. Ask again.")
-    if shown.strip() != done["answer"]:
-        out.print(f"\n{done['answer']}", markup=False)
+    if answer is None:
+        raise ServiceUnavailable("The answer ended prematurely. Ask again.")
+    if streamed.strip() != answer["answer"]:  # it was retracted
+        out.print(f"\n{answer['answer']}", markup=False)
     out.print("\n")
-    return done
+    return answer
 
 
 def _events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,8 +109,8 @@ def _post(path: str, body: dict[str, Any]) -> dict[str, Any]:
         response = client.post(path, json=body)
         if response.is_error:
             raise _problem(response)
-        found: dict[str, Any] = response.json()
-        return found
+        result: dict[str, Any] = response.json()
+        return result
 
 
 @contextmanager
@@ -129,30 +128,32 @@ def _api() -> Iterator[httpx.Client]:
 
 
 def _problem(response: httpx.Response) -> MindsetError:
-    """The API's problem as the error it was."""
+    """Convert the API's problem response to the error that caused it."""
     try:
         problem = response.json()
         kind, detail = problem["type"].removeprefix("urn:mindset:"), problem["detail"]
     except (ValueError, KeyError):
-        return ServiceUnavailable(f"The API answered {response.status_code}: {response.text[:200]}")
+        return ServiceUnavailable(f"The API returned {response.status_code}: {response.text[:200]}")
     if response.status_code == httpx.codes.UNAUTHORIZED:
         return NotAuthenticated(f"{detail} The commands send MINDSET_API_KEY.")
     if response.status_code in (413, 422):
         return QuestionRejected(detail)
     if kind == ServiceUnavailable.__name__:
         return ServiceUnavailable(f"{detail} `mindset status` shows what is down.")
-    known = {each.__name__: each for each in CODES}
-    return known.get(kind, ServiceUnavailable)(detail)
+    errors = {error.__name__: error for error in CODES}
+    return errors.get(kind, ServiceUnavailable)(detail)
 
 
-def _show_origin(found: dict[str, Any]) -> None:
-    if found["degraded"]:
-        missing = ", ".join(_STEPS.get(each, each) for each in found["degraded"])
+def _show_origin(result: dict[str, Any]) -> None:
+    if result["degraded"]:
+        missing = ", ".join(_STEPS.get(step, step) for step in result["degraded"])
         err.print(
             f"[yellow]degraded[/]: without {missing}. "
             "`mindset status` shows which server is down, the API's `/readyz` which model."
         )
-    out.print(f"[dim]{found['knowledge_base']}, version {found['version']}, {found['milliseconds']['total']:.0f} ms[/]")
+    out.print(
+        f"[dim]{result['knowledge_base']}, version {result['version']}, {result['milliseconds']['total']:.0f} ms[/]"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""The installation that a command works on."""
+"""Settings, installation and user of a command."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mindset.config.settings import Settings, load_settings
 
 
 def connected_settings() -> Settings:
-    """The settings, with the addresses of the local stack where they name none."""
+    """Load the settings; unset addresses are those of the running local stack."""
     return connect(load_settings())
 
 
 @contextmanager
 def open_cli_installation() -> Iterator[Installation]:
-    """The installation of the settings, or of the local stack."""
+    """Open the installation of the settings or of the local stack."""
     with open_installation(connected_settings()) as opened:
         yield opened
 
 
 def current_user() -> str:
-    """Who releases by hand."""
+    """Return the name of the user, for the audit log."""
     return getpass.getuser()

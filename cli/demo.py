@@ -1,4 +1,4 @@
-"""`demo`: from nothing to an answer with citations, through the real thing."""
+"""`demo`: from nothing to an answer with citations, on real servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until 
                        mindset demo --no-keep"""
     settings = load_settings()
     started = time.monotonic()
-    out.rule("[bold]1. The stack[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
+    out.rule("[bold]1. The servers[/]: Postgres, Valkey, Chroma, Prefect, the API", align="left")
     external = configured_addresses(settings)
     running = local_stack(
         settings.directory,
@@ -39,7 +39,7 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the stack running until 
     with running as addresses:
         out.rule("[bold]2. A night[/]: ingest, chunk, embed, index, evaluate, deploy", align="left")
         run_deployment("nightly/nightly", "docs", {"kb": "docs"}, wait=True, as_json=False)
-        out.rule("[bold]3. An answer[/], from the release that is live", align="left")
+        out.rule("[bold]3. An answer[/] from the live release", align="left")
         out.print(f'$ mindset ask docs "{QUESTION}"\n', highlight=False)
         ask("docs", QUESTION)
         out.rule(f"[bold green]Done in {time.monotonic() - started:.0f} s.[/] What to open next", align="left")

@@ -1,4 +1,4 @@
-"""`evaluate`: a version against its golden set, here and now."""
+"""`evaluate`: measure a version with its golden set."""
 
 from __future__ import annotations
 
@@ -18,43 +18,45 @@ from mindset.pipeline.plan import version_to_evaluate
 def evaluate(
     kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")],
     version: Annotated[
-        int | None, typer.Option(min=1, help="Which version; the one that is live, or waits to be.")
+        int | None,
+        typer.Option(min=1, help="Number of the version; default: the live one, or the one whose release is due."),
     ] = None,
-    questions: Annotated[bool, typer.Option(help="Show every question, the worst first.")] = False,
+    questions: Annotated[bool, typer.Option(help="Show every question, worst first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a version on its golden set and compare it with what is live; exit code 1 when the gate would hold it back.
+    """Measure a version and compare it with the live one. Exit code 1 if the gate rejects it.
 
     [dim]Examples:[/]  mindset evaluate docs
                        mindset evaluate docs --version 3 --questions"""
-    with open_cli_installation() as opened, err.status("Asking the golden set"):
+    with open_cli_installation() as opened, err.status("Evaluating the golden set"):
         definition = opened.knowledge_base(kb)
         with opened.catalog.reading() as connection:
             live = live_version(connection, definition.name)
         number = version or live or version_to_evaluate(opened.catalog, definition.name)
-        found = measure(opened.catalog, definition, opened.searcher, number)
-    record = found.record
+        evaluation = measure(opened.catalog, definition, opened.searcher, number)
+    record = evaluation.record
     if as_json:
-        print_json(found)
+        print_json(evaluation)
     else:
-        against = f", against version {record.baseline}" if record.baseline else ""
+        against = f", compared with version {record.baseline}" if record.baseline else ""
         rows = [(name, *(f"{values[metric]:.3f}" for metric in METRICS)) for name, values in record.metrics.items()]
         print_table(
             ("slice", *METRICS), rows, title=f"Version {record.version} of {kb}{against}, {record.questions} questions"
         )
         if questions:
             out.print()
-            worst = sorted(found.questions, key=lambda each: (each.metrics["ndcg@10"], each.question))
+            worst_first = sorted(evaluation.questions, key=lambda result: (result.metrics["ndcg@10"], result.question))
             print_table(
                 ("question", "slice", *METRICS),
-                ((e.question, e.slice, *(f"{e.metrics[m]:.2f}" for m in METRICS)) for e in worst),
+                (
+                    (result.question, result.slice, *(f"{result.metrics[metric]:.2f}" for metric in METRICS))
+                    for result in worst_first
+                ),
             )
-        for question, uri in found.stale_evidence:
-            told = escape(f"question {question} quotes what {uri} does not hold. Correct the golden set.")
-            err.print(f"[yellow]stale[/]: {told}")
-        out.print(
-            "The gate lets it through." if record.passed else f"The gate holds it back: {'; '.join(record.reasons)}."
-        )
+        for question, uri in evaluation.stale_evidence:
+            message = escape(f"{uri} does not contain the quotation of question {question}. Correct the golden set.")
+            err.print(f"[yellow]stale[/]: {message}")
+        out.print("It passes the gate." if record.passed else f"The gate rejects it: {'; '.join(record.reasons)}.")
     if not record.passed:
         raise typer.Exit(Exit.FAILED)
 

@@ -1,4 +1,4 @@
-"""`keys`: who may use the API, and for what."""
+"""`keys`: API keys."""
 
 from __future__ import annotations
 
@@ -26,27 +26,29 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for, such as the name of an app.")],
-    scope: Annotated[list[Scope], typer.Option("--scope", "-s", help="What it may do; may be repeated.")],
+    name: Annotated[str, typer.Argument(help="What the key is for, such as the name of an app.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", "-s", help="Scope of the key; may be repeated.")],
     principal: Annotated[
         list[str] | None,
-        typer.Option("--principal", "-p", help="As whom it reads, besides everybody; may be repeated."),
+        typer.Option("--principal", "-p", help="Principal that it reads as, besides `*`; may be repeated."),
     ] = None,
-    expires: Annotated[str | None, typer.Option(help="After how long it ends, such as 12h or 90d.")] = None,
+    expires: Annotated[str | None, typer.Option(help="Lifetime, such as 12h or 90d.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an API key and show it, once.
+    """Create an API key and show it once.
 
     [dim]Example:[/]  mindset keys create helpdesk --scope ask --scope search --principal staff --expires 90d"""
-    ends = datetime.now(UTC) + _duration(expires) if expires else None
+    expires_at = datetime.now(UTC) + _duration(expires) if expires else None
     with open_cli_installation() as opened, opened.catalog.writing() as connection:
-        key, kept = create_key(connection, _pepper(opened), name, scope, principal or [], ends)
-        record_audit(connection, "", current_user(), "create key", {"id": kept.id, "name": name, "scopes": kept.scopes})
+        key, stored = create_key(connection, _pepper(opened), name, scope, principal or [], expires_at)
+        record_audit(
+            connection, "", current_user(), "create key", {"id": stored.id, "name": name, "scopes": stored.scopes}
+        )
     if as_json:
-        print_json({"key": key, "id": kept.id, "name": kept.name, "expires_at": kept.expires_at})
+        print_json({"key": key, "id": stored.id, "name": stored.name, "expires_at": stored.expires_at})
         return
     out.print(key, markup=False, highlight=False, soft_wrap=True)
-    err.print(f"Keep it now: it is not shown again. `mindset keys revoke {kept.id}` ends it.", highlight=False)
+    err.print(f"Store it now: it is not shown again. `mindset keys revoke {stored.id}` revokes it.", highlight=False)
 
 
 @app.command("list")
@@ -61,15 +63,15 @@ def list_(as_json: AsJson = False) -> None:
         ("id", "name", "scopes", "principals", "last used", "expires", "revoked"),
         (
             (
-                each.id,
-                each.name,
-                " ".join(each.scopes),
-                " ".join(each.principals),
-                format_time(each.last_used_at),
-                format_time(each.expires_at),
-                format_time(each.revoked_at),
+                key.id,
+                key.name,
+                " ".join(key.scopes),
+                " ".join(key.principals),
+                format_time(key.last_used_at),
+                format_time(key.expires_at),
+                format_time(key.revoked_at),
             )
-            for each in keys
+            for key in keys
         ),
     )
 
@@ -78,28 +80,28 @@ def list_(as_json: AsJson = False) -> None:
 def revoke(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `mindset keys list` shows it.")],
 ) -> None:
-    """Let a key count no more, from now on."""
+    """Revoke a key, with immediate effect."""
     with open_cli_installation() as opened, opened.catalog.writing() as connection:
         if not revoke_key(connection, id_):
-            raise RequestRejected(f"There is no key {id_!r}. `mindset keys list` shows them.")
+            raise RequestRejected(f"There is no key {id_!r}. `mindset keys list` shows all keys.")
         record_audit(connection, "", current_user(), "revoke key", {"id": id_})
-    out.print(f"{id_} counts no more.", highlight=False)
+    out.print(f"{id_} is revoked.", highlight=False)
 
 
 def _pepper(opened: Installation) -> str:
-    given = opened.settings.api_key_pepper
-    if given is None:
+    configured = opened.settings.api_key_pepper
+    if configured is None:
         raise ConfigurationError(
-            "MINDSET_API_KEY_PEPPER is not set, and keys are hashed with it. Set it to 32 random characters or more, here "
+            "MINDSET_API_KEY_PEPPER is not set, but keys are hashed with it. Set it to at least 32 random characters, here "
             "and where the API runs: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
-    pepper = Secret("MINDSET_API_KEY_PEPPER", given).value()
+    pepper = Secret("MINDSET_API_KEY_PEPPER", configured).value()
     check_pepper(pepper)
     return pepper
 
 
 def _duration(text: str) -> timedelta:
-    form = re.fullmatch(r"(\d{1,5})([mhd])", text)
-    if form is None:
-        raise RequestRejected(f"--expires {text!r} is no duration. Write one such as 30m, 12h or 90d.")
-    return timedelta(**{_UNITS[form[2]]: int(form[1])})
+    match = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if match is None:
+        raise RequestRejected(f"--expires {text!r} is not a duration. Write one such as 30m, 12h or 90d.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

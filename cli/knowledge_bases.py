@@ -1,4 +1,4 @@
-"""`kb validate`: definitions and golden sets, before a night trips over them."""
+"""`kb validate`: check definitions and golden sets before a night uses them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ app = typer.Typer(help="Definitions of knowledge bases.", no_args_is_help=True)
 
 @dataclass(frozen=True)
 class _Checked:
-    """What is right about a definition; `warning` where its source is not here, and so not counted."""
+    """A valid definition; `warning` if its source cannot be read from here."""
 
     name: str
     documents: int | None
@@ -32,8 +32,8 @@ class _Checked:
 
 
 @dataclass(frozen=True)
-class _Wrong:
-    """A definition that no night can be run with."""
+class _Invalid:
+    """An invalid definition."""
 
     name: str
     error: str
@@ -42,15 +42,15 @@ class _Wrong:
 
 @app.callback()
 def _group() -> None:
-    """Keeps `validate` a command of its own."""
+    """Make `validate` a subcommand."""
 
 
 @app.command()
 def validate(
-    kb: Annotated[str | None, typer.Argument(help="Name of one knowledge base; all of them without it.")] = None,
+    kb: Annotated[str | None, typer.Argument(help="Name of one knowledge base; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check definitions, sources and golden sets; the exit code is not 0 where a definition is wrong.
+    """Check definitions, sources and golden sets. The exit code is not 0 if a definition is invalid.
 
     [dim]Examples:[/]  mindset kb validate
                        mindset kb validate docs
@@ -58,59 +58,63 @@ def validate(
     Without a name, a source that cannot be read from here is a warning: it may be mounted only where nights run."""
     folder = load_settings().knowledge_bases
     if kb is None:
-        found = [_try(file) for file in sorted(folder.glob("*.yaml"))]
+        results = [_try(file) for file in sorted(folder.glob("*.yaml"))]
     else:
-        found = [_check(load_knowledge_base(kb, folder), folder / f"{kb}.yaml")]
-    checked = [each for each in found if isinstance(each, _Checked)]
-    wrong = [each for each in found if isinstance(each, _Wrong)]
+        results = [_check(load_knowledge_base(kb, folder), folder / f"{kb}.yaml")]
+    checked = [result for result in results if isinstance(result, _Checked)]
+    invalid = [result for result in results if isinstance(result, _Invalid)]
     if kb and checked[0].warning:
         raise SourceUnavailable(checked[0].warning)
     if as_json:
-        print_json(found)
+        print_json(results)
     else:
-        _show(checked, wrong, folder)
-    if wrong:
-        raise typer.Exit(wrong[0].exit_code)
+        _show(checked, invalid, folder)
+    if invalid:
+        raise typer.Exit(invalid[0].exit_code)
 
 
-def _try(file: Path) -> _Checked | _Wrong:
-    """One of many: a fault must not hide what is to be said of the others."""
+def _try(file: Path) -> _Checked | _Invalid:
+    """Check one of several definitions; an invalid one must not hide the others."""
     try:
         return _check(parse_knowledge_base(file), file)
-    except MindsetError as fault:
-        return _Wrong(file.stem, str(fault), exit_code(fault))
+    except MindsetError as error:
+        return _Invalid(file.stem, str(error), exit_code(error))
 
 
 def _check(kb: KnowledgeBase, file: Path) -> _Checked:
     check_model(kb.embedding)
-    golden = load_golden_set(kb)
+    golden_set = load_golden_set(kb)
     documents = warning = None
     try:
         documents = len(list_sources(kb))
-    except SourceUnavailable as away:
-        warning = f"{away}{_remedy(kb, file)}"
-    questions = len(golden.questions) if golden else 0
+    except SourceUnavailable as error:
+        warning = f"{error}{_remedy(kb, file)}"
+    questions = len(golden_set.questions) if golden_set else 0
     return _Checked(kb.name, documents, questions, f"{kb.embedding.provider} {kb.embedding.model}", warning)
 
 
 def _remedy(kb: KnowledgeBase, file: Path) -> str:
-    """The variables whose defaults lead to the sources."""
+    """Suggest setting the variables whose defaults lead to the sources."""
     defaults = {name: (file.parent / default).resolve() for name, default in unset_variables(file).items() if default}
-    named = [name for name, path in defaults.items() if any(each.path.is_relative_to(path) for each in kb.sources)]
-    return f" Or set {' and '.join(named)}, from which {file.name} takes the path." if named else ""
+    variables = [
+        name for name, path in defaults.items() if any(source.path.is_relative_to(path) for source in kb.sources)
+    ]
+    return f" Or set {' and '.join(variables)}, from which {file.name} takes the path." if variables else ""
 
 
-def _show(checked: list[_Checked], wrong: list[_Wrong], folder: Path) -> None:
+def _show(checked: list[_Checked], invalid: list[_Invalid], folder: Path) -> None:
     columns = ("knowledge base", "documents", "questions", "embedding")
-    print_table(columns, ((each.name, each.documents, each.questions, each.embedding) for each in checked))
-    warnings = [(each.name, each.warning) for each in checked if each.warning]
+    print_table(columns, ((result.name, result.documents, result.questions, result.embedding) for result in checked))
+    warnings = [(result.name, result.warning) for result in checked if result.warning]
     for name, warning in warnings:
         err.print("[bold yellow]Warning[/]: ", end="")
         err.print(f"{name}: {warning}", markup=False, highlight=False)
-    for each in wrong:
-        err.print("[bold red]Wrong[/]: ", end="")
-        err.print(f"{each.name}: {each.error}", markup=False, highlight=False)
-    if not checked and not wrong:
+    for result in invalid:
+        err.print("[bold red]Invalid[/]: ", end="")
+        err.print(f"{result.name}: {result.error}", markup=False, highlight=False)
+    if not checked and not invalid:
         out.print(f"No definitions in {folder}.")
-    elif not wrong:
-        out.print("The definitions are right; see the warnings for their sources." if warnings else "All is well.")
+    elif not invalid:
+        out.print(
+            "All definitions are valid; see the warnings about sources." if warnings else "All definitions are valid."
+        )

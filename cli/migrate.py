@@ -1,4 +1,4 @@
-"""`migrate`: the catalog's schema, where no local stack sees to it."""
+"""`migrate`: migrate the catalog's schema."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mindset.application import require_setting
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the schema of Postgres to this release's; without harm where it is there already.
+    """Migrate the schema in Postgres to this release. Does nothing if it is up to date.
 
     [dim]Example:[/]  mindset migrate
 
     `mindset up` does the same at every start."""
-    from mindset.catalog import migrations  # SQLAlchemy and Alembic: only here
+    from mindset.catalog import migrations  # SQLAlchemy and Alembic are slow to import
 
-    done = migrations.migrate(require_setting(connected_settings().postgres_url, "postgres_url"))
+    result = migrations.migrate(require_setting(connected_settings().postgres_url, "postgres_url"))
     if as_json:
-        print_json(done)
-    elif done.before == done.after:
-        out.print(f"The schema is at {done.after} already.")
+        print_json(result)
+    elif result.before == result.after:
+        out.print(f"The schema is already at {result.after}.")
     else:
-        out.print(f"The schema went from {done.before or 'nothing'} to {done.after}.")
+        out.print(f"Migrated the schema from {result.before or 'nothing'} to {result.after}.")
 
 
 def add_to(app: typer.Typer) -> None:

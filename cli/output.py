@@ -1,4 +1,4 @@
-"""How commands speak: tables for people, JSON for programs, one exit code a kind of error."""
+"""Output of commands: tables for people, JSON for programs, and one exit code per kind of error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 class Exit(IntEnum):
-    """What the shell learns."""
+    """Exit codes."""
 
     FAILED = 1
     WRONG_INPUT = 2
@@ -32,7 +32,7 @@ class Exit(IntEnum):
     CONFLICT = 5
 
 
-# Every error of mindset has its code; a test walks the tree.
+# Every error has an exit code; a test walks the tree of errors.
 CODES: dict[type[errors.MindsetError], Exit] = {
     errors.ConfigurationError: Exit.WRONG_INPUT,
     errors.QuestionRejected: Exit.WRONG_INPUT,
@@ -63,17 +63,17 @@ CODES: dict[type[errors.MindsetError], Exit] = {
 
 
 def exit_code(error: errors.MindsetError) -> Exit:
-    """The code of an error."""
-    return next(CODES[each] for each in type(error).__mro__ if each in CODES)
+    """Return the exit code of an error."""
+    return next(CODES[class_] for class_ in type(error).__mro__ if class_ in CODES)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; dataclasses become objects."""
-    print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))  # noqa: T201  # Rich would wrap it
+    """Print a JSON document to standard output; dataclasses become objects."""
+    print(json.dumps(value, indent=2, default=_to_json, ensure_ascii=False))  # noqa: T201  # Rich would wrap it
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A table; cells are printed as they are, without markup."""
+    """Print a table. Cells are printed literally, without markup."""
     table = Table(*columns, title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell).replace("[", r"\[") for cell in row))
@@ -81,11 +81,11 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title:
 
 
 def format_time(value: datetime | None) -> str:
-    """A time as people read it, in their own zone."""
+    """Format a time in the local time zone."""
     return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
 
 
-def _plain(value: object) -> Any:
+def _to_json(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, datetime):

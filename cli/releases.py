@@ -1,4 +1,4 @@
-"""`releases`, `promote`, `rollback`, `take-down`: what is live."""
+"""`releases`, `promote`, `rollback`, `take-down`: change what is live."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mindset.catalog.versions import list_versions
 from mindset.releases import promotion
 
 KnowledgeBaseName = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept with the release.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="The reason, stored with the release.")]
 
 
 def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
-    """Show the versions of a knowledge base, and which of them is or was live.
+    """Show the versions of a knowledge base and its releases.
 
     [dim]Example:[/]  mindset releases docs"""
     with open_cli_installation() as opened, opened.catalog.reading() as connection:
@@ -28,29 +28,31 @@ def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"releases": history, "versions": versions})
         return
-    live = next((each.version for each in history if each.channel == "live" and each.replaced_at is None), None)
+    live = next(
+        (release.version for release in history if release.channel == "live" and release.replaced_at is None), None
+    )
     print_table(
         ("version", "state", "documents", "chunks", "built"),
         (
             (
-                f"{each.number}{' (live)' if each.number == live else ''}",
-                each.state,
-                each.documents,
-                each.chunks,
-                format_time(each.ready_at),
+                f"{version.number}{' (live)' if version.number == live else ''}",
+                version.state,
+                version.documents,
+                version.chunks,
+                format_time(version.ready_at),
             )
-            for each in versions
+            for version in versions
         ),
         title=f"Versions of {name}",
     )
     out.print()
     print_table(
-        ("since", "version", "instead of", "by", "why"),
+        ("released", "version", "replaces", "by", "reason"),
         (
-            (format_time(each.released_at), each.version, each.replaces, each.released_by, each.reason)
-            for each in history
+            (format_time(release.released_at), release.version, release.replaces, release.released_by, release.reason)
+            for release in history
         ),
-        title="Releases, the newest first",
+        title="Releases, newest first",
     )
 
 
@@ -60,23 +62,23 @@ def promote(
     reason: Reason = "promoted by hand",
     as_json: AsJson = False,
 ) -> None:
-    """Make a version live, whatever its evaluation said.
+    """Make a version live, whatever the result of its evaluation.
 
     [dim]Example:[/]  mindset promote docs 3 --reason "the golden set was wrong" """
     with open_cli_installation() as opened:
         decision = promotion.promote(opened.catalog, opened.knowledge_base(kb).name, version, current_user(), reason)
         opened.publish_release(kb, decision.version)
-    _tell(kb, decision, as_json)
+    _show_decision(kb, decision, as_json)
 
 
 def rollback(kb: KnowledgeBaseName, reason: Reason = "rolled back by hand", as_json: AsJson = False) -> None:
-    """Make live again what was live before; no night promotes the rejected version again.
+    """Make the previous live version live again. The current one is rejected, so that no night promotes it again.
 
     [dim]Example:[/]  mindset rollback docs --reason "answers about prices are wrong" """
     with open_cli_installation() as opened:
         decision = promotion.roll_back(opened.catalog, opened.knowledge_base(kb).name, current_user(), reason)
         opened.publish_release(kb, decision.version)
-    _tell(kb, decision, as_json)
+    _show_decision(kb, decision, as_json)
 
 
 def take_down(
@@ -84,21 +86,21 @@ def take_down(
     uri: Annotated[str, typer.Argument(help="URI of the document, as search results show it.")],
     reason: Reason = "taken down by hand",
 ) -> None:
-    """Stop showing a document at once, in every version.
+    """Hide a document immediately, in every version.
 
     [dim]Example:[/]  mindset take-down docs getting-started.md --reason "names a customer" """
     with open_cli_installation() as opened, opened.catalog.writing() as connection:
         name = opened.knowledge_base(kb).name
         take_down_document(connection, name, uri, reason)
         record_audit(connection, name, current_user(), "take down", {"uri": uri, "reason": reason})
-    out.print(f"{uri} is no longer shown, in any version of {kb}.", markup=False)
+    out.print(f"{uri} is hidden in every version of {kb}.", markup=False)
 
 
-def _tell(kb: str, decision: promotion.Decision, as_json: bool) -> None:
+def _show_decision(kb: str, decision: promotion.Decision, as_json: bool) -> None:
     if as_json:
         print_json(decision)
     else:
-        instead = f", instead of {decision.replaces}" if decision.replaces not in (None, decision.version) else ""
+        instead = f", replacing {decision.replaces}" if decision.replaces not in (None, decision.version) else ""
         out.print(f"{kb}: version {decision.version} is live{instead}.")
 
 

@@ -22,12 +22,12 @@ _COLOUR = {"COMPLETED": "green", "FAILED": "red", "CRASHED": "red", "CANCELLED":
 def night(
     kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")],
     allow_deletions: Annotated[
-        bool, typer.Option(help="Go on even when most documents are gone from the source.")
+        bool, typer.Option(help="Continue even if most documents were removed from the source.")
     ] = False,
     wait: Annotated[bool, typer.Option(help="Watch the night until it ends.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run a night now: what changed is ingested, indexed, evaluated and, if it is good enough, released.
+    """Run a night now: ingest and index changes, evaluate the new version, and release it if it passes the gate.
 
     [dim]Examples:[/]  mindset night docs
                        mindset night docs --no-wait"""
@@ -35,23 +35,23 @@ def night(
 
 
 def maintain(kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")], as_json: AsJson = False) -> None:
-    """Retire old versions and forget what only they show, compact segments, rebuild damaged ones.
+    """Retire old versions, delete what only they use, compact segments, rebuild damaged ones.
 
     [dim]Example:[/]  mindset maintain docs"""
     run_deployment("maintain/maintain", kb, {"kb": kb}, wait=True, as_json=as_json)
 
 
 def run_deployment(deployment: str, kb: str, parameters: dict[str, Any], *, wait: bool, as_json: bool) -> None:
-    """Run a deployment for a knowledge base; exit code 1 when it does not complete."""
+    """Run a deployment for a knowledge base. Exit code 1 if it does not complete."""
     settings = connected_settings()
-    load_knowledge_base(kb, settings.knowledge_bases)  # a typing error is told here, not minutes later in a log
+    load_knowledge_base(kb, settings.knowledge_bases)  # reports a misspelt name now instead of minutes later in a log
     prefect = require_setting(settings.prefect_api_url, "prefect_api_url")
-    with PrefectClient(prefect) as nights:
-        run = nights.start(deployment, {"parameters": parameters})
+    with PrefectClient(prefect) as client:
+        run = client.start(deployment, {"parameters": parameters})
         page = f"{prefect.removesuffix('/api')}/runs/flow-run/{run.id}"
         if wait:
-            run = _watch(nights, run)
-        report = nights.report(run.id) if wait else None
+            run = _watch(client, run)
+        report = client.report(run.id) if wait else None
     if as_json:
         print_json(
             {"id": run.id, "name": run.name, "state": run.state, "message": run.message, "page": page, "report": report}
@@ -66,26 +66,25 @@ def run_deployment(deployment: str, kb: str, parameters: dict[str, Any], *, wait
         raise typer.Exit(Exit.FAILED)
 
 
-def _watch(nights: PrefectClient, run: FlowRun) -> FlowRun:
+def _watch(client: PrefectClient, run: FlowRun) -> FlowRun:
     started = time.monotonic()
     with Live(console=err, transient=True, refresh_per_second=4) as live:
         while not run.ended:
-            stages = nights.stages(run.id)
-            live.update(
-                _picture(run, stages, nights.progress([each.id for each in stages]), time.monotonic() - started)
-            )
+            stages = client.stages(run.id)
+            progress = client.progress([stage.id for stage in stages])
+            live.update(_progress_table(run, stages, progress, time.monotonic() - started))
             time.sleep(0.5)
-            run = nights.get(run.id)
+            run = client.get(run.id)
     return run
 
 
-def _picture(run: FlowRun, stages: list[FlowRun], progress: dict[str, float], seconds: float) -> Table:
+def _progress_table(run: FlowRun, stages: list[FlowRun], progress: dict[str, float], seconds: float) -> Table:
     table = Table(
         box=None, pad_edge=False, show_header=False, title=f"{run.name}  {seconds:.0f} s", title_justify="left"
     )
-    for each in stages:
-        percent = f"{progress[each.id]:.0f} %" if each.id in progress else ""
-        table.add_row(f"  {each.name}", f"[{_COLOUR.get(each.state, 'dim')}]{each.state.lower()}[/]", percent)
+    for stage in stages:
+        percent = f"{progress[stage.id]:.0f} %" if stage.id in progress else ""
+        table.add_row(f"  {stage.name}", f"[{_COLOUR.get(stage.state, 'dim')}]{stage.state.lower()}[/]", percent)
     if not stages:
         table.add_row(f"  {run.state.lower()}", "", "")
     return table

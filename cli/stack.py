@@ -14,21 +14,21 @@ from cli.output import AsJson, Exit, err, out, print_json, print_table
 from local_stack.addresses import Addresses, configured_addresses
 from local_stack.stack import OnEvent, Stack, State
 from local_stack.state import running
-from local_stack.status import status as look
+from local_stack.status import status as server_status
 from local_stack.supervision import detach, supervise
 from local_stack.supervision import down as stop_stack
 from mindset.config.settings import Settings, load_settings
 
 
 def up(
-    detached: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything answers.")] = False,
+    detached: Annotated[bool, typer.Option("--detach", "-d", help="Return once all servers respond.")] = False,
 ) -> None:
     """Start the local stack: Postgres, Valkey, Chroma, Prefect with its workers, and the API.
 
     [dim]Examples:[/]  mindset up            (Ctrl-C stops everything)
                        mindset up --detach   (mindset down stops it)
 
-    A server that has an address in the settings (MINDSET_POSTGRES_URL, ...) is not started."""
+    A server with an address in the settings (MINDSET_POSTGRES_URL, ...) is not started."""
     settings = load_settings()
     if detached:
         with err.status("Starting the local stack"):
@@ -56,41 +56,41 @@ def down() -> None:
     settings = load_settings()
     with err.status("Stopping the local stack"):
         stopped = stop_stack(settings.directory)
-    out.print("Stopped." if stopped else f"Nothing runs in {settings.directory}.")
+    out.print("Stopped." if stopped else f"Nothing is running in {settings.directory}.")
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show the servers of the local stack; exit code 4 unless all of them answer."""
+    """Show the servers of the local stack. Exit code 4 unless all of them respond."""
     settings = load_settings()
-    servers = look(settings.directory)
+    servers = server_status(settings.directory)
     if as_json:
         print_json(servers)
     elif not servers:
-        out.print(f"Nothing runs in {settings.directory}. `mindset up` starts the local stack.")
+        out.print(f"Nothing is running in {settings.directory}. `mindset up` starts the local stack.")
     else:
         print_table(
             ("server", "state", "pid", "port", "up for", "log"),
             (
                 (
-                    each.name,
-                    "ok" if each.healthy else "not answering",
-                    each.pid,
-                    each.port,
-                    f"{each.uptime_s:.0f} s",
-                    each.log,
+                    server.name,
+                    "ok" if server.healthy else "not responding",
+                    server.pid,
+                    server.port,
+                    f"{server.uptime_s:.0f} s",
+                    server.log,
                 )
-                for each in servers
+                for server in servers
             ),
         )
         state = running(settings.directory)
         if state:
             show_addresses(state.addresses)
-    if not servers or not all(each.healthy for each in servers):
+    if not servers or not all(server.healthy for server in servers):
         raise typer.Exit(Exit.UNAVAILABLE)
 
 
 def announcer() -> OnEvent:
-    """Prints what the stack's servers do, a line each."""
+    """Return a callback that prints one line per event of the stack."""
     started = time.monotonic()
 
     def announce(service: str, state: State, detail: str) -> None:
@@ -105,7 +105,7 @@ def announcer() -> OnEvent:
 
 
 def show_addresses(addresses: Addresses) -> None:
-    """What to open next."""
+    """Print the addresses to open."""
     prefect = (addresses.prefect_api_url or "").removesuffix("/api")
     out.print(f"\n  Prefect   {prefect}\n  API       {addresses.api_url}/docs\n", highlight=False)
 
@@ -113,9 +113,9 @@ def show_addresses(addresses: Addresses) -> None:
 def _then_addresses(settings: Settings, events: OnEvent) -> OnEvent:
     def announce(service: str, state: State, detail: str) -> None:
         events(service, state, detail)
-        found = running(settings.directory) if (service, state) == ("stack", "ready") else None
-        if found:
-            show_addresses(found.addresses)
+        running_stack = running(settings.directory) if (service, state) == ("stack", "ready") else None
+        if running_stack:
+            show_addresses(running_stack.addresses)
             out.print("Ctrl-C stops everything.")
 
     return announce

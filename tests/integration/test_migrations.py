@@ -58,7 +58,7 @@ def test_the_command_migrates_and_says_from_where_to_where(empty_url: str, tmp_p
     newest = json.loads(told)["after"]
     assert (code, json.loads(told)) == (0, {"before": None, "after": newest})
     check(empty_url)
-    assert mindset_migrate(empty_url, tmp_path)[:2] == (0, f"The schema is at {newest} already.\n")
+    assert mindset_migrate(empty_url, tmp_path)[:2] == (0, f"The schema is already at {newest}.\n")
 
 
 def test_a_postgres_that_is_not_there_is_named_with_its_exit_code(tmp_path: Path) -> None:

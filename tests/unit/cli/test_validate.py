@@ -58,9 +58,9 @@ def test_every_wrong_definition_is_reported_beside_those_that_are_right(definiti
     done = validate()
     assert done.exit_code == 2
     told = " ".join(done.stderr.split())
-    assert "Wrong: bad: " in told
+    assert "Invalid: bad: " in told
     assert "sources: Field required" in told
-    assert "Wrong: worse: " in told
+    assert "Invalid: worse: " in told
     assert "here" in done.stdout
 
 
