@@ -1,0 +1,1 @@
+"""Generation: write answers from passages, with citations, fallbacks, guardrails and a judge."""

@@ -1,4 +1,4 @@
-"""An answer: text, the passages it stands on, and whether it stands on any."""
+"""Stream an answer: generate text from passages, read its citations and apply the guardrails."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mindset.retrieval.passage import Passage
 
 @dataclass(frozen=True)
 class Delta:
-    """The next bit of an answer's text."""
+    """The next part of an answer's text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. Not `supported`: the text says that the documents do not tell, and nothing is cited."""
+    """A complete answer. If it is not `supported`, its text says so and it has no citations."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -38,16 +38,16 @@ class Answer:
     finish_reason: str
     usage: Usage
     fallback_reasons: tuple[str, ...] = ()
-    """Why each generator that should have written it before did not: then the answer is degraded."""
+    """Why each generator before `generator` failed. If there are any, the answer is degraded."""
     cached: bool = False
     prompt: str | None = None
-    """Fingerprint of the words that the model was told; None where no model wrote."""
+    """Fingerprint of the prompts, or None if no model wrote the answer."""
     judgement: Judgement | None = None
-    """What a judge said of it; None where nobody judged."""
+    """The judge's decision, or None if the answer was not judged."""
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What it had to do without: `generation`, another wrote it than should have; `judge`, who could not say."""
+        """The features that failed: `generation` if a fallback wrote the answer, `judge` if the judge failed."""
         unjudged = self.judgement is not None and self.judgement.supported is None
         return (*(["generation"] if self.fallback_reasons else []), *(["judge"] if unjudged else []))
 
@@ -55,10 +55,10 @@ class Answer:
 _MARKERS = re.compile(r"\[\d+\]")
 
 MAX_ANSWER_LENGTH = 40_000
-"""Characters of the longest answer."""
+"""In characters."""
 
 Event = Delta | Citation | Verdict | Answer
-"""What happens while an answer is written; the last is the answer."""
+"""An event of an answer's stream. The last one is the answer."""
 
 
 def stream_answer(
@@ -68,99 +68,98 @@ def stream_answer(
     deadline: Deadline | None = None,
     judge: Judge | None = None,
 ) -> Iterator[Event]:
-    """Deltas and citations as they come, what the guardrails found, and last the whole answer, which is what counts.
+    """Yield deltas and citations as they arrive, verdicts of the guardrails and finally the complete answer.
 
-    Text that cites nothing is not an answer, text that tells what the system was told is none either, nor is what the judge
-    does not find in the passages: the whole answer then says that the documents do not, whatever the deltas said, and a
-    verdict takes these back.
+    The answer is unsupported, and a verdict retracts the deltas, if its text cites nothing, reveals the system prompt
+    or, according to the judge, does not follow from the passages.
     Raises ProviderRejected, ProviderUnavailable or Overloaded."""
     if rules := injection_rules(question):
         yield Verdict("question", "noted", rules)
-    shown = _shown(passages)
-    if shown.broken_rules:
-        yield Verdict("passages", "changed", shown.broken_rules)
-    draft = _Draft(shown, generator.name)
-    if shown.passages:
-        yield from draft.written(generator.stream(question, shown.passages, deadline))
-    yield from draft.whole(lambda text: judge.judge(question, text, shown.passages, deadline) if judge else None)
+    sanitized = _sanitize_within_budget(passages)
+    if sanitized.broken_rules:
+        yield Verdict("passages", "changed", sanitized.broken_rules)
+    draft = _Draft(sanitized, generator.name)
+    if sanitized.passages:
+        yield from draft.read(generator.stream(question, sanitized.passages, deadline))
+    yield from draft.complete(lambda text: judge.judge(question, text, sanitized.passages, deadline) if judge else None)
 
 
-def _shown(passages: Sequence[Passage]) -> SanitizedPassages:
-    """Best first: what no prompt holds is the end of the list, and cannot be cited."""
-    shown = sanitize_passages(passages[: len(passages_within_budget(passages))])
-    fitting = len(passages_within_budget(shown.passages))
-    return shown if fitting == len(shown.passages) else sanitize_passages(passages[:fitting])
+def _sanitize_within_budget(passages: Sequence[Passage]) -> SanitizedPassages:
+    """Sanitize the passages that fit into a prompt. The others cannot be cited."""
+    sanitized = sanitize_passages(passages[: len(passages_within_budget(passages))])
+    fitting = len(passages_within_budget(sanitized.passages))
+    return sanitized if fitting == len(sanitized.passages) else sanitize_passages(passages[:fitting])
 
 
 class _Draft:
-    """An answer while it is written: what was said, what it stands on, and what was not let through."""
+    """An answer while it is generated: its released text, its citations and the state of the filters."""
 
-    def __init__(self, shown: SanitizedPassages, writer: str) -> None:
-        self._links = LinkFilter(shown.trusted)
-        self._reader = CitationReader(len(shown.passages))
-        self._leaks = LeakFilter(SYSTEM_PROMPTS, [each.text for each in shown.passages])
+    def __init__(self, sanitized: SanitizedPassages, generator: str) -> None:
+        self._links = LinkFilter(sanitized.trusted)
+        self._citations = CitationReader(len(sanitized.passages))
+        self._leaks = LeakFilter(SYSTEM_PROMPTS, [passage.text for passage in sanitized.passages])
         self._length = 0
-        self._waiting: deque[Citation] = deque()
+        self._pending_citations: deque[Citation] = deque()
         self._text: list[str] = []
         self._too_long = False
-        self._writer, self._finish, self._usage = writer, "stop", Usage()
+        self._generator, self._finish_reason, self._usage = generator, "stop", Usage()
         self._fallback_reasons: tuple[str, ...] = ()
 
-    def written(self, pieces: Iterator[Piece]) -> Iterator[Delta | Citation]:
-        """What may be told of the pieces. What follows a leak, or the most that is said, is not read any more."""
+    def read(self, pieces: Iterator[Piece]) -> Iterator[Delta | Citation]:
+        """Yield the filtered text of the pieces and its citations. Reading ends at a leak or the maximum length."""
         for piece in pieces:
             if piece.generator:
-                self._writer, self._fallback_reasons = piece.generator, piece.fallback_reasons
-            yield from self._told(self._reader.feed(self._links.feed(piece.text)))
-            self._finish, self._usage = piece.finish_reason or self._finish, piece.usage or self._usage
+                self._generator, self._fallback_reasons = piece.generator, piece.fallback_reasons
+            yield from self._release(self._citations.feed(self._links.feed(piece.text)))
+            self._finish_reason, self._usage = piece.finish_reason or self._finish_reason, piece.usage or self._usage
             if self._leaks.leaked or self._too_long:
                 break
-        # Ends a request whose answer is not read to its end.
+        # Ends the request if its response has not been read completely.
         if close := getattr(pieces, "close", None):
             close()
-        yield from self._told(self._reader.feed(self._links.finish()) + self._reader.finish())
-        yield from self._told("", self._leaks.finish())
+        yield from self._release(self._citations.feed(self._links.finish()) + self._citations.finish())
+        yield from self._release("", self._leaks.finish())
         if self._leaks.leaked or self._too_long:
-            self._finish = "guardrail" if self._leaks.leaked else "length"
+            self._finish_reason = "guardrail" if self._leaks.leaked else "length"
 
-    def whole(self, judged: Callable[[str], Judgement | None]) -> Iterator[Verdict | Answer]:
-        """What was not let through, and the answer, once all is written; `judged` says what a judge says of a text."""
-        said = "".join(self._text).strip()
-        citations = tuple(each for each in self._reader.citations if each.end <= len(said))
+    def complete(self, judge: Callable[[str], Judgement | None]) -> Iterator[Verdict | Answer]:
+        """Yield the verdicts on the whole text and the answer. `judge` judges a text."""
+        text = "".join(self._text).strip()
+        citations = tuple(citation for citation in self._citations.citations if citation.end <= len(text))
         leaked = self._leaks.leaked
-        refuses = _MARKERS.sub("", said).strip() == NOT_IN_DOCUMENTS  # whatever it cites for that
-        supported = bool(citations) and not (leaked or refuses)
-        # After a leak nothing is read any more: what else would be broken is chance.
-        broken = {LEAKED} if leaked else {*self._links.broken_rules, *(["length"] if self._too_long else [])}
-        if broken:
-            yield Verdict("answer", "blocked" if leaked else "changed", tuple(sorted(broken)), retract=leaked)
-        if not (supported or leaked) and said not in ("", NOT_IN_DOCUMENTS):
+        declines = _MARKERS.sub("", text).strip() == NOT_IN_DOCUMENTS  # whatever it cites
+        supported = bool(citations) and not (leaked or declines)
+        # Reading ended at the leak, so other broken rules would be incomplete.
+        broken_rules = {LEAKED} if leaked else {*self._links.broken_rules, *(["length"] if self._too_long else [])}
+        if broken_rules:
+            yield Verdict("answer", "blocked" if leaked else "changed", tuple(sorted(broken_rules)), retract=leaked)
+        if not (supported or leaked) and text not in ("", NOT_IN_DOCUMENTS):
             yield Verdict("answer", "blocked", ("unsupported",), retract=True)
-        quoted = self._writer.startswith("extractive:")
-        judgement = judged(said) if supported and not quoted else None
+        extractive = self._generator.startswith("extractive:")
+        judgement = judge(text) if supported and not extractive else None
         if judgement and judgement.supported is False:
             yield Verdict("answer", "blocked", ("judge",), retract=True)
             supported = False
         yield Answer(
-            text=said if supported else NOT_IN_DOCUMENTS,
+            text=text if supported else NOT_IN_DOCUMENTS,
             citations=citations if supported else (),
             supported=supported,
-            generator=self._writer,
-            finish_reason=self._finish,
+            generator=self._generator,
+            finish_reason=self._finish_reason,
             usage=self._usage,
             fallback_reasons=self._fallback_reasons,
-            prompt=None if quoted else FINGERPRINT,
+            prompt=None if extractive else FINGERPRINT,
             judgement=judgement,
         )
 
-    def _told(self, piece: str, rest: str = "") -> Iterator[Delta | Citation]:
-        """A piece of text, which joins the rest, and the citations whose text has been told."""
-        piece = (self._leaks.feed(piece) + rest)[: MAX_ANSWER_LENGTH - self._length]
-        self._too_long = self._length + len(piece) >= MAX_ANSWER_LENGTH
-        if piece:
-            self._length += len(piece)
-            self._text.append(piece)
-            yield Delta(piece)
-        self._waiting += self._reader.new_citations()
-        while self._waiting and self._waiting[0].end <= self._length and not self._leaks.leaked:
-            yield self._waiting.popleft()
+    def _release(self, text: str, unfiltered: str = "") -> Iterator[Delta | Citation]:
+        """Yield a delta and the citations of released text. `unfiltered` text bypasses the leak filter."""
+        released = (self._leaks.feed(text) + unfiltered)[: MAX_ANSWER_LENGTH - self._length]
+        self._too_long = self._length + len(released) >= MAX_ANSWER_LENGTH
+        if released:
+            self._length += len(released)
+            self._text.append(released)
+            yield Delta(released)
+        self._pending_citations += self._citations.new_citations()
+        while self._pending_citations and self._pending_citations[0].end <= self._length and not self._leaks.leaked:
+            yield self._pending_citations.popleft()

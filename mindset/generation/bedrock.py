@@ -1,4 +1,4 @@
-"""Answers from a language model on Bedrock, through Converse."""
+"""A generator for language models on Amazon Bedrock, through the Converse API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mindset.retrieval.passage import Passage
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime.type_defs import ContentBlockUnionTypeDef, ConverseStreamOutputTypeDef
 
-_FINISH = {
+_FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -30,9 +30,10 @@ _FINISH = {
 
 
 class BedrockGenerator:
-    """Thread-safe. `deadline_s` bounds a whole answer, its retries included.
+    """A language model on Bedrock. Thread-safe.
 
-    With `cites` the passages are given as search results, which the model cites by itself; not all models of Bedrock do."""
+    `deadline_s` limits a whole answer including its retries. With `cites`, the passages are sent as search results,
+    which the model cites natively. Not all models of Bedrock support that."""
 
     def __init__(
         self,
@@ -53,33 +54,34 @@ class BedrockGenerator:
         self._endpoint = endpoint or Endpoint(self.name)
         connections = self._endpoint.limits.concurrency
         self._clients = bedrock_client.Clients(region, url, connections)
-        self._clients.with_timeout(
-            min(deadline_s, self._endpoint.limits.first_token_timeout_s)
-        )  # not while somebody waits
+        # Opened now, so that the first answer does not wait for it.
+        self._clients.with_timeout(min(deadline_s, self._endpoint.limits.first_token_timeout_s))
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
         if not self._cites:
             return self.stream_prompt(build_prompt(question, passages), deadline)
         prompt, numbers = cited_prompt(question), passages_within_budget(passages)
         results = [_search_result(number, passages[number - 1]) for number in numbers]
-        return self._asked(prompt.system, [*results, {"text": prompt.user}], deadline, numbers)
+        return self._stream(prompt.system, [*results, {"text": prompt.user}], deadline, numbers)
 
     def stream_prompt(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
-        return self._asked(prompt.system, [{"text": prompt.user}], deadline, ())
+        return self._stream(prompt.system, [{"text": prompt.user}], deadline, ())
 
     def close(self) -> None:
         self._clients.close()
 
-    def _asked(
+    def _stream(
         self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline | None, numbers: Sequence[int]
     ) -> Iterator[Piece]:
         deadline = deadline or Deadline(self._deadline_s)
-        return self._endpoint.stream(lambda: self._pieces(system, content, deadline, _Cited(numbers)), deadline)
+        return self._endpoint.stream(
+            lambda: self._pieces(system, content, deadline, _NativeCitations(numbers)), deadline
+        )
 
     def _pieces(
-        self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline, cited: _Cited
+        self, system: str, content: list[ContentBlockUnionTypeDef], deadline: Deadline, citations: _NativeCitations
     ) -> Generator[Piece, None, None]:
-        thinking = ReasoningFilter()
+        reasoning = ReasoningFilter()
         stop: str | None = None
         usage: Usage | None = None
         with bedrock_client.translate_errors(self._model):
@@ -92,27 +94,28 @@ class BedrockGenerator:
             with closing(response["stream"]) as events:
                 for event in bedrock_client.read_events(events, deadline):
                     deadline.check(f"Bedrock model {self._model}")
-                    text, stop_now, usage_now = _read(event)
-                    stop, usage = stop_now or stop, usage_now or usage
-                    if said := thinking.feed(cited.marked(event, text)):
-                        yield Piece(said)
+                    text, new_stop, new_usage = _read(event)
+                    stop, usage = new_stop or stop, new_usage or usage
+                    if visible := reasoning.feed(citations.add_markers(event, text)):
+                        yield Piece(visible)
         if not stop:
-            raise ProviderUnavailable(f"The answer of Bedrock model {self._model} was cut off. Try again.")
-        yield Piece(thinking.finish(), _FINISH.get(stop, stop), usage)
+            raise ProviderUnavailable(f"The response of Bedrock model {self._model} was cut off. Try again.")
+        yield Piece(reasoning.finish(), _FINISH_REASONS.get(stop, stop), usage)
 
 
-class _Cited:
-    """Native citations as the markers that other models write: behind the text that they belong to, before its last space."""
+class _NativeCitations:
+    """Converts native citations to the markers that other models write, at the end of the cited text."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
-        """`numbers`: of the passages, in the order in which they were given; of none where none is cited so."""
+        """`numbers` are those of the passages in the order of the search results; empty without native citations."""
         self._numbers = numbers
-        self._own = CitationReader(0)  # what the model writes in brackets itself cites nothing here, and is left out
-        self._cited: dict[int, None] = {}  # in order, each once
-        self._line = self._space = ""
+        # Removes markers that the model writes itself, which cite nothing here.
+        self._marker_remover = CitationReader(0)
+        self._cited: dict[int, None] = {}  # an ordered set
+        self._line = self._space = ""  # the current line, and trailing space that is held back
 
-    def marked(self, event: ConverseStreamOutputTypeDef, text: str) -> str:
-        """The event's text, and at the end of a block the markers of what the block cites."""
+    def add_markers(self, event: ConverseStreamOutputTypeDef, text: str) -> str:
+        """Return the text of an event. At the end of a block, the markers of its citations are appended."""
         if not self._numbers:
             return text
         if "contentBlockDelta" in event:
@@ -120,24 +123,26 @@ class _Cited:
             index = location.get("searchResultLocation", {}).get("searchResultIndex", -1)
             if 0 <= index < len(self._numbers):
                 self._cited[self._numbers[index]] = None
-        ends = "contentBlockStop" in event or "messageStop" in event  # not every gateway tells of blocks
-        told = self._space + self._own.feed(text) + (self._own.finish() if ends else "")
-        said = told.rstrip()
-        self._line = (self._line + self._space + said).rpartition("\n")[2]
-        self._space = told[len(said) :]
-        if ends:
-            # Nothing may follow a fence or a row of a table in its line.
-            lead = "\n\n" if self._line.lstrip().startswith(("```", "~~~", "|")) else " "
+        # Not every gateway sends the end of a block.
+        is_end = "contentBlockStop" in event or "messageStop" in event
+        remover = self._marker_remover
+        released = self._space + remover.feed(text) + (remover.finish() if is_end else "")
+        output = released.rstrip()
+        self._line = (self._line + self._space + output).rpartition("\n")[2]
+        self._space = released[len(output) :]
+        if is_end:
+            # A marker on the same line would break a code fence or a table row.
+            separator = "\n\n" if self._line.lstrip().startswith(("```", "~~~", "|")) else " "
             markers = "".join(f"[{number}]" for number in self._cited)
-            said += (lead + markers if markers else "") + self._space
+            output += (separator + markers if markers else "") + self._space
             self._cited, self._space = {}, ""
-        return said
+        return output
 
 
 def _search_result(number: int, passage: Passage) -> ContentBlockUnionTypeDef:
-    # By number, not by its URI: that is a name that somebody chose, and no guardrail has read it.
+    # Not the URI: it is user input that no guardrail has checked.
     source = f"passage {number}"
-    text = remove_fences(passage.text).strip() or "-"  # an empty one is refused, with all the others
+    text = remove_fences(passage.text).strip() or "-"  # Bedrock rejects a request with an empty text
     return {
         "searchResult": {
             "source": source,
@@ -149,13 +154,13 @@ def _search_result(number: int, passage: Passage) -> ContentBlockUnionTypeDef:
 
 
 def _read(event: ConverseStreamOutputTypeDef) -> tuple[str, str | None, Usage | None]:
-    """Text, stop reason and usage of one event; most carry none of them."""
+    """Return text, stop reason and usage of an event."""
     if "contentBlockDelta" in event:
-        # A delta may hold reasoning or a tool's input instead of text.
+        # A delta may contain reasoning or tool input instead of text.
         return event["contentBlockDelta"]["delta"].get("text", ""), None, None
     if "messageStop" in event:
         return "", event["messageStop"]["stopReason"], None
     if "metadata" in event:
-        counted = event["metadata"]["usage"]
-        return "", None, Usage(counted["inputTokens"], counted["outputTokens"])
+        counts = event["metadata"]["usage"]
+        return "", None, Usage(counts["inputTokens"], counts["outputTokens"])
     return "", None, None

@@ -1,32 +1,34 @@
-"""Markers `[n]` in a stream of text: which passages an answer stands on."""
+"""Read citation markers `[n]` in a stream of text."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# What models write for a marker, besides [1]: [1, 2], [1-3], [^1], [passage 1], 【1】, 【1†source】. A marker's length is
-# bounded, so that what is held back is, too: what may still become a marker when more text comes.
-_LONGEST = 250
+# Besides [1], models write [1, 2], [1-3], [^1], [passage 1], 【1】 and 【1†source】. The length of a marker is limited,
+# which also limits the text that is held back because it may become a marker.
+_MAX_LENGTH = 250
 _NAME = r"(?:passages?|sources?|documents?|docs?|ref(?:erence)?s?|citations?|no\.?|\#)"
 _JOINT = r"(?:\s*(?:,|;|&|and|-|–)\s*)"
 MARKER = re.compile(
-    rf"(?:\[(?=[^\]]{{1,{_LONGEST}}}\])|【(?=[^】]{{1,{_LONGEST}}}】))\^?(?:{_NAME}\s*)?"
+    rf"(?:\[(?=[^\]]{{1,{_MAX_LENGTH}}}\])|【(?=[^】]{{1,{_MAX_LENGTH}}}】))\^?(?:{_NAME}\s*)?"
     rf"(?P<numbers>\d{{1,3}}(?:{_JOINT}\d{{1,3}})*)(?:†[^\]】\n]{{0,60}})?[\]】]",
     re.IGNORECASE,
 )
-# A whole marker is held, too: what comes right behind it decides whether it could be taken for a link.
+# A complete marker is held back as well: the next character decides whether it could be mistaken for a link.
 _UNFINISHED = re.compile(
-    rf"(?:\[|【)(?:\^?(?:[A-Za-z#.]{{0,10}}\s*)?(?:[\d,;&–\s-]|a(?:nd?)?){{0,{_LONGEST}}}(?:†[^\]】\n]{{0,60}})?[\]】]?)?$",
+    rf"(?:\[|【)(?:\^?(?:[A-Za-z#.]{{0,10}}\s*)?(?:[\d,;&–\s-]|a(?:nd?)?){{0,{_MAX_LENGTH}}}(?:†[^\]】\n]{{0,60}})?[\]】]?)?$",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"(\d{1,3})\s*[-–]\s*(\d{1,3})|(\d{1,3})")
-_LINE_BEGINS = re.compile(r"(?:^|\n)[\s>*+\-\d.)]*$")
+_LINE_START = re.compile(r"(?:^|\n)[\s>*+\-\d.)]*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Passage number `passage` supports the characters of the answer before `end`, from the marker before it."""
+    """Passage number `passage` supports characters `start` to `end` of the answer.
+
+    `end` is the position of the marker, `start` the end of the previous marker."""
 
     passage: int
     start: int
@@ -34,19 +36,19 @@ class Citation:
 
 
 class CitationReader:
-    """Reads an answer as it streams; markers of passages that were not given, and leading space, are left out."""
+    """Reads a streamed answer. Markers of passages that do not exist and leading white space are removed."""
 
     def __init__(self, passages: int) -> None:
-        self._known = range(1, passages + 1)
+        self._passages = range(1, passages + 1)
         self._held = ""
         self._tail = ""
         self._length = 0
-        self._since = 0
-        self._told = 0
+        self._last_marker_end = 0
+        self._returned = 0
         self.citations: list[Citation] = []
 
     def feed(self, piece: str) -> str:
-        """The text that is final now."""
+        """Return the text that can be released now."""
         text = self._held + piece
         unfinished = _UNFINISHED.search(text)
         cut = unfinished.start() if unfinished else len(text)
@@ -54,39 +56,39 @@ class CitationReader:
         return self._release(text[:cut], self._held[:1])
 
     def finish(self) -> str:
-        """The text that was held back."""
+        """Return the text that was held back."""
         held, self._held = self._held, ""
         return self._release(held, "")
 
     def new_citations(self) -> list[Citation]:
-        """Those read since this was last asked."""
-        new, self._told = self.citations[self._told :], len(self.citations)
+        """Return the citations read since the last call."""
+        new, self._returned = self.citations[self._returned :], len(self.citations)
         return new
 
-    def _release(self, text: str, then: str) -> str:
+    def _release(self, text: str, next_character: str) -> str:
         released: list[str] = []
-        at = 0
+        position = 0
         for match in MARKER.finditer(text):
-            self._take(released, text[at : match.start()])
-            at = match.end()
-            self._mark(released, _numbers(match["numbers"]), text[at : at + 1] or then)
-        self._take(released, text[at:])
+            self._append(released, text[position : match.start()])
+            position = match.end()
+            self._append_marker(released, _numbers(match["numbers"]), text[position : position + 1] or next_character)
+        self._append(released, text[position:])
         return "".join(released)
 
-    def _mark(self, released: list[str], numbers: list[int], then: str) -> None:
-        """A marker, and a space where it could be taken for part of a link, or what stands around it join up to one."""
-        known = [number for number in numbers if number in self._known]
+    def _append_marker(self, released: list[str], numbers: list[int], next_character: str) -> None:
+        """Append a marker, with a space if it or its surroundings could be mistaken for a link."""
+        valid = [number for number in numbers if number in self._passages]
         end = self._length
-        self.citations.extend(Citation(number, self._since, end) for number in known)
-        if known:
-            defines = then == ":" and bool(_LINE_BEGINS.search(self._tail))
-            self._take(released, "".join(f"[{number}]" for number in known))
-            self._since = self._length
-            self._take(released, " " if then == "(" or defines else "")
-        elif self._tail[-1:].strip() and then.strip():
-            self._take(released, " ")
+        self.citations.extend(Citation(number, self._last_marker_end, end) for number in valid)
+        if valid:
+            is_definition = next_character == ":" and bool(_LINE_START.search(self._tail))
+            self._append(released, "".join(f"[{number}]" for number in valid))
+            self._last_marker_end = self._length
+            self._append(released, " " if next_character == "(" or is_definition else "")
+        elif self._tail[-1:].strip() and next_character.strip():
+            self._append(released, " ")
 
-    def _take(self, released: list[str], text: str) -> None:
+    def _append(self, released: list[str], text: str) -> None:
         text = text if self._length else text.lstrip()
         released.append(text)
         self._tail = (self._tail + text)[-80:]
@@ -94,8 +96,8 @@ class CitationReader:
 
 
 def _numbers(text: str) -> list[int]:
-    """Each number once, in order; a range stands for those within."""
-    found: list[int] = []
-    for first, last, alone in _RANGE.findall(text):
-        found += [int(alone)] if alone else range(int(first), int(last) + 1)
-    return list(dict.fromkeys(found))
+    """Return the numbers of a marker in order, without duplicates and with expanded ranges."""
+    numbers: list[int] = []
+    for first, last, single in _RANGE.findall(text):
+        numbers += [int(single)] if single else range(int(first), int(last) + 1)
+    return list(dict.fromkeys(numbers))

@@ -1,4 +1,4 @@
-"""Answers without a model: the sentences of the passages that share most with the question, quoted and cited."""
+"""Extractive answers, written without a model: quote and cite the sentences that share most words with the question."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mindset.text.plain import plain_text
 from mindset.text.sentences import split_sentences
 from mindset.text.stopwords import STOP_WORDS, word_set
 
-# Chosen on the golden sets of both knowledge bases: the least share of the question's weight that the quoted sentences
-# must hold. Higher refuses paraphrases, lower answers what the documents do not say.
+# Minimum share of the question's word weights that the quoted sentences must contain. Chosen on the golden sets of both
+# knowledge bases: with a higher value paraphrases get no answer, with a lower one questions beyond the documents do.
 MIN_SUPPORT = 0.45
-# What a document has of its own of what would be read as a marker of ours: its references and footnotes.
+# References and footnotes of a document, which would be mistaken for citations.
 _REFERENCE = re.compile(rf"\s*(?:{MARKER.pattern})", MARKER.flags)
 MAX_SENTENCES = 3
 MAX_SENTENCE_LENGTH = 600
@@ -45,7 +45,7 @@ class _Sentence:
 
 
 class ExtractiveGenerator:
-    """Quotes; never invents. Thread-safe."""
+    """A generator that only quotes. It never fails. Thread-safe."""
 
     name = "extractive:extractive"
 
@@ -53,55 +53,60 @@ class ExtractiveGenerator:
         self,
         question: str,
         passages: Sequence[Passage],
-        deadline: Deadline | None = None,  # noqa: ARG002  # at once
+        deadline: Deadline | None = None,  # noqa: ARG002  # not needed
     ) -> Iterator[Piece]:
         chosen = _choose(question, passages)
         if not chosen:
             yield Piece(NOT_IN_DOCUMENTS)
-        for at, sentence in enumerate(chosen):
-            yield Piece(f"{' ' if at else ''}{sentence.text} [{sentence.passage}]")
+        for position, sentence in enumerate(chosen):
+            yield Piece(f"{' ' if position else ''}{sentence.text} [{sentence.passage}]")
         yield Piece(finish_reason="stop")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 def _choose(question: str, passages: Sequence[Passage]) -> list[_Sentence]:
-    asked = _words(question)
-    sentences = [each for number, passage in enumerate(passages, start=1) for each in _sentences(number, passage)]
-    if not asked or not sentences:
+    """Choose greedily the sentences that cover most of the question's words, weighted by their rarity."""
+    question_words = _words(question)
+    sentences = [
+        sentence for number, passage in enumerate(passages, start=1) for sentence in _sentences(number, passage)
+    ]
+    if not question_words or not sentences:
         return []
-    seen = Counter(word for sentence in sentences for word in sentence.words)
-    weight = {word: math.log(1 + len(sentences) / (1 + seen[word])) for word in asked}
-    whole = sum(weight.values())
+    frequency = Counter(word for sentence in sentences for word in sentence.words)
+    weight = {word: math.log(1 + len(sentences) / (1 + frequency[word])) for word in question_words}
+    total = sum(weight.values())
 
-    def worth(sentence: _Sentence, missing: set[str]) -> float:
-        gained = sum(weight[word] for word in sentence.words & missing)
-        return gained / (1 + 0.1 * (sentence.passage - 1))  # a better passage's sentence wins a tie
+    def gain(sentence: _Sentence, missing: set[str]) -> float:
+        covered = sum(weight[word] for word in sentence.words & missing)
+        return covered / (1 + 0.1 * (sentence.passage - 1))  # prefer sentences of better passages
 
     chosen: list[_Sentence] = []
-    missing = set(asked)
+    missing = set(question_words)
     while len(chosen) < MAX_SENTENCES:
-        best = max(sentences, key=lambda each: (worth(each, missing), -each.passage, -each.order))
-        if worth(best, missing) < 0.15 * whole:
+        best = max(sentences, key=lambda sentence: (gain(sentence, missing), -sentence.passage, -sentence.order))
+        if gain(best, missing) < 0.15 * total:
             break
         chosen.append(best)
         missing -= best.words
-        sentences = [each for each in sentences if each.text != best.text] or [best]
-    supported = 1 - sum(weight[word] for word in missing) / whole
-    return sorted(chosen, key=lambda each: (each.passage, each.order)) if supported >= MIN_SUPPORT else []
+        sentences = [sentence for sentence in sentences if sentence.text != best.text] or [best]
+    support = 1 - sum(weight[word] for word in missing) / total
+    if support < MIN_SUPPORT:
+        return []
+    return sorted(chosen, key=lambda sentence: (sentence.passage, sentence.order))
 
 
 def _sentences(number: int, passage: Passage) -> Iterator[_Sentence]:
-    about = _words(" ".join([passage.place.title, *passage.place.heading_path]))
-    # Whole sentences of prose: a line's end is not a sentence's, and a heading is none.
-    prose = (passage.text[each.start : each.end] for each in markdown_blocks(passage.text) if each.kind == "prose")
-    texts = (" ".join(each.split()) for block in prose for each in split_sentences(_quotable(block)))
+    heading_words = _words(" ".join([passage.place.title, *passage.place.heading_path]))
+    # Only prose: headings, tables and code contain no sentences.
+    prose = (passage.text[block.start : block.end] for block in markdown_blocks(passage.text) if block.kind == "prose")
+    texts = (" ".join(sentence.split()) for block in prose for sentence in split_sentences(_quotable(block)))
     for order, text in enumerate(texts):
         words = _words(text)
         if len(text.split()) >= 3 and len(text) <= MAX_SENTENCE_LENGTH and words:
-            # A sentence speaks about what its headings name, without naming it again.
-            yield _Sentence(number, order, text.rstrip(":").strip(), words | about)
+            # A sentence is about the subject of its headings even if it does not name it.
+            yield _Sentence(number, order, text.rstrip(":").strip(), words | heading_words)
 
 
 def _quotable(block: str) -> str:
@@ -109,6 +114,6 @@ def _quotable(block: str) -> str:
 
 
 def _words(text: str) -> frozenset[str]:
-    # A stemmer of one's own: Snowball's keep state while they stem, and this runs in many threads.
+    # A stemmer per call: Snowball's stemmers are not thread-safe.
     stem = stemmer("english").stemWord
     return frozenset(stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOP)

@@ -1,4 +1,4 @@
-"""A route: who writes the answers, and who else where that one cannot."""
+"""A route of generators: if one fails, the next one writes the answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from mindset.generation.protocol import Generator, Piece
 from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
-# Kept for whoever comes last, who quotes and so needs hardly any time.
-_LAST_S = 0.5
+# Reserved for the last generator, which usually quotes passages and needs little time.
+_LAST_GENERATOR_S = 0.5
 
 
 class FallbackGenerator:
-    """Asks one generator after the other, until one has begun to speak: what was said cannot be unsaid by another.
+    """Tries its generators in order until one yields its first piece. From then on, failures are raised.
 
-    The first piece names the writer, and why those before it did not write."""
+    The first piece names the generator and why those before it failed. Pieces cannot be taken back, so no other
+    generator continues an answer that has started."""
 
     def __init__(self, generators: Sequence[Generator], deadline_s: float = 60.0) -> None:
         self.generators = tuple(generators)
@@ -25,28 +26,30 @@ class FallbackGenerator:
 
     @property
     def name(self) -> str:
-        """Of who is asked first."""
+        """The name of the first generator."""
         return self.generators[0].name
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
-        """As a generator's. Raises what the last one raises, where all fail."""
+        """Yield the pieces of the first generator that responds. Raises the last generator's error if all fail."""
         deadline = deadline or Deadline(self._deadline_s)
         fallback_reasons: list[str] = []
-        for at, generator in enumerate(self.generators):
-            left = len(self.generators) - at
-            deadline.limit_wait()  # what was expected of the one before is not this one's limit
-            # Whoever comes after gets as much of what is left.
+        for position, generator in enumerate(self.generators):
+            remaining = len(self.generators) - position
+            deadline.limit_wait()  # remove the limit of the previous generator
+            # All generators but the last one share the time that is left.
             deadline.first_token_timeout_s = (
-                max(deadline.seconds_left() - _LAST_S, 0.1) / max(left - 1, 1) if left > 1 else deadline.seconds_left()
+                max(deadline.seconds_left() - _LAST_GENERATOR_S, 0.1) / max(remaining - 1, 1)
+                if remaining > 1
+                else deadline.seconds_left()
             )
             pieces = generator.stream(question, passages, deadline)
-            with closing(pieces):  # type: ignore[type-var]  # all of them are written as generators
+            with closing(pieces):  # type: ignore[type-var]  # all implementations are generator functions
                 try:
                     first = next(pieces)
-                except (ProviderError, Overloaded) as failed:
-                    if left == 1 or deadline.cancelled:
+                except (ProviderError, Overloaded) as error:
+                    if remaining == 1 or deadline.cancelled:
                         raise
-                    fallback_reasons.append(str(failed))
+                    fallback_reasons.append(str(error))
                     continue
                 yield Piece(generator=generator.name, fallback_reasons=tuple(fallback_reasons))
                 yield first
@@ -54,4 +57,4 @@ class FallbackGenerator:
                 return
 
     def close(self) -> None:
-        """Nothing: the generators belong to whoever opened them."""
+        """Do nothing: the registry closes the generators."""

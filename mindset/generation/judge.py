@@ -1,4 +1,4 @@
-"""A second model's word on whether an answer follows from its passages."""
+"""A judge: a second model that checks whether an answer follows from its passages."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from mindset.generation.protocol import LanguageModel, Usage
 from mindset.providers.deadline import Deadline
 from mindset.retrieval.passage import Passage
 
-_WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+_REPLY = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said of an answer."""
+    """A judge's decision on an answer."""
 
     judge: str
     """`provider:model`."""
     supported: bool | None
-    """None: it could not say, and `why` tells the reason; then the answer is degraded."""
+    """Whether the passages support the answer. None if the judge failed; the answer is then degraded."""
     usage: Usage = field(default_factory=Usage)
     why: str = ""
+    """Why the judge failed."""
 
 
 class Judge:
-    """Thread-safe."""
+    """Judges answers with a language model. Thread-safe."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -39,14 +40,14 @@ class Judge:
         return self._model.name
 
     def judge(self, question: str, answer: str, passages: Sequence[Passage], deadline: Deadline | None) -> Judgement:
-        """Whether the passages support all that the answer says. An answer outlives a judge that fails."""
-        said, usage = "", Usage()
+        """Return whether the passages support the whole answer. A failure of the judge is returned, not raised."""
+        reply, usage = "", Usage()
         try:
             for piece in self._model.stream_prompt(judge_prompt(question, answer, passages), deadline):
-                said, usage = said + piece.text, piece.usage or usage
-        except (ProviderError, Overloaded) as failed:
-            return Judgement(self.name, None, usage, str(failed))
-        word = _WORD.match(said)
-        if word is None:
-            return Judgement(self.name, None, usage, f"{self.name} said neither yes nor no.")
-        return Judgement(self.name, word[1].lower() == "yes", usage)
+                reply, usage = reply + piece.text, piece.usage or usage
+        except (ProviderError, Overloaded) as error:
+            return Judgement(self.name, None, usage, str(error))
+        match = _REPLY.match(reply)
+        if match is None:
+            return Judgement(self.name, None, usage, f"{self.name} replied neither yes nor no.")
+        return Judgement(self.name, match[1].lower() == "yes", usage)

@@ -1,4 +1,4 @@
-"""Answers from a language model behind the chat interface of a NIM."""
+"""A generator for language models with the chat completions API of a NIM."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from mindset.retrieval.passage import Passage
 
 _DONE = "[DONE]"
 
-# Of one pool, if answers are spread evenly.
-_CONNECTIONS = 32
+# Concurrent answers per connection pool.
+_ANSWERS_PER_POOL = 32
 
 
 class NimGenerator:
-    """Thread-safe. `deadline_s` bounds a whole answer, its retries included. The endpoint bounds the answers at a time,
-    because a model that many ask at once makes all of them wait."""
+    """A language model of a NIM. Thread-safe.
+
+    `deadline_s` limits a whole answer including its retries. The endpoint limits the concurrent answers, because an
+    overloaded model slows down all of them."""
 
     def __init__(
         self,
@@ -43,9 +45,9 @@ class NimGenerator:
         self._max_tokens = max_tokens
         self._deadline_s = deadline_s
         self._endpoint = endpoint or Endpoint(self.name)
-        # Several pools: httpx' looks through all of its connections for each request, and a thousand of them are too many.
-        count = max(1, self._endpoint.limits.concurrency // _CONNECTIONS)
-        self._clients = [nim_client.open_client(url, api_key, connections=2 * _CONNECTIONS) for _ in range(count)]
+        # Several connection pools: for each request httpx scans all connections of a pool, which is slow for a thousand.
+        count = max(1, self._endpoint.limits.concurrency // _ANSWERS_PER_POOL)
+        self._clients = [nim_client.open_client(url, api_key, connections=2 * _ANSWERS_PER_POOL) for _ in range(count)]
         self._turns = count_from()
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
@@ -61,12 +63,12 @@ class NimGenerator:
             client.close()
 
     def _request(self, prompt: Prompt) -> dict[str, object]:
-        # Nemotron models reason at length unless the system prompt tells them not to.
-        quiet = "detailed thinking off\n\n" if "nemotron" in self._model.lower() else ""
+        # Nemotron models reason at length unless the system prompt turns it off.
+        prefix = "detailed thinking off\n\n" if "nemotron" in self._model.lower() else ""
         return {
             "model": self._model,
             "messages": [
-                {"role": "system", "content": quiet + prompt.system},
+                {"role": "system", "content": prefix + prompt.system},
                 {"role": "user", "content": prompt.user},
             ],
             "temperature": 0.0,
@@ -76,7 +78,7 @@ class NimGenerator:
         }
 
     def _pieces(self, body: dict[str, object], deadline: Deadline) -> Generator[Piece, None, None]:
-        thinking = ReasoningFilter()
+        reasoning = ReasoningFilter()
         finish: str | None = None
         usage: Usage | None = None
         ended = False
@@ -89,24 +91,21 @@ class NimGenerator:
                     break
                 text, finish_now, usage_now = self._read(data)
                 finish, usage = finish_now or finish, usage_now or usage
-                if said := thinking.feed(text):
-                    yield Piece(said)
+                if visible := reasoning.feed(text):
+                    yield Piece(visible)
         if not (ended or finish):
-            raise ProviderUnavailable(f"The answer of NIM model {self._model} was cut off. Try again.")
-        yield Piece(thinking.finish(), finish or "stop", usage)
+            raise ProviderUnavailable(f"The response of NIM model {self._model} was cut off. Try again.")
+        yield Piece(reasoning.finish(), finish or "stop", usage)
 
     def _read(self, data: str) -> tuple[str, str | None, Usage | None]:
-        """Text, finish reason and usage of one event; usage comes in one without choices."""
+        """Return text, finish reason and usage of an event. The usage is in an event without choices."""
         try:
             event = json.loads(data)
             if "error" in event:
-                raise ProviderUnavailable(
-                    f"NIM model {self._model} broke off its answer: {nim_client.error_message(event['error'])}. Try again."
-                )
-            counted = event.get("usage")
-            usage = (
-                Usage(int(counted["prompt_tokens"]), int(counted.get("completion_tokens") or 0)) if counted else None
-            )
+                reason = nim_client.error_message(event["error"])
+                raise ProviderUnavailable(f"NIM model {self._model} failed while responding: {reason}. Try again.")
+            counts = event.get("usage")
+            usage = Usage(int(counts["prompt_tokens"]), int(counts.get("completion_tokens") or 0)) if counts else None
             if not event.get("choices"):
                 return "", None, usage
             choice = event["choices"][0]
@@ -114,16 +113,16 @@ class NimGenerator:
             if not (isinstance(text, str) and isinstance(finish, str | None)):
                 raise TypeError(type(text))
             return text, finish, usage
-        except (AttributeError, KeyError, TypeError, ValueError) as wrong:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ProviderUnavailable(
-                f"NIM model {self._model} sent something that is not a chat stream ({type(wrong).__name__}). "
-                "If it stays so, check that MINDSET_NIM_URL is the address of a NIM."
-            ) from wrong
+                f"NIM model {self._model} sent an invalid chat stream ({type(error).__name__}). "
+                "If this persists, check that MINDSET_NIM_URL is the address of a NIM."
+            ) from error
 
 
 def _data(response: httpx.Response, model: str, deadline: Deadline) -> Iterator[str]:
-    """What follows `data:` on each line of the stream, as soon as the line is whole."""
-    # Lines end with LF only. httpx's iter_lines also ends them at U+2028, which JSON may hold as it is.
+    """Yield the data of each server-sent event as soon as its line is complete."""
+    # Lines end with LF only. httpx's iter_lines also splits at U+2028, which JSON may contain unescaped.
     rest = b""
     for chunk in nim_client.read_chunks(response, model, deadline):
         *lines, rest = (rest + chunk).split(b"\n")

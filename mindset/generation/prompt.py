@@ -1,4 +1,4 @@
-"""From a question and passages to what a model is told; the words themselves are versioned files in `prompts/`."""
+"""Build prompts from questions and passages. Their texts are versioned files in `prompts/`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from mindset.config.definition import fingerprint
 from mindset.retrieval.passage import Passage
 
 NOT_IN_DOCUMENTS = "Not in the documents."
-"""What an answer says, and all that it says, where no passage supports one."""
+"""The whole text of an answer that no passage supports."""
 
 ANSWER_PROMPT = "answer-v1"
-"""The prompt in use. A changed wording is a new file, so that an evaluation names what it measured."""
+"""The prompt for answers. A changed text is a new file, so that an evaluation names the prompt that it measured."""
 
 NATIVE_CITATIONS_PROMPT = "answer-cited-v1"
-"""The one for models that cite by themselves."""
+"""The prompt for answers of models with native citations."""
 
 JUDGE_PROMPT = "judge-v1"
-"""The prompt of who judges answers."""
+"""The prompt for judges."""
 
-# What would open or close a fence, however it is spelt: the text must not be able to leave it.
+# Anything that resembles an opening or closing fence: a text must not be able to leave its fence.
 _FENCE = re.compile(r"<(?=\s*/?\s*(?:passage|question|answer))", re.IGNORECASE)
 _BYTES_PER_TOKEN = 3
 
 BUDGET_TOKENS = 12_000
-"""What the passages of one prompt may take."""
+"""Maximum of all passages of a prompt."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the system says, and what the user says."""
+    """A system message and a user message."""
 
     system: str
     user: str
 
 
 def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
-    """The prompt; passage n of `passages` is labelled [n], also where others were left out.
+    """Build the prompt for an answer. Passage n of `passages` is labelled [n].
 
-    Whole passages are left out, the lowest rank first, until the rest fits `budget` tokens; the best one stays."""
+    Passages that exceed `budget` tokens are omitted as a whole, lowest rank first, except the best one. The numbers of
+    the others do not change."""
     _, user = _templates(ANSWER_PROMPT)
     return Prompt(
         SYSTEM, user.substitute(passages=_all_fenced(passages, budget), question=remove_fences(question).strip())
@@ -52,13 +53,13 @@ def build_prompt(question: str, passages: Sequence[Passage], budget: int = BUDGE
 
 
 def cited_prompt(question: str) -> Prompt:
-    """The prompt for a model that is given the passages as search results, and cites them by itself."""
+    """Build the prompt for a model that receives the passages as search results and cites them natively."""
     _, user = _templates(NATIVE_CITATIONS_PROMPT)
     return Prompt(_CITED_SYSTEM, user.substitute(question=remove_fences(question).strip()))
 
 
 def judge_prompt(question: str, answer: str, passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> Prompt:
-    """The prompt for who judges an answer: `yes`, if all of it follows from these passages, or `no`."""
+    """Build the prompt for a judge, which replies `yes` if the passages support the whole answer, otherwise `no`."""
     system, user = _templates(JUDGE_PROMPT)
     fenced = _all_fenced(passages, budget)
     return Prompt(
@@ -70,14 +71,14 @@ def judge_prompt(question: str, answer: str, passages: Sequence[Passage], budget
 
 
 def estimate_tokens(text: str) -> int:
-    """A count of tokens that real text hardly ever exceeds: English takes 4 bytes a token, Chinese 3, code 3 to 4."""
+    """Estimate the number of tokens. Text rarely has more: English takes 4 bytes per token, Chinese 3, code 3 to 4."""
     return -(-len(text.encode("utf-8", errors="replace")) // _BYTES_PER_TOKEN)
 
 
 def passages_within_budget(passages: Sequence[Passage], budget: int = BUDGET_TOKENS) -> list[int]:
-    """Numbers of the passages that fit into a prompt, in the order given: only these can be cited."""
+    """Return the numbers of the passages that fit into a prompt, ascending. Only these can be cited."""
     kept: list[int] = []
-    for number in sorted(range(1, len(passages) + 1), key=lambda each: passages[each - 1].rank):
+    for number in sorted(range(1, len(passages) + 1), key=lambda number: passages[number - 1].rank):
         budget -= estimate_tokens(_fenced(number, passages[number - 1]))
         if budget < 0 and kept:
             break
@@ -94,14 +95,14 @@ def _fenced(number: int, passage: Passage) -> str:
 
 
 def label(passage: Passage) -> str:
-    """Title and headings, in a line."""
+    """Return a passage's title and headings as one line."""
     place = passage.place
     path = place.heading_path[1:] if place.heading_path[:1] == (place.title,) else place.heading_path
     return " > ".join(" ".join(part.split()) for part in (place.title, *path))
 
 
 def remove_fences(text: str) -> str:
-    """The text without what would open or close a fence."""
+    """Escape everything that resembles an opening or closing fence."""
     return _FENCE.sub("&lt;", text)
 
 
@@ -116,10 +117,10 @@ SYSTEM: Final = _templates(ANSWER_PROMPT)[0].substitute(not_in_documents=NOT_IN_
 _CITED_SYSTEM: Final = _templates(NATIVE_CITATIONS_PROMPT)[0].substitute(not_in_documents=NOT_IN_DOCUMENTS)
 
 SYSTEM_PROMPTS: Final = f"{SYSTEM}\n{_CITED_SYSTEM}"
-"""What the system says, in either prompt; an answer must not."""
+"""The system messages of both prompts. An answer must not reveal them."""
 
 FINGERPRINT: Final = fingerprint(
     [ANSWER_PROMPT, NATIVE_CITATIONS_PROMPT],
-    [each.template for name in (ANSWER_PROMPT, NATIVE_CITATIONS_PROMPT) for each in _templates(name)],
+    [template.template for name in (ANSWER_PROMPT, NATIVE_CITATIONS_PROMPT) for template in _templates(name)],
 )
-"""Names the prompts' words, in the answer log and in cache keys."""
+"""Identifies the texts of the prompts in the answer log and in cache keys."""

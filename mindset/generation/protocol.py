@@ -1,4 +1,4 @@
-"""What a generator is: a question and passages in, pieces of an answer out."""
+"""The protocols of generators and language models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mindset.retrieval.passage import Passage
 
 @dataclass(frozen=True)
 class Usage:
-    """What an answer cost, as the provider counted it."""
+    """Token counts as reported by the provider."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -21,19 +21,21 @@ class Usage:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next bit of an answer's text, or, on the last piece, why it ended and what it cost."""
+    """The next part of an answer's text. The last piece has the finish reason and usually the usage."""
 
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
     generator: str | None = None
-    """Who writes from here on, where that is not the generator asked: a route names whoever answers in the end."""
+    """The name of the generator of this and all further pieces, set by a fallback route."""
     fallback_reasons: tuple[str, ...] = ()
-    """Beside `generator`: why each one before it in the route did not answer."""
+    """With `generator`: why each generator before it in the route failed."""
 
 
 class Generator(Protocol):
-    """Writes an answer from passages, marking what it stands on with [n], n counting passages from 1; thread-safe."""
+    """Writes an answer from passages, with a marker `[n]` after text that passage n supports. Thread-safe.
+
+    Passages are numbered from 1."""
 
     @property
     def name(self) -> str:
@@ -41,18 +43,20 @@ class Generator(Protocol):
         ...
 
     def stream(self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None) -> Iterator[Piece]:
-        """Pieces as they come; the last one carries `finish_reason`. Closing the iterator ends the request.
+        """Yield pieces as they arrive. Only the last one has a `finish_reason`. Closing the iterator ends the request.
 
-        It is over at `deadline`, else when the generator's own time is.
+        Without `deadline`, the generator's own time limit applies.
         Raises ProviderRejected or ProviderUnavailable, also after the first piece."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class LanguageModel(Generator, Protocol):
-    """A generator that is a language model, which can be told anything."""
+    """A generator that can also complete an arbitrary prompt."""
 
     def stream_prompt(self, prompt: Prompt, deadline: Deadline | None = None) -> Iterator[Piece]:
-        """As `stream`, of whatever the prompt asks."""
+        """Yield the completion of a prompt. Otherwise as `stream`."""
         ...

@@ -1,4 +1,4 @@
-"""A conversation: what was asked before, and the question that follows, made whole by it."""
+"""Rewrite a follow-up question so that it can be searched without the conversation."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from collections.abc import Sequence
 from mindset.text.stopwords import STOP_WORDS, word_set
 
 MAX_PREVIOUS_QUESTIONS = 6
-"""How many of the last questions are looked at."""
+"""Only this many of the last questions are used."""
 
-_LONGEST = 4_000
+_MAX_LENGTH = 4_000
 _WORD = re.compile(r"\w[\w'-]*")
 
-# Words that stand for something said before. A question with one of them, or of hardly any words, is not whole.
-_POINTING = word_set("""
+# Words that refer to something mentioned before. A question with one of them, or with hardly any words, is a follow-up.
+_REFERRING = word_set("""
     it its they them their theirs this that these those he she him her his hers one ones there then same other
     others former latter above more else instead
 """)
 _OPENING = re.compile(r"^\s*(and|but|so|or|then|what about|how about|why not|why|really)\b", re.IGNORECASE)
-_EMPTY = STOP_WORDS | {"please", "whose"}
+_FILLERS = STOP_WORDS | {"please", "whose"}
 
-_NOTHING = _EMPTY | _POINTING
+_IGNORED = _FILLERS | _REFERRING
 
 
 def condense_question(question: str, before: Sequence[str]) -> str:
-    """The question to search for: a follow-up with the words that the questions before it, the newest last, were about.
+    """Return the question to search for: a follow-up is extended by the subject of the questions in `before`.
 
-    By rule, not by a model: it costs no time, and says nothing that nobody asked. Answers are not looked at, since one
-    wrong answer would lead all that follow astray."""
-    if not before or not _follows_up(question):
+    `before` has the newest question last. Rules instead of a model take no time and add only words that the user wrote.
+    Answers are not used, because a wrong one would mislead all further searches."""
+    if not before or not _is_follow_up(question):
         return question
-    asked = {word.lower() for word in _WORD.findall(question)}
-    subject: dict[str, None] = {}  # in order, each once
-    for said in (each[:_LONGEST] for each in reversed(before[-MAX_PREVIOUS_QUESTIONS:])):
+    own_words = {word.lower() for word in _WORD.findall(question)}
+    subject: dict[str, None] = {}  # an ordered set
+    for previous in (text[:_MAX_LENGTH] for text in reversed(before[-MAX_PREVIOUS_QUESTIONS:])):
         subject |= dict.fromkeys(
-            each for each in _WORD.findall(said) if each.lower() not in _NOTHING and each.lower() not in asked
+            word for word in _WORD.findall(previous) if word.lower() not in _IGNORED and word.lower() not in own_words
         )
-        if not _follows_up(said):
-            break  # that one was whole
-    return f"{question} ({' '.join(subject)})"[:_LONGEST] if subject else question
+        if not _is_follow_up(previous):
+            break
+    return f"{question} ({' '.join(subject)})"[:_MAX_LENGTH] if subject else question
 
 
-def _follows_up(question: str) -> bool:
-    words = [each.lower() for each in _WORD.findall(question)]
-    telling = [each for each in words if each not in _EMPTY]
-    return bool(_OPENING.match(question)) or not _POINTING.isdisjoint(words) or len(telling) < 2
+def _is_follow_up(question: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(question)]
+    content_words = [word for word in words if word not in _FILLERS]
+    return bool(_OPENING.match(question)) or not _REFERRING.isdisjoint(words) or len(content_words) < 2

@@ -1,4 +1,4 @@
-"""Takes a model's reasoning, `<think>...</think>`, out of a stream of text."""
+"""Remove a model's reasoning, `<think>...</think>`, from a stream of text."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ _OPEN, _CLOSE = "<think>", "</think>"
 
 
 class ReasoningFilter:
-    """Holds back only what may still become a tag; a tag may come in any number of bits."""
+    """Filters a stream of text. Only text that may be the beginning of a tag is held back."""
 
     def __init__(self) -> None:
         self._held = ""
-        self._thinking = False
-        self._begun = False
+        self._in_reasoning = False
+        self._started = False
 
-    def feed(self, bit: str) -> str:
-        """The text that is certainly no reasoning."""
-        text, said = self._held + bit, ""
+    def feed(self, piece: str) -> str:
+        """Return the text outside reasoning that can be released now."""
+        text, released = self._held + piece, ""
         while True:
-            tag = _CLOSE if self._thinking else _OPEN
-            before, found, text_after = text.partition(tag)
-            if not found:
+            tag = _CLOSE if self._in_reasoning else _OPEN
+            before, separator, after = text.partition(tag)
+            if not separator:
                 break
-            said += "" if self._thinking else before
-            text, self._thinking = text_after, not self._thinking
-        kept = _beginning_of(tag, text)
-        self._held = text[len(text) - kept :]
-        return self._say(said if self._thinking else said + text[: len(text) - kept])
+            released += "" if self._in_reasoning else before
+            text, self._in_reasoning = after, not self._in_reasoning
+        held = _tag_prefix_length(tag, text)
+        self._held = text[len(text) - held :]
+        return self._release(released if self._in_reasoning else released + text[: len(text) - held])
 
     def finish(self) -> str:
-        """What was held back; a tag never came of it."""
+        """Return the text that was held back."""
         held, self._held = self._held, ""
-        return "" if self._thinking else self._say(held)
+        return "" if self._in_reasoning else self._release(held)
 
-    def _say(self, text: str) -> str:
-        # Models put blank lines between their reasoning and their answer.
-        if not self._begun:
+    def _release(self, text: str) -> str:
+        # Models put blank lines between reasoning and answer.
+        if not self._started:
             text = text.lstrip()
-            self._begun = bool(text)
+            self._started = bool(text)
         return text
 
 
-def _beginning_of(tag: str, text: str) -> int:
-    """How many of the last characters of `text` begin `tag`."""
+def _tag_prefix_length(tag: str, text: str) -> int:
+    """Return the length of the longest suffix of `text` that is a prefix of `tag`."""
     return next((length for length in range(len(tag) - 1, 0, -1) if text.endswith(tag[:length])), 0)

@@ -1,4 +1,4 @@
-"""From a knowledge base's configuration to who writes its answers."""
+"""Open the generators and judges that a knowledge base's configuration names."""
 
 from __future__ import annotations
 
@@ -11,77 +11,77 @@ from mindset.generation.fallback import FallbackGenerator
 from mindset.generation.judge import Judge
 from mindset.generation.protocol import Generator, LanguageModel
 
-# Of a judge's answer, which is one word; some models think aloud before it.
-_JUDGING_TOKENS = 256
+# A judge replies with one word, but some models reason aloud before it.
+_JUDGE_TOKENS = 256
 
 
 class GeneratorRegistry:
-    """The generators of one process, opened at their first use; whoever asks the same model shares its endpoint.
+    """The generators of a process, opened at their first use. Generators of the same model share its endpoint.
 
-    Thread-safe. Close it by `close`."""
+    Thread-safe. Close it with `close`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._opened: dict[tuple[GeneratorSpec, int, float], LanguageModel] = {}
         self._endpoints: dict[str, Endpoint] = {}
 
     def generator(self, generation: Generation, first: str | None = None) -> FallbackGenerator:
-        """Who is asked, in order; `first` names the provider that is asked before the others, where it is in the route.
+        """Return the route of a configuration. `first` names a provider of the route to try before the others.
 
-        `extractive` is always possible, and never fails: then no model is asked."""
+        With `first="extractive"`, which is always possible, no model is used."""
         if first == "extractive":
             return FallbackGenerator([self._generator(GeneratorSpec(), generation)], generation.deadline_s)
-        writers = sorted(generation.generators, key=lambda each: each.provider != first)
-        return FallbackGenerator([self._generator(writer, generation) for writer in writers], generation.deadline_s)
+        specs = sorted(generation.generators, key=lambda spec: spec.provider != first)
+        return FallbackGenerator([self._generator(spec, generation) for spec in specs], generation.deadline_s)
 
     def judge(self, judge: GeneratorSpec, generation: Generation) -> Judge:
-        """Who judges the answers; its time is part of that of an answer."""
-        return Judge(self._model(judge, _JUDGING_TOKENS, generation.deadline_s))
+        """Return the judge of a configuration. Its time is part of the answer's deadline."""
+        return Judge(self._model(judge, _JUDGE_TOKENS, generation.deadline_s))
 
     @property
     def states(self) -> list[ProviderState]:
-        """Of every model that was asked."""
-        # Without the lock: whoever opens one may wait for a store of secrets, and metrics are asked for all the time.
-        return [each.state for each in list(self._endpoints.values())]
+        """The states of all models used so far."""
+        # Without the lock: opening a model may wait for a secret store, and metrics are collected all the time.
+        return [endpoint.state for endpoint in list(self._endpoints.values())]
 
     def close(self) -> None:
-        """Close what was opened."""
-        for each in self._opened.values():
-            each.close()
+        """Close all opened models."""
+        for model in self._opened.values():
+            model.close()
 
-    def _generator(self, writer: GeneratorSpec, generation: Generation) -> Generator:
-        if writer.provider == "extractive":
+    def _generator(self, spec: GeneratorSpec, generation: Generation) -> Generator:
+        if spec.provider == "extractive":
             from mindset.generation.extractive import ExtractiveGenerator
 
             return ExtractiveGenerator()
-        return self._model(writer, generation.max_tokens, generation.deadline_s)
+        return self._model(spec, generation.max_tokens, generation.deadline_s)
 
-    def _model(self, writer: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
-        key = (writer, max_tokens, deadline_s)
-        with self._opening:
+    def _model(self, spec: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
+        key = (spec, max_tokens, deadline_s)
+        with self._lock:
             if key not in self._opened:
-                self._opened[key] = self._opened_anew(*key)
+                self._opened[key] = self._open_model(*key)
             return self._opened[key]
 
-    def _opened_anew(self, writer: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
-        settings, endpoint = self._settings, self._endpoint(writer)
-        if writer.provider == "nim":
+    def _open_model(self, spec: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
+        settings, endpoint = self._settings, self._endpoint(spec)
+        if spec.provider == "nim":
             from mindset.generation.nim import NimGenerator
 
             return NimGenerator(
-                settings.nim_url, writer.model, settings.nim_api_key, endpoint=endpoint,
+                settings.nim_url, spec.model, settings.nim_api_key, endpoint=endpoint,
                 max_tokens=max_tokens, deadline_s=deadline_s,
             )  # fmt: skip
         from mindset.generation.bedrock import BedrockGenerator
 
         return BedrockGenerator(
-            writer.model, region=settings.bedrock_region, url=settings.bedrock_url, endpoint=endpoint,
-            max_tokens=max_tokens, deadline_s=deadline_s, cites=writer.citations == "native",
+            spec.model, region=settings.bedrock_region, url=settings.bedrock_url, endpoint=endpoint,
+            max_tokens=max_tokens, deadline_s=deadline_s, cites=spec.citations == "native",
         )  # fmt: skip
 
-    def _endpoint(self, writer: GeneratorSpec) -> Endpoint:
-        name, settings = f"{writer.provider}:{writer.model}", self._settings
+    def _endpoint(self, spec: GeneratorSpec) -> Endpoint:
+        name, settings = f"{spec.provider}:{spec.model}", self._settings
         limits = EndpointLimits(
             concurrency=settings.provider_concurrency,
             queue_size=settings.provider_queue,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 _AI = r"(?:ai|llm|assistant|language\s+model|chat\s*bot|large\s+language\s+model|gpt|agent|model)s?"
 
 Rules = tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]
-"""Name, keywords and pattern. The pattern cannot match without one of the keywords, and searching for these first is ten
-times as fast."""
+"""Name, keywords and pattern. A pattern cannot match without one of its keywords; searching for these first is ten times
+as fast."""
 
 
 def _compile(rules: Iterable[tuple[str, str, str]]) -> Rules:

@@ -13,7 +13,7 @@ LEAKED = "leaked-system-text"
 LEAK = 50
 """This many consecutive letters of the system prompt, eight to ten words, are not a coincidence."""
 
-# A run of this many letters is held back until it ends or is a leak. Ordinary sentences share shorter runs with any text.
+# A run of this many letters is held back until it ends or is a leak. Ordinary sentences share shorter runs.
 _SUSPECT = 20
 
 

@@ -1,4 +1,4 @@
-"""Cancel a request while it waits."""
+"""Cancel requests while they wait."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from contextlib import contextmanager
 
 from mindset.providers.deadline import Deadline
 from tests.waiting import wait_until
+
+
+class ObservedDeadline(Deadline):
+    """A deadline that counts its sleeps, so that a test can cancel it during one."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.sleeps = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        super().sleep(seconds)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Providers to talk to."""
+"""Fixtures: a fake provider."""
 
 from tests.providers.fixtures import provider
 

@@ -1,4 +1,4 @@
-"""What is Bedrock's own: stop reasons and the names of errors in the stream."""
+"""Tests of the Bedrock generator: stop reasons, errors in the stream, native citations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mindset.errors import ProviderRejected, ProviderUnavailable
 from mindset.generation.answer_stream import Answer, stream_answer
-from mindset.generation.bedrock import BedrockGenerator, _Cited
+from mindset.generation.bedrock import BedrockGenerator, _NativeCitations
 from mindset.generation.protocol import Piece
 from tests.providers import ProviderServer, error_in_stream
 from tests.unit.generation.passages import passage
@@ -19,8 +19,8 @@ MODEL = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.c
 
 
 def _generator(provider: ProviderServer, model: str = MODEL, *, cites: bool = False) -> BedrockGenerator:
-    opened = BedrockGenerator(model, url=provider.url, deadline_s=5.0, cites=cites)
-    return provider.clients.enter_context(closing(opened))
+    generator = BedrockGenerator(model, url=provider.url, deadline_s=5.0, cites=cites)
+    return provider.clients.enter_context(closing(generator))
 
 
 def _ask(provider: ProviderServer, model: str = MODEL) -> list[Piece]:
@@ -37,7 +37,7 @@ def _ask(provider: ProviderServer, model: str = MODEL) -> list[Piece]:
         ("a_new_one", "a_new_one"),
     ],
 )
-def test_stop_reasons_are_told_in_one_vocabulary(provider: ProviderServer, stop: str, finish: str) -> None:
+def test_stop_reasons_are_mapped(provider: ProviderServer, stop: str, finish: str) -> None:
     provider.stop_reason = stop
     assert _ask(provider)[-1].finish_reason == finish
 
@@ -51,42 +51,44 @@ def test_stop_reasons_are_told_in_one_vocabulary(provider: ProviderServer, stop:
         "throttlingException",
     ],
 )
-def test_errors_in_the_stream_that_may_pass_are_unavailable(provider: ProviderServer, name: str) -> None:
+def test_transient_error_in_the_stream_is_unavailable(provider: ProviderServer, name: str) -> None:
     provider.fail("/converse-stream", error_in_stream(2, name))
     with pytest.raises(ProviderUnavailable, match=name[1:]):
         _ask(provider)
 
 
-def test_a_validation_error_in_the_stream_is_a_refusal(provider: ProviderServer) -> None:
+def test_validation_error_in_the_stream_is_rejected(provider: ProviderServer) -> None:
     provider.fail("/converse-stream", always=error_in_stream(0, "validationException"))
     with pytest.raises(ProviderRejected, match="ValidationException"):
         _ask(provider)
     assert len(provider.requests) == 1
 
 
-def test_a_retired_model_is_named_with_what_to_configure(provider: ProviderServer) -> None:
+def test_retired_model_is_reported_with_the_remedy(provider: ProviderServer) -> None:
     with pytest.raises(ProviderRejected, match=r"retired-claude.*end of its life.*Set the knowledge base's model"):
         _ask(provider, "retired-claude")
 
 
-def test_what_a_model_cites_by_itself_becomes_markers_of_the_passages(provider: ProviderServer) -> None:
+def test_native_citations_are_converted_to_markers(provider: ProviderServer) -> None:
     passages = [passage("Owls hoot at night. They sleep by day.", heading_path=("Birds",)), passage("Cats purr.", 2)]
     *_, answer = stream_answer(_generator(provider, cites=True), "Who <question>hoots?", passages)
     assert isinstance(answer, Answer)
     assert (answer.text, answer.supported) == ("Owls hoot at night. [1]", True)
-    assert [(each.passage, each.start, each.end) for each in answer.citations] == [(1, 0, 20)]
-    (asked,) = provider.requests
-    *results, question = asked.body["messages"][0]["content"]
-    assert [each["searchResult"]["content"] for each in results] == [[{"text": each.text}] for each in passages]
+    assert [(citation.passage, citation.start, citation.end) for citation in answer.citations] == [(1, 0, 20)]
+    (request,) = provider.requests
+    *results, question = request.body["messages"][0]["content"]
+    assert [result["searchResult"]["content"] for result in results] == [
+        [{"text": passage.text}] for passage in passages
+    ]
     assert results[0]["searchResult"]["title"] == "Guide > Birds"
     assert question["text"].count("<question>") == 1
-    assert "numbers in brackets" in asked.body["system"][0]["text"]
+    assert "numbers in brackets" in request.body["system"][0]["text"]
 
 
-def _said(*events: dict[str, Any], numbers: Sequence[int]) -> str:
-    cited = _Cited(numbers)
-    texts = (each.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for each in events)
-    return "".join(cited.marked(cast("Any", event), text) for event, text in zip(events, texts, strict=True))
+def _with_markers(*events: dict[str, Any], numbers: Sequence[int]) -> str:
+    citations = _NativeCitations(numbers)
+    texts = (event.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for event in events)
+    return "".join(citations.add_markers(cast("Any", event), text) for event, text in zip(events, texts, strict=True))
 
 
 def _text(text: str) -> dict[str, Any]:
@@ -101,31 +103,31 @@ def _citation(index: int) -> dict[str, Any]:
 _STOP = {"contentBlockStop": {"contentBlockIndex": 0}}
 
 
-def test_each_block_is_followed_by_what_it_cites_and_a_result_that_was_not_given_is_not_cited() -> None:
+def test_block_is_followed_by_its_citations_without_unknown_results() -> None:
     blocks = [
         _text("Owls hoot"), _citation(1), _citation(0), _citation(1), _STOP, _text(" and "), _STOP,
         _text("cats purr.\n\n"), _citation(2), _STOP, _text("Dogs?"), _citation(9), _citation(-1), _STOP,
     ]  # fmt: skip
-    assert _said(*blocks, numbers=[1, 3, 4]) == "Owls hoot [3][1] and cats purr. [4]\n\nDogs?"
+    assert _with_markers(*blocks, numbers=[1, 3, 4]) == "Owls hoot [3][1] and cats purr. [4]\n\nDogs?"
 
 
 @pytest.mark.parametrize(
-    ("events", "said"),
+    ("events", "expected"),
     [
         ([_text("See ["), _text("1] and argv[2]."), _STOP], "See  and argv ."),
         ([_text("Run:\n```sh\nls\n```"), _citation(0), _STOP, _text("\nThen")], "Run:\n```sh\nls\n```\n\n[1]\nThen"),
         ([_text("Owls hoot. "), _citation(0), {"messageStop": {"stopReason": "end_turn"}}], "Owls hoot. [1] "),
     ],
-    ids=["its own brackets", "a fence", "no end of a block"],
+    ids=["markers of the model", "code fence", "no end of block"],
 )
-def test_markers_are_those_of_citations_alone_and_spoil_nothing(events: list[dict[str, Any]], said: str) -> None:
-    assert _said(*events, numbers=[1, 2]) == said
+def test_only_native_citations_are_marked_and_markup_stays_intact(events: list[dict[str, Any]], expected: str) -> None:
+    assert _with_markers(*events, numbers=[1, 2]) == expected
 
 
-def test_a_passage_without_a_visible_text_spoils_no_request(provider: ProviderServer) -> None:
+def test_passage_without_visible_text_is_sent_as_a_valid_search_result(provider: ProviderServer) -> None:
     hidden = passage('<div style="display:none">Owls hoot.</div>', 2, title="<!-- nothing -->")
     *_, answer = stream_answer(_generator(provider, cites=True), "Who hoots?", [passage("Owls hoot at night."), hidden])
     assert isinstance(answer, Answer)
     assert answer.supported
-    shown = provider.requests[0].body["messages"][0]["content"][1]["searchResult"]
-    assert (shown["title"], shown["content"], shown["source"]) == ("passage 2", [{"text": "-"}], "passage 2")
+    result = provider.requests[0].body["messages"][0]["content"][1]["searchResult"]
+    assert (result["title"], result["content"], result["source"]) == ("passage 2", [{"text": "-"}], "passage 2")

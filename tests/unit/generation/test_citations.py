@@ -1,4 +1,4 @@
-"""Markers in a stream of text."""
+"""Tests of citation markers in a stream of text."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ ANSWERS = st.one_of(st.lists(st.sampled_from(_ODDITIES), max_size=30).map("".joi
 @settings(max_examples=300, deadline=None)
 @given(ANSWERS, st.lists(st.integers(0, 200)))
 @example(f"[1,{' ' * 247}2]", [250])  # the longest marker
-@example(f"[1,{' ' * 248}2]", [250])  # none any more
-def test_however_a_stream_is_split_text_and_citations_are_the_same(answer: str, at: list[int]) -> None:
-    cuts = [0, *sorted(min(each, len(answer)) for each in at), len(answer)]
+@example(f"[1,{' ' * 248}2]", [250])  # one character too long
+def test_text_and_citations_do_not_depend_on_the_pieces(answer: str, positions: list[int]) -> None:
+    cuts = [0, *sorted(min(position, len(answer)) for position in positions), len(answer)]
     whole = read(answer)
-    assert read(*(answer[one:other] for one, other in pairwise(cuts))) == whole
+    assert read(*(answer[start:end] for start, end in pairwise(cuts))) == whole
     assert read(*answer) == whole
 
 
 @settings(max_examples=300, deadline=None)
 @given(ANSWERS)
-def test_a_citation_names_a_given_passage_and_stands_before_its_marker(answer: str) -> None:
+def test_citation_names_an_existing_passage_and_precedes_its_marker(answer: str) -> None:
     text, citations = read(answer)
-    for each in citations:
-        assert 1 <= each.passage <= PASSAGES
-        assert 0 <= each.start <= each.end < len(text)
-        assert re.match(rf"(\[\d+\])*\[{each.passage}\]", text[each.end :])
+    for citation in citations:
+        assert 1 <= citation.passage <= PASSAGES
+        assert 0 <= citation.start <= citation.end < len(text)
+        assert re.match(rf"(\[\d+\])*\[{citation.passage}\]", text[citation.end :])
 
 
-def test_what_may_become_a_marker_is_held_back_and_what_cannot_is_told() -> None:
+def test_possible_marker_is_held_back_until_it_is_complete() -> None:
     reader = CitationReader(PASSAGES)
     assert reader.feed("Dug. [") == "Dug. "
     assert reader.feed("1") == ""
@@ -83,10 +83,8 @@ def test_what_may_become_a_marker_is_held_back_and_what_cannot_is_told() -> None
         ("", "", []),
     ],
 )
-def test_markers_become_citations_of_what_stands_before_them(
-    answer: str, text: str, citations: list[tuple[int, int, int]]
-) -> None:
-    assert read(answer) == (text, [Citation(*each) for each in citations])
+def test_marker_cites_the_text_before_it(answer: str, text: str, citations: list[tuple[int, int, int]]) -> None:
+    assert read(answer) == (text, [Citation(*fields) for fields in citations])
 
 
 @pytest.mark.parametrize(
@@ -104,22 +102,22 @@ def test_markers_become_citations_of_what_stands_before_them(
         ("[a][9](b)", "[a] (b)"),
     ],
 )
-def test_markers_of_passages_that_were_not_given_are_removed(answer: str, text: str) -> None:
-    found, citations = read(answer)
-    assert found == text
-    assert all(1 <= each.passage <= PASSAGES for each in citations)
+def test_markers_of_unknown_passages_are_removed(answer: str, text: str) -> None:
+    actual, citations = read(answer)
+    assert actual == text
+    assert all(1 <= citation.passage <= PASSAGES for citation in citations)
 
 
-def test_without_passages_no_marker_stays() -> None:
+def test_without_passages_all_markers_are_removed() -> None:
     assert read("Claimed. [1][2]", passages=0) == ("Claimed. ", [])
 
 
-def test_new_citations_are_told_once() -> None:
+def test_new_citations_are_returned_once() -> None:
     reader = CitationReader(2)
     reader.feed("One. [1] Two")
-    assert [each.passage for each in reader.new_citations()] == [1]
+    assert [citation.passage for citation in reader.new_citations()] == [1]
     assert reader.new_citations() == []
     reader.feed(". [2]")
-    assert reader.new_citations() == []  # what comes next may make it part of a link
+    assert reader.new_citations() == []  # the next character may make it part of a link
     reader.finish()
-    assert [each.passage for each in reader.new_citations()] == [2]
+    assert [citation.passage for citation in reader.new_citations()] == [2]

@@ -1,11 +1,11 @@
-"""What holds for every generator that is a language model elsewhere."""
+"""Contract test of all generators with a remote language model."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from collections.abc import Generator as Running
+from collections.abc import Generator as GeneratorType
 from functools import partial
 from typing import cast
 
@@ -19,17 +19,17 @@ from mindset.generation.protocol import Generator, Piece
 from mindset.providers.circuit_breaker import CircuitBreaker
 from mindset.providers.deadline import Deadline
 from tests.providers import Fault, ProviderServer, cut, drip, error_in_stream, garbage, hang, status
-from tests.unit.generation.cancellation import cancelled_when
+from tests.unit.generation.cancellation import ObservedDeadline, cancelled_when
 from tests.unit.generation.passages import passage
 
 NIM, CLAUDE = "meta/llama-3.1-8b-instruct", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 OPEN: dict[str, Callable[[ProviderServer, float], Generator]] = {
-    "nim": lambda at, seconds: NimGenerator(at.nim_url, NIM, deadline_s=seconds),
-    "bedrock": lambda at, seconds: BedrockGenerator(CLAUDE, url=at.url, deadline_s=seconds),
+    "nim": lambda server, seconds: NimGenerator(server.nim_url, NIM, deadline_s=seconds),
+    "bedrock": lambda server, seconds: BedrockGenerator(CLAUDE, url=server.url, deadline_s=seconds),
 }
 PATH = {"nim": "/chat/completions", "bedrock": "/converse-stream"}
-# Pieces of the stand-in's stream until it has said something: NIM sends a comment and a role first, Bedrock a role.
-SAID = {"nim": 3, "bedrock": 2}
+# Events of the fake server up to the first text: NIM sends a comment and a role first, Bedrock a role.
+FIRST_TEXT = {"nim": 3, "bedrock": 2}
 PASSAGES = [passage("Badgers dig setts at night. They eat worms."), passage("Foxes do not.", rank=2)]
 ANSWER = "Badgers dig setts at night. [1]"
 
@@ -43,19 +43,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def generator(kind: str, provider: ProviderServer) -> Iterator[OpenGenerator]:
-    opened: list[Generator] = []
+    generators: list[Generator] = []
 
     def open_one(deadline_s: float = 5.0) -> Generator:
-        opened.append(OPEN[kind](provider, deadline_s))
-        return opened[-1]
+        generators.append(OPEN[kind](provider, deadline_s))
+        return generators[-1]
 
     yield open_one
-    for each in opened:
-        each.close()
+    for opened in generators:
+        opened.close()
 
 
-def asked_again(provider: ProviderServer, requests: int) -> bool:
-    """Whether the provider has had more requests than this."""
+def has_more_requests(provider: ProviderServer, requests: int) -> bool:
+    """Return whether the provider has received more requests than this."""
     return len(provider.requests) > requests
 
 
@@ -63,7 +63,7 @@ def _ask(generator: Generator) -> list[Piece]:
     return list(generator.stream("When do badgers dig?", PASSAGES))
 
 
-def test_an_answer_comes_in_pieces_and_the_last_says_why_it_ended_and_what_it_cost(generator: OpenGenerator) -> None:
+def test_last_piece_has_finish_reason_and_usage(generator: OpenGenerator) -> None:
     pieces = _ask(generator(5.0))
     assert "".join(piece.text for piece in pieces) == ANSWER
     assert len(pieces) > 3
@@ -74,14 +74,16 @@ def test_an_answer_comes_in_pieces_and_the_last_says_why_it_ended_and_what_it_co
     assert pieces[-1].usage.output_tokens > 0
 
 
-def test_the_name_says_provider_and_model(generator: OpenGenerator, kind: str) -> None:
+def test_name_consists_of_provider_and_model(generator: OpenGenerator, kind: str) -> None:
     assert generator(5.0).name == {"nim": f"nim:{NIM}", "bedrock": f"bedrock:{CLAUDE}"}[kind]
 
 
 @pytest.mark.parametrize(
-    "fault", [status(429, retry_after=0.05), status(503), cut(0), error_in_stream(0), garbage()], ids=lambda f: f.kind
+    "fault",
+    [status(429, retry_after=0.05), status(503), cut(0), error_in_stream(0), garbage()],
+    ids=lambda fault: fault.kind,
 )
-def test_a_fault_before_the_first_piece_is_tried_again(
+def test_fault_before_the_first_piece_is_retried(
     generator: OpenGenerator, provider: ProviderServer, kind: str, fault: Fault
 ) -> None:
     provider.fail(PATH[kind], fault)
@@ -90,7 +92,7 @@ def test_a_fault_before_the_first_piece_is_tried_again(
 
 
 @pytest.mark.parametrize("fault", [status(500), hang(), garbage(), cut(0)], ids=lambda fault: fault.kind)
-def test_a_fault_that_stays_is_unavailable_at_the_deadline(
+def test_persistent_fault_is_unavailable_at_the_deadline(
     generator: OpenGenerator, provider: ProviderServer, kind: str, fault: Fault
 ) -> None:
     provider.fail(PATH[kind], always=fault)
@@ -101,10 +103,10 @@ def test_a_fault_that_stays_is_unavailable_at_the_deadline(
 
 
 @pytest.mark.parametrize("fault", ["cut", "clean cut", "error", "hang"])
-def test_a_fault_after_the_first_piece_is_unavailable_and_not_tried_again(
+def test_fault_after_the_first_piece_is_not_retried(
     generator: OpenGenerator, provider: ProviderServer, kind: str, fault: str
 ) -> None:
-    after = SAID[kind]
+    after = FIRST_TEXT[kind]
     faults = {
         "cut": cut(after),
         "clean cut": cut(after, clean=True),
@@ -119,15 +121,15 @@ def test_a_fault_after_the_first_piece_is_unavailable_and_not_tried_again(
     assert len(provider.requests) == 1
 
 
-def test_a_stream_that_ends_early_is_called_cut_off(
+def test_stream_that_ends_early_is_reported_as_cut_off(
     generator: OpenGenerator, provider: ProviderServer, kind: str
 ) -> None:
-    provider.fail(PATH[kind], cut(SAID[kind], clean=True))
+    provider.fail(PATH[kind], cut(FIRST_TEXT[kind], clean=True))
     with pytest.raises(ProviderUnavailable, match="cut off"):
         _ask(generator(5.0))
 
 
-def test_a_dripping_answer_ends_at_the_deadline(generator: OpenGenerator, provider: ProviderServer, kind: str) -> None:
+def test_slow_answer_ends_at_the_deadline(generator: OpenGenerator, provider: ProviderServer, kind: str) -> None:
     provider.fail(PATH[kind], always=drip(0.002))
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=r"within 0\.4 s|in time"):
@@ -136,7 +138,7 @@ def test_a_dripping_answer_ends_at_the_deadline(generator: OpenGenerator, provid
 
 
 @pytest.mark.parametrize("code", [400, 403, 404])
-def test_a_refusal_names_the_model_and_is_not_tried_again(
+def test_rejection_names_the_model_and_is_not_retried(
     generator: OpenGenerator, provider: ProviderServer, kind: str, code: int
 ) -> None:
     provider.fail(PATH[kind], always=status(code))
@@ -145,63 +147,64 @@ def test_a_refusal_names_the_model_and_is_not_tried_again(
     assert len(provider.requests) == 1
 
 
-def test_a_reader_who_leaves_closes_the_request(generator: OpenGenerator, provider: ProviderServer, kind: str) -> None:
-    provider.fail(PATH[kind], hang(after=SAID[kind]))
-    pieces = cast("Running[Piece, None, None]", generator(30.0).stream("When?", PASSAGES))
+def test_closing_the_iterator_closes_the_request(generator: OpenGenerator, provider: ProviderServer, kind: str) -> None:
+    provider.fail(PATH[kind], hang(after=FIRST_TEXT[kind]))
+    pieces = cast("GeneratorType[Piece, None, None]", generator(30.0).stream("When?", PASSAGES))
     next(pieces)
     pieces.close()
     assert provider.left_early.wait(5)
 
 
-def test_whoever_cancels_ends_an_answer_that_waits(
+def test_cancelling_interrupts_a_wait_for_the_provider(
     generator: OpenGenerator, provider: ProviderServer, kind: str
 ) -> None:
-    # Before Bedrock's stream begins boto3 shows no connection: its time-out ends that wait.
-    for after in (0, SAID[kind]) if kind == "nim" else (SAID[kind],):
+    # boto3 exposes no connection before Bedrock's stream starts, so cancelling cannot interrupt that wait.
+    for after in (0, FIRST_TEXT[kind]) if kind == "nim" else (FIRST_TEXT[kind],):
         provider.fail(PATH[kind], hang(after))
-        asked, requests = generator(30.0), len(provider.requests)
+        model, requests = generator(30.0), len(provider.requests)
         deadline = Deadline(30)
-        pieces = asked.stream("When?", PASSAGES, deadline)
+        pieces = model.stream("When?", PASSAGES, deadline)
         if after:
             next(pieces)
         started = time.monotonic()
-        with cancelled_when(deadline, partial(asked_again, provider, requests)), pytest.raises(ProviderUnavailable):
+        with (
+            cancelled_when(deadline, partial(has_more_requests, provider, requests)),
+            pytest.raises(ProviderUnavailable),
+        ):
             list(pieces)
         assert time.monotonic() - started < 10
         assert provider.left_early.wait(5)
         provider.left_early.clear()
 
 
-def test_whoever_cancels_while_a_retry_is_waited_for_ends_that_wait(
+def test_cancelling_interrupts_the_wait_before_a_retry(
     generator: OpenGenerator, provider: ProviderServer, kind: str
 ) -> None:
     provider.fail(PATH[kind], always=status(429, retry_after=15))
-    asked = generator(60.0)
-    deadline = Deadline(60)
+    model = generator(60.0)
+    deadline = ObservedDeadline(60)
     started = time.monotonic()
     with (
-        cancelled_when(deadline, partial(asked_again, provider, 0)),
-        pytest.raises(ProviderUnavailable, match="whoever asked has gone"),
+        cancelled_when(deadline, lambda: deadline.sleeps),
+        pytest.raises(ProviderUnavailable, match="its caller is gone"),
     ):
-        list(asked.stream("When?", PASSAGES, deadline))
+        list(model.stream("When?", PASSAGES, deadline))
     assert time.monotonic() - started < 10
     assert len(provider.requests) == 1
 
 
-def test_for_a_reader_who_has_gone_nobody_is_asked(
-    generator: OpenGenerator, provider: ProviderServer, kind: str
-) -> None:
+def test_cancelled_request_is_not_sent(generator: OpenGenerator, provider: ProviderServer, kind: str) -> None:
     deadline = Deadline(30)
     deadline.cancel()
-    with pytest.raises(ProviderUnavailable, match="whoever asked has gone"):
+    with pytest.raises(ProviderUnavailable, match="its caller is gone"):
         list(generator(30.0).stream("When?", PASSAGES, deadline))
     assert not provider.requests
 
 
-def test_that_a_reader_has_gone_is_not_held_against_the_model(kind: str, provider: ProviderServer) -> None:
+def test_cancellation_is_not_counted_as_a_failure_of_the_model(kind: str, provider: ProviderServer) -> None:
     endpoint = Endpoint("model")
-    generator = _at(kind, provider, endpoint)
-    provider.fail(PATH[kind], always=hang(after=SAID[kind]))
+    generator = _generator(kind, provider, endpoint)
+    provider.fail(PATH[kind], always=hang(after=FIRST_TEXT[kind]))
     for _ in range(6):
         deadline = Deadline(30)
         pieces = generator.stream("When?", PASSAGES, deadline)
@@ -216,8 +219,8 @@ def test_that_a_reader_has_gone_is_not_held_against_the_model(kind: str, provide
 
 def test_failures_are_counted_by_kind(kind: str, provider: ProviderServer) -> None:
     endpoint = Endpoint("model", breaker=CircuitBreaker("model", failures=2))
-    generator = _at(kind, provider, endpoint)
-    for fault, error in ((status(403), ProviderRejected), (cut(SAID[kind]), ProviderUnavailable)):
+    generator = _generator(kind, provider, endpoint)
+    for fault, error in ((status(403), ProviderRejected), (cut(FIRST_TEXT[kind]), ProviderUnavailable)):
         provider.fail(PATH[kind], fault)
         with pytest.raises(error):
             list(generator.stream("When?", PASSAGES))
@@ -225,21 +228,21 @@ def test_failures_are_counted_by_kind(kind: str, provider: ProviderServer) -> No
 
 
 @pytest.mark.parametrize("after", ["before", "after"])
-def test_silence_is_borne_for_its_own_time(kind: str, provider: ProviderServer, after: str) -> None:
+def test_silence_before_and_between_tokens_times_out(kind: str, provider: ProviderServer, after: str) -> None:
     limits = EndpointLimits(
         first_token_timeout_s=1.0 if after == "before" else 20.0,
         inter_token_timeout_s=20.0 if after == "before" else 1.0,
     )
-    generator = _at(kind, provider, Endpoint("model", limits))
-    provider.fail(PATH[kind], always=hang(after=SAID[kind] if after == "after" else 0))
+    generator = _generator(kind, provider, Endpoint("model", limits))
+    provider.fail(PATH[kind], always=hang(after=FIRST_TEXT[kind] if after == "after" else 0))
     started = time.monotonic()
     with pytest.raises(ProviderUnavailable):
         list(generator.stream("When?", PASSAGES, Deadline(60)))
     assert time.monotonic() - started < 10
 
 
-def _at(kind: str, provider: ProviderServer, endpoint: Endpoint) -> Generator:
-    """A generator behind an endpoint, closed with the stand-in."""
+def _generator(kind: str, provider: ProviderServer, endpoint: Endpoint) -> Generator:
+    """Return a generator of an endpoint. The fake server closes it."""
     generator: Generator = (
         NimGenerator(provider.nim_url, NIM, endpoint=endpoint)
         if kind == "nim"

@@ -1,4 +1,4 @@
-"""Answers without a model."""
+"""Tests of extractive answers."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ FOXES = passage("Foxes hunt mice in the **meadow**. A fox sleeps by day.", rank=
 
 
 def ask(question: str, *passages: Passage) -> Answer:
-    *_, whole = stream_answer(ExtractiveGenerator(), question, passages)
-    assert isinstance(whole, Answer)
-    return whole
+    *_, answer = stream_answer(ExtractiveGenerator(), question, passages)
+    assert isinstance(answer, Answer)
+    return answer
 
 
-def test_an_answer_quotes_the_sentence_that_answers_and_cites_its_passage() -> None:
+def test_answer_quotes_the_matching_sentence_and_cites_its_passage() -> None:
     answer = ask("When do badgers dig their setts?", BADGERS, FOXES)
     assert answer.text == "Badgers dig setts at night. [1]"
-    assert [each.passage for each in answer.citations] == [1]
+    assert [citation.passage for citation in answer.citations] == [1]
     assert answer.supported
     assert (answer.generator, answer.finish_reason) == ("extractive:extractive", "stop")
 
 
-def test_other_forms_of_a_word_are_the_same_word() -> None:
+def test_inflected_words_match() -> None:
     assert ask("Where does a fox go hunting for a mouse or for mice?", BADGERS, FOXES).text.startswith(
         "Foxes hunt mice in the meadow. [2]"
     )
 
 
-def test_a_question_of_two_parts_is_answered_from_both_passages() -> None:
+def test_question_with_two_parts_is_answered_from_two_passages() -> None:
     answer = ask("What do badgers dig and what do foxes hunt?", BADGERS, FOXES)
     assert answer.text == "Badgers dig setts at night. [1] Foxes hunt mice in the meadow. [2]"
-    assert [each.passage for each in answer.citations] == [1, 2]
+    assert [citation.passage for citation in answer.citations] == [1, 2]
 
 
-def test_a_sentence_speaks_about_what_its_headings_name() -> None:
-    place = passage("It sails at eight from there.", title="Ferries", heading_path=("Ferries", "Northern pier"))
-    assert ask("When does the ferry sail from the northern pier?", place).text == "It sails at eight from there. [1]"
+def test_headings_count_as_words_of_their_sentences() -> None:
+    pier = passage("It sails at eight from there.", title="Ferries", heading_path=("Ferries", "Northern pier"))
+    assert ask("When does the ferry sail from the northern pier?", pier).text == "It sails at eight from there. [1]"
 
 
 @pytest.mark.parametrize(
     ("question", "passages"),
     [
-        pytest.param("What is the capital of Mongolia?", [BADGERS, FOXES], id="nothing about it"),
-        pytest.param("What does the contract say about badgers in court?", [BADGERS], id="one word of many"),
-        pytest.param("What is it?", [BADGERS], id="stop words alone"),
-        pytest.param("?!", [BADGERS], id="no word at all"),
+        pytest.param("What is the capital of Mongolia?", [BADGERS, FOXES], id="unrelated passages"),
+        pytest.param("What does the contract say about badgers in court?", [BADGERS], id="one matching word"),
+        pytest.param("What is it?", [BADGERS], id="only stop words"),
+        pytest.param("?!", [BADGERS], id="no word"),
         pytest.param("When do badgers dig?", [], id="no passage"),
-        pytest.param("When do badgers dig?", [passage("")], id="an empty passage"),
+        pytest.param("When do badgers dig?", [passage("")], id="empty passage"),
         pytest.param(
             "When do badgers dig?", [passage("## When badgers dig\n\n```\nwhen badgers dig\n```")], id="no prose"
         ),
-        pytest.param("badgers dig", [passage("Badgers dig " + "and dig " * 80 + ".")], id="an endless sentence"),
+        pytest.param("badgers dig", [passage("Badgers dig " + "and dig " * 80 + ".")], id="long sentence"),
     ],
 )
-def test_without_support_the_answer_says_so_and_cites_nothing(question: str, passages: list[Passage]) -> None:
+def test_unsupported_answer_has_no_citations(question: str, passages: list[Passage]) -> None:
     answer = ask(question, *passages)
     assert (answer.text, answer.citations, answer.supported) == (NOT_IN_DOCUMENTS, (), False)
 
 
-def test_a_documents_own_references_are_not_taken_for_ours() -> None:
+def test_references_of_a_document_are_not_mistaken_for_citations() -> None:
     answer = ask("When do badgers dig setts?", passage("Badgers dig setts [2] at night [1, 3]."))
     assert answer.text == "Badgers dig setts at night. [1]"
     for reference in ("[^1]", "[1-3]", "[1; 2]", "[ref 2]", "【1】", "[No. 2]"):
@@ -78,7 +78,7 @@ def test_a_documents_own_references_are_not_taken_for_ours() -> None:
         )
 
 
-def test_a_sentence_that_stands_twice_is_quoted_once() -> None:
+def test_duplicate_sentence_is_quoted_once() -> None:
     assert ask("When do badgers dig setts?", BADGERS, BADGERS).text == "Badgers dig setts at night. [1]"
 
 
@@ -110,12 +110,12 @@ _TEXTS = st.lists(st.sampled_from(_WORDS), max_size=40).map(" ".join)
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(_TEXTS, max_size=4), _TEXTS)
-def test_whatever_is_asked_of_whatever_text_only_quotations_are_answered(texts: list[str], question: str) -> None:
+def test_answer_consists_of_quotations_only(texts: list[str], question: str) -> None:
     passages = [passage(text, rank) for rank, text in enumerate(texts, start=1)]
     answer = ask(question, *passages)
     assert answer.supported == bool(answer.citations) == (answer.text != NOT_IN_DOCUMENTS)
     assert len(answer.citations) <= MAX_SENTENCES
-    for each in answer.citations:
-        quoted = answer.text[each.start : each.end]
+    for citation in answer.citations:
+        quoted = answer.text[citation.start : citation.end]
         assert len(quoted) <= MAX_SENTENCE_LENGTH + 2
-        assert _letters(quoted) in _letters(passages[each.passage - 1].text)
+        assert _letters(quoted) in _letters(passages[citation.passage - 1].text)

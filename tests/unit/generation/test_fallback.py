@@ -1,4 +1,4 @@
-"""Routes, and what stands between all who ask a model and the model."""
+"""Tests of fallback routes, endpoints, circuit breakers and retry budgets."""
 
 from __future__ import annotations
 
@@ -27,70 +27,71 @@ PASSAGES = [passage("Badgers dig setts at night. They eat worms."), passage("Fox
 
 
 class Scripted:
-    """Yields what it is told to; an error in the list is raised."""
+    """A generator that yields the pieces of its script and raises the errors in it."""
 
     def __init__(self, name: str, *script: Piece | Exception) -> None:
         self.name, self._script = name, script
-        self.asked: list[float] = []
+        self.timeouts_s: list[float] = []
 
     def stream(
         self, question: str, passages: Sequence[Passage], deadline: Deadline | None = None
     ) -> Generator[Piece, None, None]:
-        self.asked.append(deadline.first_token_timeout_s if deadline else 0)
-        for each in self._script:
-            if isinstance(each, Exception):
-                raise each
-            yield each
+        self.timeouts_s.append(deadline.first_token_timeout_s if deadline else 0)
+        for item in self._script:
+            if isinstance(item, Exception):
+                raise item
+            yield item
 
     def close(self) -> None: ...
 
 
-def told(pieces: Iterator[Piece]) -> tuple[str, str | None, tuple[str, ...]]:
+def collect(pieces: Iterator[Piece]) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return the text, the generator and the fallback reasons."""
     text: str = ""
-    writer: str | None = None
+    generator: str | None = None
     fallback_reasons: tuple[str, ...] = ()
     for piece in pieces:
         text += piece.text
         if piece.generator:
-            writer, fallback_reasons = piece.generator, piece.fallback_reasons
-    return text, writer, fallback_reasons
+            generator, fallback_reasons = piece.generator, piece.fallback_reasons
+    return text, generator, fallback_reasons
 
 
 @pytest.mark.parametrize("failure", [ProviderUnavailable("down"), ProviderRejected("no access"), Overloaded("full")])
-def test_the_next_one_answers_where_one_cannot_and_the_answer_says_why(failure: Exception) -> None:
+def test_next_generator_answers_if_one_fails(failure: Exception) -> None:
     route = FallbackGenerator([Scripted("a", failure), Scripted("b", Piece("Hello"))])
-    assert told(route.stream("?", PASSAGES)) == ("Hello", "b", (str(failure),))
+    assert collect(route.stream("?", PASSAGES)) == ("Hello", "b", (str(failure),))
 
 
-def test_nobody_goes_on_with_what_another_has_begun() -> None:
+def test_no_fallback_after_the_first_piece() -> None:
     other = Scripted("b", Piece("Hello"))
     pieces = FallbackGenerator([Scripted("a", Piece("Good"), ProviderUnavailable("cut"))], 5).stream("?", PASSAGES)
     with pytest.raises(ProviderUnavailable, match="cut"):
         list(pieces)
-    assert not other.asked
+    assert not other.timeouts_s
 
 
-def test_who_comes_first_leaves_time_for_who_comes_after() -> None:
+def test_generators_share_the_time_until_the_deadline() -> None:
     first, second, last = (Scripted(name, ProviderUnavailable("down")) for name in "abc")
     with pytest.raises(ProviderUnavailable):
         list(FallbackGenerator([first, second, last]).stream("?", PASSAGES, Deadline(10)))
-    assert 4 < first.asked[0] < 5
-    assert 9 < second.asked[0] < 10
+    assert 4 < first.timeouts_s[0] < 5
+    assert 9 < second.timeouts_s[0] < 10
 
 
-def test_one_that_used_up_its_time_takes_none_of_the_next_ones(provider: ProviderServer) -> None:
+def test_timed_out_generator_leaves_time_for_the_next_ones(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=hang())
     hanging = NimGenerator(
         provider.nim_url, MODEL, endpoint=Endpoint("model", EndpointLimits(first_token_timeout_s=0.3))
     )
     provider.clients.callback(hanging.close)
     second, last = Scripted("b", ProviderUnavailable("down")), Scripted("c", Piece("Hello"))
-    assert told(FallbackGenerator([hanging, second, last]).stream("?", PASSAGES, Deadline(10)))[:2] == ("Hello", "c")
-    assert second.asked[0] > 8
-    assert last.asked[0] > 8
+    assert collect(FallbackGenerator([hanging, second, last]).stream("?", PASSAGES, Deadline(10)))[:2] == ("Hello", "c")
+    assert second.timeouts_s[0] > 8
+    assert last.timeouts_s[0] > 8
 
 
-def test_what_comes_after_one_that_was_silent_has_time_of_its_own(provider: ProviderServer) -> None:
+def test_wait_limit_ends_with_the_request(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=hang())
     judge = NimGenerator(provider.nim_url, MODEL, endpoint=Endpoint("judge", EndpointLimits(first_token_timeout_s=0.3)))
     provider.clients.callback(judge.close)
@@ -101,15 +102,15 @@ def test_what_comes_after_one_that_was_silent_has_time_of_its_own(provider: Prov
     assert deadline.seconds_left() > 8
 
 
-def test_a_model_that_is_circuit_open_costs_the_route_no_time(provider: ProviderServer) -> None:
+def test_open_circuit_takes_no_time_of_the_route(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=status(500))
     endpoint = Endpoint("model", breaker=CircuitBreaker("model", failures=1, cooldown_s=60))
     generator = NimGenerator(provider.nim_url, MODEL, endpoint=endpoint)
     provider.clients.callback(generator.close)
     route = FallbackGenerator([generator, ExtractiveGenerator()])
     for _ in range(3):
-        text, writer, fallback_reasons = told(route.stream("When do badgers dig setts?", PASSAGES, Deadline(5)))
-        assert ("[1]" in text, writer, len(fallback_reasons)) == (True, "extractive:extractive", 1)
+        text, name, fallback_reasons = collect(route.stream("When do badgers dig setts?", PASSAGES, Deadline(5)))
+        assert ("[1]" in text, name, len(fallback_reasons)) == (True, "extractive:extractive", 1)
     assert len(provider.requests) == 1
     assert endpoint.state.failures == {"unavailable": 1, "circuit_open": 2}
 
@@ -127,14 +128,14 @@ def test_a_route_of_nim_and_quotations_answers_while_nim_hangs(provider: Provide
     provider.fail("/chat/completions", always=hang())
     with_quotes = FallbackGenerator([NimGenerator(provider.nim_url, MODEL), ExtractiveGenerator()])
     started = time.monotonic()
-    text, writer, fallback_reasons = told(with_quotes.stream("When do badgers dig setts?", PASSAGES, Deadline(4)))
+    text, name, fallback_reasons = collect(with_quotes.stream("When do badgers dig setts?", PASSAGES, Deadline(4)))
     assert time.monotonic() - started < 4
-    assert writer == "extractive:extractive"
+    assert name == "extractive:extractive"
     assert "[1]" in text
     assert len(fallback_reasons) == 1
 
 
-def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_to_see() -> None:
+def test_breaker_opens_after_consecutive_failures_and_admits_a_probe() -> None:
     now = 0.0
     breaker = CircuitBreaker("model", failures=3, cooldown_s=2, clock=lambda: now)
     for _ in range(2):
@@ -150,7 +151,7 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_to_see() -
     assert str(breaker.state) == "half-open"
     breaker.admit()
     with pytest.raises(ProviderUnavailable):
-        breaker.admit()  # one is enough to see
+        breaker.admit()  # the probe is still in flight
     now = 4.0
     breaker.admit()
     breaker.record_success()
@@ -158,7 +159,7 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_to_see() -
     breaker.admit()
 
 
-def test_a_provider_that_fails_is_circuit_open_and_answers_soon_after_it_is_well(provider: ProviderServer) -> None:
+def test_circuit_opens_and_closes_again_when_the_provider_recovers(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=status(500))
     generator = NimGenerator(provider.nim_url, MODEL)
     for _ in range(20):
@@ -169,14 +170,14 @@ def test_a_provider_that_fails_is_circuit_open_and_answers_soon_after_it_is_well
 
     def answers() -> bool:
         with suppress(ProviderUnavailable):
-            return "Badgers" in "".join(each.text for each in generator.stream("When?", PASSAGES, Deadline(2)))
+            return "Badgers" in "".join(piece.text for piece in generator.stream("When?", PASSAGES, Deadline(2)))
         return False
 
     wait_until(answers, message="The provider was not used again")
     generator.close()
 
 
-def test_retries_are_a_tenth_of_the_requests_where_all_fail() -> None:
+def test_retry_budget_allows_retries_for_a_tenth_of_the_requests() -> None:
     budget = RetryBudget()
     spent = 0
     for _ in range(1_000):
@@ -186,7 +187,7 @@ def test_retries_are_a_tenth_of_the_requests_where_all_fail() -> None:
     assert budget.spent == spent
 
 
-def test_retries_of_many_requests_to_a_throttled_model_stay_within_the_budget(provider: ProviderServer) -> None:
+def test_retries_of_a_throttled_model_stay_within_the_budget(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=status(429, retry_after=0.01))
     endpoint = Endpoint("model", breaker=CircuitBreaker("model", failures=10_000))
     generator = NimGenerator(provider.nim_url, MODEL, endpoint=endpoint)
@@ -197,13 +198,13 @@ def test_retries_of_many_requests_to_a_throttled_model_stay_within_the_budget(pr
     generator.close()
 
 
-def test_beyond_the_places_one_waits_and_beyond_the_queue_is_told_to_come_back() -> None:
+def test_request_waits_for_a_slot_and_is_rejected_if_the_queue_is_full() -> None:
     endpoint = Endpoint("model", EndpointLimits(concurrency=1, queue_size=1, queue_timeout_s=20))
-    go_on, entered = threading.Event(), threading.Event()
+    proceed, entered = threading.Event(), threading.Event()
 
     def slow() -> Generator[Piece, None, None]:
         entered.set()
-        go_on.wait(20)
+        proceed.wait(20)
         yield Piece("done")
 
     threads = [threading.Thread(target=lambda: list(endpoint.stream(slow, Deadline(30)))) for _ in range(2)]
@@ -211,16 +212,16 @@ def test_beyond_the_places_one_waits_and_beyond_the_queue_is_told_to_come_back()
     assert entered.wait(5)
     threads[1].start()
     wait_until(lambda: endpoint.state.queued == 1)
-    with pytest.raises(Overloaded) as full:
+    with pytest.raises(Overloaded) as caught:
         list(endpoint.stream(slow, Deadline(10)))
-    assert full.value.retry_after_s > 0
-    go_on.set()
+    assert caught.value.retry_after_s > 0
+    proceed.set()
     for thread in threads:
         thread.join(5)
     assert (endpoint.state.in_flight, endpoint.state.queued, endpoint.state.answered) == (0, 0, 2)
 
 
-def test_a_place_is_free_again_when_a_reader_leaves() -> None:
+def test_slot_is_freed_when_the_caller_closes_the_stream() -> None:
     endpoint = Endpoint("model", EndpointLimits(concurrency=1, queue_size=0))
 
     def endless() -> Generator[Piece, None, None]:
@@ -234,36 +235,36 @@ def test_a_place_is_free_again_when_a_reader_leaves() -> None:
     assert endpoint.state.in_flight == 0
 
 
-def test_whoever_leaves_the_queue_does_so_at_once_and_whoever_waits_behind_gets_the_place() -> None:
+def test_cancelled_request_leaves_the_queue_at_once_and_the_next_gets_the_slot() -> None:
     endpoint = Endpoint("model", EndpointLimits(concurrency=1, queue_size=2, queue_timeout_s=20))
-    go_on, entered = threading.Event(), threading.Event()
+    proceed, entered = threading.Event(), threading.Event()
 
     def slow() -> Generator[Piece, None, None]:
         entered.set()
-        go_on.wait(20)
+        proceed.wait(20)
         yield Piece("done")
 
-    ended: dict[str, Exception | str] = {}
+    results: dict[str, Exception | str] = {}
 
     def ask(name: str, deadline: Deadline) -> None:
         try:
-            ended[name] = "".join(piece.text for piece in endpoint.stream(slow, deadline))
-        except ProviderUnavailable as gone:
-            ended[name] = gone
+            results[name] = "".join(piece.text for piece in endpoint.stream(slow, deadline))
+        except ProviderUnavailable as error:
+            results[name] = error
 
-    deadlines = {name: Deadline(30) for name in ("first", "leaves", "stays")}
-    threads = {name: threading.Thread(target=ask, args=(name, each)) for name, each in deadlines.items()}
+    deadlines = {name: Deadline(30) for name in ("first", "cancelled", "waiting")}
+    threads = {name: threading.Thread(target=ask, args=(name, deadline)) for name, deadline in deadlines.items()}
     threads["first"].start()
     assert entered.wait(5)
-    threads["leaves"].start()
-    threads["stays"].start()
+    threads["cancelled"].start()
+    threads["waiting"].start()
     wait_until(lambda: endpoint.state.queued == 2)
-    deadlines["leaves"].cancel()
-    threads["leaves"].join(10)  # it may wait 20 s in the queue
-    assert isinstance(ended["leaves"], ProviderUnavailable)
+    deadlines["cancelled"].cancel()
+    threads["cancelled"].join(10)  # it may wait 20 s in the queue
+    assert isinstance(results["cancelled"], ProviderUnavailable)
     assert endpoint.state.queued == 1
-    go_on.set()
-    for each in threads.values():
-        each.join(5)
-    assert (ended["first"], ended["stays"]) == ("done", "done")
+    proceed.set()
+    for thread in threads.values():
+        thread.join(5)
+    assert (results["first"], results["waiting"]) == ("done", "done")
     assert not endpoint.state.failures

@@ -1,4 +1,4 @@
-"""What is told at start of models that cannot be used."""
+"""Tests of the check of models at startup."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def _check(
     return check_models(kbs, settings)
 
 
-def test_models_that_are_there_are_no_problem(provider: ProviderServer) -> None:
+def test_usable_models_are_not_reported(provider: ProviderServer) -> None:
     assert not _check(
         provider, _kb("a", provider="nim", model=NIM), _kb("b", provider="bedrock", model=CLAUDE), _kb("c")
     )
-    (asked,) = (each for each in provider.requests if each.path.endswith("/converse"))
-    assert asked.body["inferenceConfig"] == {"maxTokens": 1}
+    (request,) = (request for request in provider.requests if request.path.endswith("/converse"))
+    assert request.body["inferenceConfig"] == {"maxTokens": 1}
 
 
-def test_a_model_that_the_nim_does_not_serve_is_told_with_those_it_does(provider: ProviderServer) -> None:
+def test_unknown_nim_model_is_reported_with_the_served_models(provider: ProviderServer) -> None:
     old = {"provider": "nim", "model": "old/model"}
     (problem,) = _check(provider, _kb("a", **old), _kb("b", provider="nim", model=NIM, fallback=[old]))
     assert (problem.model, problem.knowledge_bases) == ("nim:old/model", ("a", "b"))
@@ -47,31 +47,31 @@ def test_a_model_that_the_nim_does_not_serve_is_told_with_those_it_does(provider
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "remedy"),
     [(status(401), "MINDSET_NIM_API_KEY"), (status(503), "Try again"), (garbage(), "MINDSET_NIM_URL")],
 )
-def test_a_nim_that_does_not_list_its_models_is_told_with_what_to_do(
-    provider: ProviderServer, fault: Any, told: str
+def test_nim_that_does_not_list_its_models_is_reported_with_the_remedy(
+    provider: ProviderServer, fault: Any, remedy: str
 ) -> None:
     provider.fail("/models", fault)
     (problem,) = _check(provider, _kb("a", provider="nim", model=NIM))
-    assert told in problem.message
+    assert remedy in problem.message
 
 
-def test_a_bedrock_model_at_the_end_of_its_life_is_told(provider: ProviderServer) -> None:
+def test_retired_bedrock_model_is_reported(provider: ProviderServer) -> None:
     (problem,) = _check(provider, _kb("a", provider="bedrock", model="retired-claude"))
     assert "reached the end of its life" in problem.message
     assert "Set the knowledge base's model" in problem.message
 
 
-def test_a_bedrock_model_that_the_account_may_not_use_is_told(provider: ProviderServer) -> None:
+def test_bedrock_model_without_permission_is_reported(provider: ProviderServer) -> None:
     provider.fail("/converse", status(403))
     (problem,) = _check(provider, _kb("a", provider="bedrock", model=CLAUDE))
     assert "Enable the model for the account" in problem.message
 
 
-def test_bedrock_is_asked_only_where_the_setting_allows_what_it_costs(provider: ProviderServer) -> None:
+def test_bedrock_is_checked_only_if_the_setting_allows_it(provider: ProviderServer) -> None:
     kbs = (_kb("a", provider="bedrock", model="retired-claude"), _kb("b", provider="nim", model="old/model"))
-    assert [each.model for each in _check(provider, *kbs, check="list")] == ["nim:old/model"]
+    assert [problem.model for problem in _check(provider, *kbs, check="list")] == ["nim:old/model"]
     assert not _check(provider, *kbs, check="off")
-    assert [each.path for each in provider.requests] == ["/v1/models"]
+    assert [request.path for request in provider.requests] == ["/v1/models"]

@@ -1,4 +1,4 @@
-"""A question made whole by what was asked before."""
+"""Tests of the rewriting of follow-up questions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from mindset.generation.query_rewriting import MAX_PREVIOUS_QUESTIONS, condense_question
 
-ROLLED_BACK = "How do I roll back a release?"
+ROLLBACK = "How do I roll back a release?"
 
 
 @pytest.mark.parametrize(
-    ("question", "searched"),
+    ("question", "expected"),
     [
         ("Does it need a new build?", "Does it need a new build? (roll back release)"),
         ("What about the canary?", "What about the canary? (roll back release)"),
@@ -19,28 +19,28 @@ ROLLED_BACK = "How do I roll back a release?"
         ("Is a release gone after that?", "Is a release gone after that? (roll back)"),
     ],
 )
-def test_a_follow_up_is_searched_with_what_the_question_before_was_about(question: str, searched: str) -> None:
-    assert condense_question(question, [ROLLED_BACK]) == searched
+def test_follow_up_is_extended_by_the_subject_of_the_previous_question(question: str, expected: str) -> None:
+    assert condense_question(question, [ROLLBACK]) == expected
 
 
 @pytest.mark.parametrize("question", ["How are segments verified before sealing?", "Which ports does the stack use?"])
-def test_a_whole_question_stays_as_it_is(question: str) -> None:
-    assert condense_question(question, [ROLLED_BACK]) == question
+def test_complete_question_is_not_changed(question: str) -> None:
+    assert condense_question(question, [ROLLBACK]) == question
 
 
-def test_the_first_question_stays_as_it_is() -> None:
+def test_first_question_is_not_changed() -> None:
     assert condense_question("Does it?", []) == "Does it?"
 
 
-def test_a_follow_up_to_a_follow_up_goes_back_to_the_question_that_was_whole() -> None:
-    before = ["What is quarantine?", ROLLED_BACK, "Does it need a build?"]
+def test_follow_up_to_a_follow_up_uses_the_last_complete_question() -> None:
+    before = ["What is quarantine?", ROLLBACK, "Does it need a build?"]
     assert (
         condense_question("And how long does it take?", before)
         == "And how long does it take? (need build roll back release)"
     )
 
 
-def test_a_long_conversation_and_long_questions_have_bounds() -> None:
+def test_number_and_length_of_previous_questions_are_limited() -> None:
     before = [f"And subject{number}?" for number in range(40)]
     assert "subject39" in condense_question("And it?", before)
     assert f"subject{39 - MAX_PREVIOUS_QUESTIONS}" not in condense_question("And it?", before)

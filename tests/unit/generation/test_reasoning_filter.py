@@ -1,4 +1,4 @@
-"""Reasoning in a stream."""
+"""Tests of the removal of reasoning from a stream of text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from mindset.generation.reasoning_filter import ReasoningFilter
 
 
-def _said(bits: list[str]) -> str:
-    thinking = ReasoningFilter()
-    return "".join(thinking.feed(bit) for bit in bits) + thinking.finish()
+def _filtered(pieces: list[str]) -> str:
+    reasoning = ReasoningFilter()
+    return "".join(reasoning.feed(piece) for piece in pieces) + reasoning.finish()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("<think>a [1]</think>\n\nb", "b"),
         ("plain a < b <thin text", "plain a < b <thin text"),
@@ -27,14 +27,14 @@ def _said(bits: list[str]) -> str:
 )
 @settings(deadline=None)
 @given(data=st.data())
-def test_reasoning_is_left_out_wherever_the_stream_is_split(data: st.DataObject, text: str, said: str) -> None:
+def test_reasoning_is_removed_wherever_the_stream_is_split(data: st.DataObject, text: str, expected: str) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))))
-    bits = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert _said(bits) == said
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert _filtered(pieces) == expected
 
 
-def test_text_is_not_held_back_without_need() -> None:
-    thinking = ReasoningFilter()
-    assert thinking.feed("Owls ") == "Owls "
-    assert thinking.feed("hoot <") == "hoot "
-    assert thinking.feed("3") == "<3"
+def test_only_a_possible_tag_is_held_back() -> None:
+    reasoning = ReasoningFilter()
+    assert reasoning.feed("Owls ") == "Owls "
+    assert reasoning.feed("hoot <") == "hoot "
+    assert reasoning.feed("3") == "<3"

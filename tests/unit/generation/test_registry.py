@@ -1,4 +1,4 @@
-"""From a knowledge base's definition to its route."""
+"""Tests of the registry of generators."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ PASSAGES = [passage("Badgers dig setts at night.")]
 @pytest.fixture
 def generators(provider: ProviderServer) -> Iterator[GeneratorRegistry]:
     settings = Settings(nim_url=provider.nim_url, nim_api_key=SecretStr("key"), bedrock_url=provider.url)
-    opened = GeneratorRegistry(settings)
-    yield opened
-    opened.close()
+    registry = GeneratorRegistry(settings)
+    yield registry
+    registry.close()
 
 
 def _names(generators: GeneratorRegistry, generation: Generation, first: str | None = None) -> list[str]:
-    return [each.name for each in generators.generator(generation, first).generators]
+    return [generator.name for generator in generators.generator(generation, first).generators]
 
 
-def test_a_model_falls_back_to_quotations_unless_told_otherwise(generators: GeneratorRegistry) -> None:
+def test_default_fallback_is_extractive(generators: GeneratorRegistry) -> None:
     assert _names(generators, Generation()) == ["extractive:extractive"]
     assert _names(generators, Generation(provider="nim", model=NIM)) == [f"nim:{NIM}", "extractive:extractive"]
     assert _names(generators, Generation(provider="nim", model=NIM, fallback=())) == [f"nim:{NIM}"]
 
 
-def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: GeneratorRegistry) -> None:
+def test_route_has_the_configured_order(generators: GeneratorRegistry) -> None:
     generation = Generation.model_validate(
         {"provider": "nim", "model": NIM, "fallback": [{"provider": "bedrock"}, {"provider": "extractive"}]}
     )
@@ -45,16 +45,18 @@ def test_a_route_is_asked_in_the_order_in_which_it_is_written(generators: Genera
     assert _names(generators, generation, "bedrock") == [f"bedrock:{CLAUDE}", f"nim:{NIM}", "extractive:extractive"]
 
 
-def test_nobody_is_asked_twice_in_a_route(generators: GeneratorRegistry) -> None:
+def test_route_has_no_duplicates(generators: GeneratorRegistry) -> None:
     twice = Generation(provider="nim", model=NIM, fallback=(GeneratorSpec(provider="nim", model=NIM), GeneratorSpec()))
     assert _names(generators, twice) == [f"nim:{NIM}", "extractive:extractive"]
 
 
-def test_knowledge_bases_that_name_the_same_model_share_its_breaker_and_its_places(
+def test_knowledge_bases_with_the_same_model_share_its_endpoint(
     generators: GeneratorRegistry, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", always=status(500))
-    short, long = (Generation(provider="nim", model=NIM, max_tokens=most, fallback=()) for most in (100, 200))
+    short, long = (
+        Generation(provider="nim", model=NIM, max_tokens=max_tokens, fallback=()) for max_tokens in (100, 200)
+    )
     for _ in range(5):
         with pytest.raises(ProviderUnavailable):
             list(generators.generator(short).stream("When?", PASSAGES, Deadline(0.2)))
@@ -64,11 +66,9 @@ def test_knowledge_bases_that_name_the_same_model_share_its_breaker_and_its_plac
     assert (state.name, state.breaker, state.in_flight) == (f"nim:{NIM}", "open", 0)
 
 
-def test_a_definition_asks_for_native_citations_of_bedrock_alone(
-    generators: GeneratorRegistry, provider: ProviderServer
-) -> None:
+def test_native_citations_require_bedrock(generators: GeneratorRegistry, provider: ProviderServer) -> None:
     native = Generation(provider="bedrock", citations="native", fallback=())
-    text = "".join(each.text for each in generators.generator(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
+    text = "".join(piece.text for piece in generators.generator(native).stream("Who digs?", PASSAGES, Deadline(5.0)))
     assert text.strip() == "Badgers dig setts at night. [1]"
     assert "searchResult" in provider.requests[-1].body["messages"][0]["content"][0]
     with pytest.raises(ValidationError, match="native requires provider bedrock"):
