@@ -45,11 +45,11 @@ class Compaction:
 
 
 def segments_to_merge(written: int, segments: Sequence[Segment], visible: Mapping[int, int]) -> list[Segment]:
-    """Those that a new segment of `written` chunks takes in: what a version has left of mostly dead ones, where that is
-    no more than is written; and as many as leave it no more than MOST_SEGMENTS.
+    """Return the segments of a version that a nightly run merges into its new segment of `written` chunks.
 
-    Mostly none: a night pays for what changed. `living` says how many of a segment's chunks the version shows, counted
-    up to one more than `written`."""
+    These are mostly dead segments with at most `written` visible chunks, and the smallest others if there would be more
+    than MAX_SEGMENTS. Usually none, so that a night costs what changed. `visible` is the number of each segment's chunks
+    that belong to the version, counted up to `written` + 1."""
     dead = [segment for segment in segments if visible[segment.id] <= written and _is_mostly_dead(segment, visible)]
     others = sorted((segment for segment in segments if segment not in dead), key=lambda segment: segment.count)
     if len(others) < MAX_SEGMENTS:

@@ -1,4 +1,4 @@
-"""What claims mean, and an issuer that is not well."""
+"""Tests of the verification of tokens, and of a failing issuer."""
 
 from __future__ import annotations
 
@@ -24,61 +24,61 @@ PUBLIC = {**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "1", "us
 URL = "https://issuer.example.com"
 
 
-class Keys:
-    """What the address of the keys answers, and whether it does before `go_on`."""
+class KeyServer:
+    """State of the server of the issuer's keys. If it `hangs`, it responds only after `proceed`."""
 
     def __init__(self) -> None:
         self.body: Any = {"keys": [PUBLIC]}
         self.hangs = False
-        self.asked = threading.Event()
-        self.go_on = threading.Event()
+        self.requested = threading.Event()
+        self.proceed = threading.Event()
         self.url = ""
 
 
 @pytest.fixture
-def keys() -> Iterator[Keys]:
-    served = Keys()
+def keys() -> Iterator[KeyServer]:
+    server = KeyServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if served.hangs:
-                served.asked.set()
-                served.go_on.wait(20)
-            raw = json.dumps(served.body).encode()
+            if server.hangs:
+                server.requested.set()
+                server.proceed.wait(20)
+            raw = json.dumps(server.body).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
             self.wfile.write(raw)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Tests need no access log."""
+            """Write no access log."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    served.url = f"http://127.0.0.1:{http.server_address[1]}"
-    yield served
-    served.go_on.set()
+    server.url = f"http://127.0.0.1:{http.server_address[1]}"
+    yield server
+    server.proceed.set()
     http.shutdown()
     http.server_close()
     thread.join()
 
 
 @pytest.fixture
-def tokens(keys: Keys) -> Iterator[TokenVerifier]:
-    opened = TokenVerifier(IssuerSettings(URL, "us", keys.url, roles={"staff": [Scope.RELEASE]}))
-    yield opened
-    opened.close()
+def tokens(keys: KeyServer) -> Iterator[TokenVerifier]:
+    verifier = TokenVerifier(IssuerSettings(URL, "us", keys.url, roles={"staff": [Scope.RELEASE]}))
+    yield verifier
+    verifier.close()
 
 
 def token(**claims: Any) -> str:
-    usual = {"iss": URL, "aud": "us", "sub": "ada", "exp": int(time.time()) + 600}
-    return jwt.encode(usual | claims, KEY, "RS256", headers={"kid": "1"})
+    defaults = {"iss": URL, "aud": "us", "sub": "ada", "exp": int(time.time()) + 600}
+    return jwt.encode(defaults | claims, KEY, "RS256", headers={"kid": "1"})
 
 
-def outdate(tokens: TokenVerifier) -> None:
-    """As if the keys had been read eleven minutes ago."""
+def expire_keys(tokens: TokenVerifier) -> None:
+    """Pretend that the keys were fetched eleven minutes ago."""
     tokens._fetched_at -= 660
     tokens._tried_at -= 660
 
@@ -86,26 +86,26 @@ def outdate(tokens: TokenVerifier) -> None:
 @pytest.mark.parametrize(
     "groups", ["guests of staff", "guests staff", " staff", ["guests staff"], {"staff": 1}, [["staff"]]]
 )
-def test_a_group_is_one_name_whatever_words_it_is_made_of(tokens: TokenVerifier, groups: Any) -> None:
+def test_group_name_is_not_split_into_words(tokens: TokenVerifier, groups: Any) -> None:
     caller = tokens.caller(token(groups=groups))
     assert "staff" not in caller.principals
     assert Scope.RELEASE not in caller.scopes
 
 
 @pytest.mark.parametrize("groups", ["staff", ["staff"], ["staff", 7, None, "x" * 201, "nul\0", ""]])
-def test_names_among_what_is_no_name_count(tokens: TokenVerifier, groups: Any) -> None:
+def test_invalid_group_names_are_ignored(tokens: TokenVerifier, groups: Any) -> None:
     caller = tokens.caller(token(groups=groups))
     assert caller.principals == ("*", "staff", "user:ada")
     assert caller.scopes == {Scope.RELEASE}
 
 
 @pytest.mark.parametrize("scope", ["openid ask search", ["ask", "search", "profile"]])
-def test_scopes_are_words_or_a_list_and_unknown_ones_mean_nothing(tokens: TokenVerifier, scope: Any) -> None:
+def test_scopes_are_words_or_a_list_and_unknown_ones_are_ignored(tokens: TokenVerifier, scope: Any) -> None:
     assert tokens.caller(token(scope=scope)).scopes == {Scope.ASK, Scope.SEARCH}
 
 
 @pytest.mark.parametrize("subject", ["", "nul\0", "x" * 201, "two\nlines"])
-def test_a_subject_that_logs_or_postgres_cannot_take_is_refused(tokens: TokenVerifier, subject: str) -> None:
+def test_invalid_subject_is_rejected(tokens: TokenVerifier, subject: str) -> None:
     with pytest.raises(NotAuthenticated, match="subject"):
         tokens.caller(token(sub=subject))
 
@@ -113,38 +113,36 @@ def test_a_subject_that_logs_or_postgres_cannot_take_is_refused(tokens: TokenVer
 @pytest.mark.parametrize(
     "body", [{"keys": []}, {"keys": "x"}, {"keys": [{"kty": "oct", "kid": "1", "k": "AA"}]}, [], {}]
 )
-def test_an_issuer_that_answers_nonsense_leaves_the_keys_that_are_known(
-    tokens: TokenVerifier, keys: Keys, body: Any
-) -> None:
+def test_invalid_key_set_does_not_replace_the_cached_keys(tokens: TokenVerifier, keys: KeyServer, body: Any) -> None:
     tokens.caller(token())
-    outdate(tokens)
+    expire_keys(tokens)
     keys.body = body
     assert tokens.caller(token()).name == "oidc:ada"
 
 
-def test_without_any_key_it_is_the_issuer_that_is_not_well(tokens: TokenVerifier, keys: Keys) -> None:
+def test_without_any_key_the_issuer_is_unavailable(tokens: TokenVerifier, keys: KeyServer) -> None:
     keys.body = {"keys": []}
     for _ in range(3):
         with pytest.raises(ServiceUnavailable, match="MINDSET_OIDC_ISSUER"):
             tokens.caller(token())
 
 
-def test_who_came_at_the_same_moment_as_who_asks_does_not_wait_either(tokens: TokenVerifier) -> None:
+def test_caller_with_cached_key_does_not_wait_for_the_fetch_lock(tokens: TokenVerifier) -> None:
     tokens.caller(token())
-    outdate(tokens)
+    expire_keys(tokens)
     with tokens._fetch_lock, ThreadPoolExecutor(1) as threads:
         assert threads.submit(tokens.caller, token()).result(10).name == "oidc:ada"
 
 
-def test_who_has_a_known_key_does_not_wait_for_who_asks_an_issuer_that_hangs(tokens: TokenVerifier, keys: Keys) -> None:
+def test_caller_with_cached_key_does_not_wait_for_a_hanging_issuer(tokens: TokenVerifier, keys: KeyServer) -> None:
     tokens.caller(token())
-    outdate(tokens)
+    expire_keys(tokens)
     keys.hangs = True
-    asking = threading.Thread(target=tokens.caller, args=(token(),))
-    asking.start()
-    assert keys.asked.wait(5)
+    fetching = threading.Thread(target=tokens.caller, args=(token(),))
+    fetching.start()
+    assert keys.requested.wait(5)
     assert tokens.caller(token()).name == "oidc:ada"
-    assert asking.is_alive()
-    keys.go_on.set()
-    asking.join(10)
-    assert not asking.is_alive()
+    assert fetching.is_alive()
+    keys.proceed.set()
+    fetching.join(10)
+    assert not fetching.is_alive()

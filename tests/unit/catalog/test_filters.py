@@ -1,4 +1,4 @@
-"""What a filter may be, and what is said of one that is wrong."""
+"""Tests of the validation of filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("raw", "message"),
     [
         (None, "/: write `field`, `op`"),
         ([TEAM], "/: write `field`, `op`"),
@@ -50,33 +50,33 @@ def nested(levels: int) -> dict[str, Any]:
         ({"not": [TEAM]}, "/not: "),
     ],
 )
-def test_a_wrong_filter_is_refused_and_its_fault_pointed_at(wrong: Any, said: str) -> None:
-    with pytest.raises(RequestRejected) as refused:
-        parse_filter(wrong)
-    assert said in str(refused.value)
+def test_invalid_filter_is_rejected_with_a_pointer_to_the_error(raw: Any, message: str) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        parse_filter(raw)
+    assert message in str(caught.value)
 
 
-def test_a_filter_has_so_many_levels_and_no_more() -> None:
+def test_number_of_levels_is_limited() -> None:
     parse_filter(nested(MAX_DEPTH))
     with pytest.raises(RequestRejected, match="more than 4 levels"):
         parse_filter(nested(MAX_DEPTH + 1))
 
 
-def test_a_filter_has_so_many_conditions_and_no_more() -> None:
+def test_number_of_conditions_is_limited() -> None:
     half = {"any": [TEAM] * (MAX_CONDITIONS // 2)}
     parse_filter({"all": [half, half]})
     with pytest.raises(RequestRejected, match="more than 32 conditions"):
         parse_filter({"all": [half, half, TEAM]})
 
 
-def test_a_filter_that_nests_without_end_costs_nothing() -> None:
+def test_huge_filter_is_rejected_without_validating_all_of_it() -> None:
     with pytest.raises(RequestRejected, match="more than 4 levels"):
         parse_filter(nested(500))
     with pytest.raises(RequestRejected, match="more than 32 conditions"):
         parse_filter({"any": [TEAM] * 100_000})
 
 
-def test_equal_filters_are_one_key_of_a_cache() -> None:
+def test_equal_filters_have_equal_cache_keys() -> None:
     raw = {"all": [TEAM, {"not": {"field": "metadata.n", "op": "in", "value": [1, "1", True]}}]}
     one, other = parse_filter(raw), parse_filter(raw)
     assert one == other
@@ -88,11 +88,11 @@ text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 @given(text, text)
-def test_nothing_that_a_filter_names_stands_in_its_sql(key: str, value: str) -> None:
+def test_keys_and_values_are_parameters_and_not_part_of_the_sql(key: str, value: str) -> None:
     equal = {"field": f"metadata.{key}", "op": "eq", "value": value}
     prefix = {"field": "title", "op": "prefix", "value": value}
-    made = sql_condition(parse_filter({"any": [equal, prefix]}))
+    condition = sql_condition(parse_filter({"any": [equal, prefix]}))
     plain = sql_condition(parse_filter({"any": [TEAM, {**prefix, "value": "a"}]}))
-    assert made.sql == plain.sql
-    assert list(made.parameters) == list(plain.parameters)
-    assert key in made.parameters.values()
+    assert condition.sql == plain.sql
+    assert list(condition.parameters) == list(plain.parameters)
+    assert key in condition.parameters.values()

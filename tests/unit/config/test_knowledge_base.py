@@ -1,4 +1,4 @@
-"""A knowledge base's YAML."""
+"""Tests of the definitions of knowledge bases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.loader import load_knowledge_base, parse_knowledge_base
 from mindset.errors import ConfigurationError, UnknownKnowledgeBase
 
-LEAST = "name: test\ntitle: Test\nsources: [{path: documents}]\n"
+MINIMAL = "name: test\ntitle: Test\nsources: [{path: documents}]\n"
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def parse(file: Path, text: str) -> KnowledgeBase:
     return parse_knowledge_base(file)
 
 
-def test_name_title_and_a_source_are_enough(file: Path) -> None:
-    kb = parse(file, LEAST)
+def test_name_title_and_a_source_are_required_only(file: Path) -> None:
+    kb = parse(file, MINIMAL)
     assert (kb.name, kb.title, kb.acl) == ("test", "Test", ("*",))
     assert (kb.chunking.method, kb.embedding.provider, kb.generation.provider) == (
         "structural",
@@ -34,9 +34,9 @@ def test_name_title_and_a_source_are_enough(file: Path) -> None:
     assert kb.evaluation.golden_set is None
 
 
-def test_paths_are_taken_from_the_file(file: Path) -> None:
+def test_paths_are_relative_to_the_file(file: Path) -> None:
     kb = parse(file, "name: test\ntitle: T\nsources: [{path: ../a}, {path: /b}]\nevaluation: {golden_set: g.jsonl}\n")
-    assert [each.path for each in kb.sources] == [file.parent.parent / "a", Path("/b")]
+    assert [source.path for source in kb.sources] == [file.parent.parent / "a", Path("/b")]
     assert kb.evaluation.golden_set == file.parent / "g.jsonl"
 
 
@@ -66,12 +66,12 @@ def test_paths_are_taken_from_the_file(file: Path) -> None:
         ("max_deletion_ratio: 50", "max_deletion_ratio: "),
     ],
 )
-def test_a_wrong_key_is_named_with_its_file_and_how_to_check_again(file: Path, added: str, fault: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"test\.yaml is invalid: {fault}") as wrong:
-        parse(file, LEAST + added)
-    assert str(wrong.value).endswith("`mindset kb validate` checks it again.")
-    assert "\n" not in str(wrong.value)
-    assert ";" not in str(wrong.value).replace("'english; drop'", "")
+def test_invalid_key_is_reported_with_file_and_remedy(file: Path, added: str, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"test\.yaml is invalid: {fault}") as caught:
+        parse(file, MINIMAL + added)
+    assert str(caught.value).endswith("`mindset kb validate` checks it again.")
+    assert "\n" not in str(caught.value)
+    assert ";" not in str(caught.value).replace("'english; drop'", "")
 
 
 @pytest.mark.parametrize(
@@ -90,31 +90,31 @@ def test_a_wrong_key_is_named_with_its_file_and_how_to_check_again(file: Path, a
         ("title: T\nsources: [{paht: a}]\n", r"name: Field required; sources\.0\.path: [^;]+; sources\.0\.paht: [^;]+"),
     ],
 )
-def test_what_is_missing_or_of_another_type_is_named_and_nothing_else(file: Path, text: str, faults: str) -> None:
+def test_missing_keys_and_wrong_types_are_reported_without_follow_up_errors(file: Path, text: str, faults: str) -> None:
     with pytest.raises(
         ConfigurationError, match=rf"test\.yaml is invalid: {faults}[^;]*\. `mindset kb validate`"
-    ) as wrong:
+    ) as caught:
         parse(file, text)
-    assert str(wrong.value).count(";") == faults.count("; ")
+    assert str(caught.value).count(";") == faults.count("; ")
 
 
 @pytest.mark.parametrize(
     "text", ["title: [unclosed", "a: b: c", "\ttitle: T", "title: 2026-99-99", "title: !!bool x", "[" * 5_000]
 )
-def test_what_is_not_yaml_is_said_to_be_none(file: Path, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"test\.yaml is not valid YAML: .*Correct it\.$") as wrong:
+def test_malformed_yaml_is_reported(file: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"test\.yaml is not valid YAML: .*Correct it\.$") as caught:
         parse(file, text)
-    assert "\n" not in str(wrong.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_is_not_the_files_tells_both_ways_out(file: Path) -> None:
+def test_name_that_differs_from_the_file_is_reported_with_both_remedies(file: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"test\.yaml defines 'other': rename the file to other\.yaml or the other"
     ):
-        parse(file, LEAST.replace("name: test", "name: other"))
+        parse(file, MINIMAL.replace("name: test", "name: other"))
 
 
-def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
+def test_unreadable_file_is_reported(file: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Cannot read .*test\.yaml: .*Check the path and its permissions\."):
         parse_knowledge_base(file)
     file.write_bytes(b"title: \xff")
@@ -122,34 +122,38 @@ def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
         parse_knowledge_base(file)
 
 
-def test_a_variable_is_replaced_by_its_value_or_its_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_is_replaced_by_its_value_or_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDER", "/from/variable")
     monkeypatch.delenv("ABSENT", raising=False)
     text = "name: test\ntitle: T\nsources: [{path: '${FOLDER}'}, {path: '${FOLDER:-/no}'}, {path: '${ABSENT:-/default}'}]\n"
-    assert [str(each.path) for each in parse(file, text).sources] == ["/from/variable", "/from/variable", "/default"]
+    assert [str(source.path) for source in parse(file, text).sources] == [
+        "/from/variable",
+        "/from/variable",
+        "/default",
+    ]
     with pytest.raises(
         ConfigurationError, match=r"test\.yaml needs the variable ABSENT, .*Set it, or give a default\."
     ):
-        parse(file, LEAST + "description: ${ABSENT}\n")
+        parse(file, MINIMAL + "description: ${ABSENT}\n")
 
 
 @pytest.mark.parametrize("name", ["tset", "../test", "TEST", "", "a\0b", "x" * 41])
-def test_an_unknown_name_is_answered_with_those_that_exist(file: Path, name: str) -> None:
-    file.write_text(LEAST)
+def test_unknown_name_is_reported_with_the_existing_names(file: Path, name: str) -> None:
+    file.write_text(MINIMAL)
     with pytest.raises(UnknownKnowledgeBase, match=r"there are: test\. `MINDSET_KNOWLEDGE_BASES` names their folder"):
         load_knowledge_base(name, file.parent)
 
 
-def test_a_definition_is_loaded_by_its_name(file: Path) -> None:
+def test_definition_is_loaded_by_its_name(file: Path) -> None:
     for name in ("test", "alpha"):
-        file.with_stem(name).write_text(LEAST.replace("name: test", f"name: {name}"))
+        file.with_stem(name).write_text(MINIMAL.replace("name: test", f"name: {name}"))
     assert [load_knowledge_base(name, file.parent).name for name in ("alpha", "test")] == ["alpha", "test"]
     with pytest.raises(UnknownKnowledgeBase, match="there are: none"):
         load_knowledge_base("test", file.parent / "elsewhere")
 
 
 @pytest.mark.parametrize(
-    ("given", "model", "dimension"),
+    ("options", "model", "dimension"),
     [
         ("{}", "wordllama", 256),
         ("{provider: nim}", "nvidia/llama-nemotron-embed-1b-v2", 2048),
@@ -159,15 +163,13 @@ def test_a_definition_is_loaded_by_its_name(file: Path) -> None:
         ("{provider: bedrock, model: 'amazon.titan-embed-text-v2:0'}", "amazon.titan-embed-text-v2:0", 1024),
     ],
 )
-def test_an_embedding_model_that_is_left_out_is_the_providers_own(
-    file: Path, given: str, model: str, dimension: int
-) -> None:
-    found = parse(file, LEAST + f"embedding: {given}").embedding
-    assert (found.model, found.dimension) == (model, dimension)
+def test_default_embedding_model_depends_on_the_provider(file: Path, options: str, model: str, dimension: int) -> None:
+    embedding = parse(file, MINIMAL + f"embedding: {options}").embedding
+    assert (embedding.model, embedding.dimension) == (model, dimension)
 
 
 @pytest.mark.parametrize(
-    ("given", "model"),
+    ("options", "model"),
     [
         ("{max_tokens: 100}", "extractive"),
         ("{provider: nim}", "nvidia/llama-3.1-nemotron-nano-8b-v1"),
@@ -175,11 +177,11 @@ def test_an_embedding_model_that_is_left_out_is_the_providers_own(
         ("{provider: bedrock, model: amazon.nova}", "amazon.nova"),
     ],
 )
-def test_a_chat_model_that_is_left_out_is_the_providers_own(file: Path, given: str, model: str) -> None:
-    assert parse(file, LEAST + f"generation: {given}").generation.model == model
+def test_default_chat_model_depends_on_the_provider(file: Path, options: str, model: str) -> None:
+    assert parse(file, MINIMAL + f"generation: {options}").generation.model == model
 
 
-def test_the_fingerprint_of_chunking_changes_with_any_of_its_keys(file: Path) -> None:
+def test_chunking_fingerprint_depends_on_every_key(file: Path) -> None:
     changes = [
         "",
         "chunking: {tokens: 100}",
@@ -187,11 +189,11 @@ def test_the_fingerprint_of_chunking_changes_with_any_of_its_keys(file: Path) ->
         "chunking: {overlap: 1}",
         "chunking: {language: german}",
     ]
-    assert len({parse(file, LEAST + change).chunking.fingerprint for change in changes}) == len(changes)
-    assert parse(file, LEAST).chunking.fingerprint == parse(file, LEAST + "chunking: {}").chunking.fingerprint
+    assert len({parse(file, MINIMAL + change).chunking.fingerprint for change in changes}) == len(changes)
+    assert parse(file, MINIMAL).chunking.fingerprint == parse(file, MINIMAL + "chunking: {}").chunking.fingerprint
 
 
 def test_renamed_key_of_an_earlier_release_is_rejected_with_its_new_name(file: Path) -> None:
-    file.write_text(LEAST + "largest_loss: 0.2\n")
+    file.write_text(MINIMAL + "largest_loss: 0.2\n")
     with pytest.raises(ConfigurationError, match="`largest_loss` is now `max_deletion_ratio`: rename the key"):
         parse_knowledge_base(file)

@@ -1,4 +1,4 @@
-"""Secrets by reference, read from real servers that speak as Vault and AWS Secrets Manager do."""
+"""Tests of secrets by reference, read from fake servers of Vault and AWS Secrets Manager."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from tests.waiting import wait_until
 
 
 class Store:
-    """Both stores at one address, with the same secret; `fault` is what every request gets."""
+    """A server of both stores with the same secret. `fault` applies to every request."""
 
     def __init__(self) -> None:
         self.value = "the-first"
         self.fault: Fault | None = None
-        self.asked = 0
+        self.requests = 0
         self.left_early = threading.Event()
         self.stopping = threading.Event()
 
     def answer(self, request: Request) -> tuple[Reply, Fault | None]:
-        self.asked += 1
+        self.requests += 1
         secret = {"pepper": self.value, "empty": ""}
         if request.method == "POST":
-            kept = {"prod/mindset": json.dumps(secret), "plain": self.value}
-            return secrets_manager.reply(request.body, kept), self.fault
+            stored = {"prod/mindset": json.dumps(secret), "plain": self.value}
+            return secrets_manager.reply(request.body, stored), self.fault
         token = request.headers.get("X-Vault-Token")
         return vault.reply(request.path, token, {"secret/prod/mindset": secret}), self.fault
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    kept = Store()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (ProviderHandler,), {"provider": kept}))
+    server = Store()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (ProviderHandler,), {"provider": server}))
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -60,8 +60,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield kept
-    kept.stopping.set()
+    yield server
+    server.stopping.set()
     http.shutdown()
     http.server_close()
     thread.join()
@@ -70,63 +70,63 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 REMOTE = ["vault:secret/prod/mindset#pepper", "aws-secretsmanager:prod/mindset#pepper"]
 
 
-def secret(given: str, refresh_s: float = 300.0) -> Secret:
-    return Secret("MINDSET_API_KEY_PEPPER", SecretStr(given), refresh_s)
+def secret(reference: str, refresh_s: float = 300.0) -> Secret:
+    return Secret("MINDSET_API_KEY_PEPPER", SecretStr(reference), refresh_s)
 
 
-@pytest.mark.parametrize("given", [*REMOTE, "aws-secretsmanager:plain"])
-def test_a_reference_stands_for_what_its_store_keeps(given: str, store: Store) -> None:
-    assert secret(given).value() == "the-first"
+@pytest.mark.parametrize("reference", [*REMOTE, "aws-secretsmanager:plain"])
+def test_reference_is_resolved_by_its_store(reference: str, store: Store) -> None:
+    assert secret(reference).value() == "the-first"
 
 
-def test_a_reference_to_a_file_stands_for_its_text_without_the_last_line_end(tmp_path: Path) -> None:
+def test_file_reference_is_its_text_without_the_final_newline(tmp_path: Path) -> None:
     (tmp_path / "pepper").write_text("of-the-file\n")
     assert secret(f"file:{tmp_path / 'pepper'}").value() == "of-the-file"
 
 
-@pytest.mark.parametrize("given", ["plain-value", "redis://host:6379/0", "postgresql://me:secret@host/db", ""])
-def test_anything_else_is_the_value_itself(given: str) -> None:
-    assert secret(given).value() == given
+@pytest.mark.parametrize("reference", ["plain-value", "redis://host:6379/0", "postgresql://me:secret@host/db", ""])
+def test_other_text_is_the_value_itself(reference: str) -> None:
+    assert secret(reference).value() == reference
 
 
-@pytest.mark.parametrize("given", REMOTE)
-def test_a_store_is_asked_again_only_after_the_interval(given: str, store: Store) -> None:
-    lasting, renewed = secret(given), secret(given, refresh_s=0.2)
-    assert lasting.value() == renewed.value() == "the-first"
+@pytest.mark.parametrize("reference", REMOTE)
+def test_secret_is_refreshed_after_the_interval(reference: str, store: Store) -> None:
+    cached, refreshed = secret(reference), secret(reference, refresh_s=0.2)
+    assert cached.value() == refreshed.value() == "the-first"
     store.value = "the-second"
-    wait_until(lambda: renewed.value() == "the-second")
-    assert lasting.value() == "the-first"
+    wait_until(lambda: refreshed.value() == "the-second")
+    assert cached.value() == "the-first"
 
 
-@pytest.mark.parametrize("given", REMOTE)
+@pytest.mark.parametrize("reference", REMOTE)
 @pytest.mark.parametrize("fault", [garbage(), Fault("cut", clean=False)], ids=lambda fault: fault.kind)
-def test_the_last_value_stays_in_use_while_the_store_is_not_well(given: str, fault: Fault, store: Store) -> None:
-    known = secret(given, refresh_s=0.05)
-    known.value()
-    asked = store.asked
+def test_last_value_is_used_while_the_store_fails(reference: str, fault: Fault, store: Store) -> None:
+    resolved = secret(reference, refresh_s=0.05)
+    resolved.value()
+    requests = store.requests
     store.fault, store.value = fault, "the-second"
-    wait_until(lambda: known.value() and store.asked > asked)
-    assert known.value() == "the-first"
+    wait_until(lambda: resolved.value() and store.requests > requests)
+    assert resolved.value() == "the-first"
     store.fault = None
-    wait_until(lambda: known.value() == "the-second")
+    wait_until(lambda: resolved.value() == "the-second")
 
 
-def test_who_has_a_value_does_not_wait_for_who_asks_a_store_that_hangs(store: Store) -> None:
-    known = secret(REMOTE[0], refresh_s=0)
-    known.value()
+def test_caller_with_a_value_does_not_wait_for_a_hanging_store(store: Store) -> None:
+    resolved = secret(REMOTE[0], refresh_s=0)
+    resolved.value()
     store.fault = hang()
     with ThreadPoolExecutor(1) as threads:
-        asked = store.asked
-        asking = threads.submit(known.value)
-        wait_until(lambda: store.asked > asked)
-        assert known.value() == "the-first"
-        assert not asking.done()
+        requests = store.requests
+        refresh = threads.submit(resolved.value)
+        wait_until(lambda: store.requests > requests)
+        assert resolved.value() == "the-first"
+        assert not refresh.done()
         store.stopping.set()
-        assert asking.result(10) == "the-first"
+        assert refresh.result(10) == "the-first"
 
 
 @pytest.mark.parametrize(
-    "given",
+    "reference",
     [
         "vault:secret/prod/mindset#nothing",
         "vault:secret/prod/elsewhere#pepper",
@@ -139,28 +139,28 @@ def test_who_has_a_value_does_not_wait_for_who_asks_a_store_that_hangs(store: St
         "file:/nowhere/at/all",
     ],
 )
-def test_what_is_not_there_or_empty_is_said_with_the_settings_name(given: str, store: Store) -> None:
-    with pytest.raises(ConfigurationError, match=r"^MINDSET_API_KEY_PEPPER: ") as wrong:
-        secret(given).value()
-    assert "the-first" not in str(wrong.value)
+def test_missing_or_empty_secret_is_reported_with_the_name_of_the_setting(reference: str, store: Store) -> None:
+    with pytest.raises(ConfigurationError, match=r"^MINDSET_API_KEY_PEPPER: ") as caught:
+        secret(reference).value()
+    assert "the-first" not in str(caught.value)
 
 
-def test_a_token_that_vault_refuses_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_vault_token_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_TOKEN", "s.another")
     with pytest.raises(ConfigurationError, match="VAULT_TOKEN"):
         secret(REMOTE[0]).value()
 
 
-@pytest.mark.parametrize("given", REMOTE)
-def test_a_store_that_was_never_reached_is_an_error_of_ours(given: str, store: Store) -> None:
+@pytest.mark.parametrize("reference", REMOTE)
+def test_invalid_response_without_a_cached_value_is_reported(reference: str, store: Store) -> None:
     store.fault = garbage()
     with pytest.raises(MindsetError, match=r"^MINDSET_API_KEY_PEPPER: "):
-        secret(given).value()
+        secret(reference).value()
 
 
-@pytest.mark.parametrize("given", REMOTE)
-def test_nothing_at_the_stores_address_is_said(given: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reference", REMOTE)
+def test_unreachable_store_is_reported(reference: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VAULT_ADDR", "AWS_ENDPOINT_URL_SECRETS_MANAGER"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(ServiceUnavailable, match=r"^MINDSET_API_KEY_PEPPER: "):
-        secret(given).value()
+        secret(reference).value()

@@ -1,4 +1,4 @@
-"""Settings from the environment."""
+"""Tests of settings from the environment."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mindset.errors import ConfigurationError
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of ours, and no `.env` in the current folder."""
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Remove all variables, and run in a folder without `.env`."""
     for name in os.environ:
         if name.upper().startswith(("MINDSET_", "PREFECT_API_URL")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 
-def test_nothing_has_to_be_set() -> None:
+def test_all_settings_have_defaults() -> None:
     settings = load_settings()
     assert (settings.api_port, settings.stages) == (8080, "inline")
     assert settings.knowledge_bases == Path.cwd() / "knowledge_bases"
@@ -39,7 +39,7 @@ def test_nothing_has_to_be_set() -> None:
         ("MINDSET_LOG_LEVEL", "loud", "'DEBUG', 'INFO'"),
     ],
 )
-def test_a_wrong_value_stops_with_the_name_of_its_variable(
+def test_invalid_value_is_reported_with_its_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, fault: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -49,34 +49,34 @@ def test_a_wrong_value_stops_with_the_name_of_its_variable(
         load_settings()
 
 
-def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINDSET_API_PORT", "http")
     monkeypatch.setenv("MINDSET_STAGES", "elsewhere")
     with pytest.raises(ConfigurationError, match=r"MINDSET_API_PORT: [^;]+; MINDSET_STAGES: [^;]+$"):
         load_settings()
 
 
-def test_a_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("MINDSET_API_PORT=9000\nMINDSET_API_HOST=0.0.0.0\nSOMEBODY_ELSES=1\n")
     monkeypatch.setenv("MINDSET_API_PORT", "9001")
     settings = load_settings()
     assert (settings.api_host, settings.api_port) == ("0.0.0.0", 9001)
 
 
-def test_a_wrong_value_in_the_file_is_named_too() -> None:
+def test_invalid_value_in_the_env_file_is_reported() -> None:
     Path(".env").write_text("MINDSET_API_PORT=http\n")
     with pytest.raises(ConfigurationError, match="MINDSET_API_PORT"):
         load_settings()
 
 
-def test_prefects_own_variable_is_used_where_ours_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect_api_url_defaults_to_prefects_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://theirs/api")
     assert load_settings().prefect_api_url == "http://theirs/api"
     monkeypatch.setenv("MINDSET_PREFECT_API_URL", "http://ours/api")
     assert load_settings().prefect_api_url == "http://ours/api"
 
 
-def test_relative_folders_are_those_of_the_current_directory_wherever_they_are_used(
+def test_relative_folders_are_resolved_when_settings_are_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MINDSET_KNOWLEDGE_BASES", "definitions")
@@ -85,7 +85,7 @@ def test_relative_folders_are_those_of_the_current_directory_wherever_they_are_u
     assert (settings.directory, settings.knowledge_bases) == (tmp_path / ".mindset", tmp_path / "definitions")
 
 
-def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POSTGRES_URL", "REDIS_URL", "NIM_API_KEY"):
         monkeypatch.setenv(f"MINDSET_{name}", f"hush-{name}")
     settings = load_settings()
@@ -97,11 +97,11 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in Settings.model_fields if name.endswith(("_key", "token", "password"))]
 )
-def test_every_key_is_of_a_secret_type(name: str) -> None:
+def test_every_secret_setting_has_a_secret_type(name: str) -> None:
     assert "SecretStr" in str(Settings.model_fields[name].annotation)
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().api_port = 1  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""Where a quotation stands."""
+"""Tests of locating evidence in documents and passages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mindset.text.normalization import normalize
 TEXT = "# Piers\n\nThe **ferry** sails\nat `eight`, every day (but Sunday).\n\nThe ferry sails at ten on Sunday.\n"
 
 
-def found(quote: str, text: str | None = TEXT) -> str | None:
+def locate_text(quote: str, text: str | None = TEXT) -> str | None:
     span = locate(Evidence(uri="a.md", quote=quote), lambda _: text)
     return None if span is None or text is None else text[span.start : span.end]
 
@@ -29,37 +29,37 @@ def found(quote: str, text: str | None = TEXT) -> str | None:
         "Theferrysailsateight",
     ],
 )
-def test_a_quotation_is_found_whatever_its_markup_white_space_and_capitals(quote: str) -> None:
-    assert found(quote) == "The **ferry** sails\nat `eight"
+def test_quote_matches_regardless_of_markup_white_space_and_case(quote: str) -> None:
+    assert locate_text(quote) == "The **ferry** sails\nat `eight"
 
 
-def test_the_first_place_counts() -> None:
+def test_first_occurrence_is_returned() -> None:
     assert locate(Evidence(uri="a.md", quote="Sunday"), lambda _: TEXT) == Span("a.md", 56, 62)
 
 
 @pytest.mark.parametrize("quote", ["The ferry sails at nine", "eight every night", "...", "– – –"])
-def test_what_the_document_does_not_hold_is_not_found(quote: str) -> None:
-    assert found(quote) is None
+def test_text_that_does_not_occur_is_not_located(quote: str) -> None:
+    assert locate_text(quote) is None
 
 
-def test_nothing_is_found_where_no_document_stands() -> None:
-    assert found("The ferry", None) is None
+def test_nothing_is_located_without_a_document() -> None:
+    assert locate_text("The ferry", None) is None
 
 
-def test_letters_whose_small_form_is_longer_shift_nothing() -> None:
-    assert found("İstanbul ferry", "See İİİ: the İSTANBUL ferry.") == "İSTANBUL ferry"
+def test_letters_with_longer_lower_case_do_not_shift_offsets() -> None:
+    assert locate_text("İstanbul ferry", "See İİİ: the İSTANBUL ferry.") == "İSTANBUL ferry"
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(min_size=1, max_size=60).map(normalize), st.data())
-def test_every_part_of_a_text_is_found_in_it(text: str, data: st.DataObject) -> None:
+def test_every_part_of_a_text_is_located(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     quote = text[start : data.draw(st.integers(start, len(text)))]
-    letters = [each for each in quote if each.isalnum()]
+    letters = [character for character in quote if character.isalnum()]
     span = locate(Evidence.model_construct(uri="a.md", quote=quote), lambda _: text)
     assert (span is not None) == bool(letters)
     if span:
-        assert len([each for each in text[span.start : span.end] if each.isalnum()]) == len(letters)
+        assert len([character for character in text[span.start : span.end] if character.isalnum()]) == len(letters)
 
 
 def passage(*places: tuple[str, int, int]) -> Passage:
@@ -72,14 +72,16 @@ def passage(*places: tuple[str, int, int]) -> Passage:
         ([("a.md", 0, 300)], True),
         ([("a.md", 100, 200)], True),
         ([("a.md", 0, 150)], True),  # the first half
-        ([("a.md", 150, 300)], True),  # the other half
+        ([("a.md", 150, 300)], True),  # the second half
         ([("a.md", 0, 149)], False),
         ([("a.md", 151, 300)], False),
         ([("a.md", 0, 50)], False),
         ([("b.md", 0, 300)], False),
-        ([("b.md", 0, 9), ("a.md", 100, 200)], True),  # at another of its places
-        ([("a.md", 100, 130), ("a.md", 140, 170)], False),  # halves of two places are no whole
+        ([("b.md", 0, 9), ("a.md", 100, 200)], True),  # at its second place
+        ([("a.md", 100, 130), ("a.md", 140, 170)], False),  # halves at two places do not add up
     ],
 )
-def test_a_passage_supports_what_it_holds_half_of(places: list[tuple[str, int, int]], supported: bool) -> None:
+def test_passage_supports_evidence_that_it_contains_half_of(
+    places: list[tuple[str, int, int]], supported: bool
+) -> None:
     assert supports(passage(*places), Span("a.md", 100, 200)) == supported

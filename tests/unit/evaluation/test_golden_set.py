@@ -1,4 +1,4 @@
-"""Golden sets as files."""
+"""Tests of reading golden sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import ConfigurationError
 from mindset.evaluation.golden_set import load_golden_set, parse_golden_set
 
-GOOD = {"id": "q1", "question": "When?", "evidence": [{"uri": "a.md", "quote": "At eight."}]}
+QUESTION = {"id": "q1", "question": "When?", "evidence": [{"uri": "a.md", "quote": "At eight."}]}
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def file(tmp_path: Path) -> Path:
 
 
 def line(**changes: Any) -> str:
-    return json.dumps({**GOOD, **changes})
+    return json.dumps({**QUESTION, **changes})
 
 
-def test_a_golden_set_is_lines_of_questions_and_empty_lines_are_skipped(file: Path) -> None:
+def test_every_line_is_a_question_and_empty_lines_are_skipped(file: Path) -> None:
     file.write_text(f"\n{line()}\n   \n{line(id='q2', evidence=[], slice='unanswerable', answer='No.')}\n\n")
     one, other = parse_golden_set(file).questions
     assert (one.id, one.evidence[0].uri, one.evidence[0].quote, one.slice) == ("q1", "a.md", "At eight.", "questions")
     assert (other.id, other.evidence, other.slice, other.answer) == ("q2", (), "unanswerable", "No.")
 
 
-def test_a_line_may_hold_what_other_programs_take_for_line_ends(file: Path) -> None:
-    file.write_text(json.dumps({**GOOD, "question": "When\u2028or\x85where?"}, ensure_ascii=False))
+def test_unicode_line_separators_do_not_end_a_line(file: Path) -> None:
+    file.write_text(json.dumps({**QUESTION, "question": "When\u2028or\x85where?"}, ensure_ascii=False))
     assert parse_golden_set(file).questions[0].question == "When\u2028or\x85where?"
 
 
@@ -57,30 +57,30 @@ def test_a_line_may_hold_what_other_programs_take_for_line_ends(file: Path) -> N
         (line(), "'q1' is used twice"),
     ],
 )
-def test_a_wrong_line_is_named_with_its_file_and_what_to_do(file: Path, second: str, fault: str) -> None:
+def test_invalid_line_is_reported_with_file_line_and_remedy(file: Path, second: str, fault: str) -> None:
     file.write_text(f"{line()}\n\n{second}\n")
-    with pytest.raises(ConfigurationError, match=rf"test\.golden\.jsonl, line 3: .*{fault}") as wrong:
+    with pytest.raises(ConfigurationError, match=rf"test\.golden\.jsonl, line 3: .*{fault}") as caught:
         parse_golden_set(file)
-    assert str(wrong.value).endswith(("Correct the line.", "Rename one."))
-    assert "\n" not in str(wrong.value)
+    assert str(caught.value).endswith(("Correct the line.", "Rename one."))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", line(evidence=[])])
-def test_without_evidence_nothing_can_be_measured(file: Path, text: str) -> None:
+def test_golden_set_without_evidence_is_rejected(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"test\.golden\.jsonl contains no question with evidence\. Add some"):
         parse_golden_set(file)
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\xfd"])
-def test_a_file_that_cannot_be_read_is_named_with_the_key_that_names_it(file: Path, content: bytes | None) -> None:
+def test_unreadable_file_is_reported_with_its_configuration_key(file: Path, content: bytes | None) -> None:
     if content:
         file.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"test\.golden\.jsonl: .*Correct evaluation\.golden_set\."):
         parse_golden_set(file)
 
 
-def test_a_changed_question_changes_the_fingerprint_and_white_space_does_not(file: Path) -> None:
+def test_fingerprint_depends_on_questions_but_not_on_white_space(file: Path) -> None:
     fingerprints = []
     for text in (line(), f"\n {line()}\n", line(question="Where?")):
         file.write_text(text)
@@ -88,7 +88,7 @@ def test_a_changed_question_changes_the_fingerprint_and_white_space_does_not(fil
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
-def test_a_missing_golden_set_is_none_only_where_it_is_optional(file: Path) -> None:
+def test_missing_golden_set_is_allowed_only_if_optional(file: Path) -> None:
     def kb(**evaluation: Any) -> KnowledgeBase:
         source = FolderSource(path=file.parent)
         return KnowledgeBase(name="test", title="Test", sources=(source,), evaluation=Evaluation(**evaluation))

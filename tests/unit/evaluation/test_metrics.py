@@ -1,4 +1,4 @@
-"""Metrics, against what was computed by hand."""
+"""Tests of retrieval metrics against values computed by hand."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def discounted(*ranks: int) -> float:
     [
         pytest.param(1, {0: 1}, 1, 1, 1, id="best"),
         pytest.param(1, {0: 3}, 1, 1 / 3, 1 / 2, id="third"),
-        pytest.param(1, {0: 5}, 1, 1 / 5, discounted(5), id="last within recall"),
-        pytest.param(1, {0: 6}, 0, 1 / 6, discounted(6), id="beyond recall"),
+        pytest.param(1, {0: 5}, 1, 1 / 5, discounted(5), id="last rank of recall"),
+        pytest.param(1, {0: 6}, 0, 1 / 6, discounted(6), id="after recall"),
         pytest.param(1, {0: 10}, 0, 1 / 10, discounted(10), id="last"),
         pytest.param(1, {}, 0, 0, 0, id="not found"),
         pytest.param(2, {0: 1, 1: 3}, 1, 1, 1.5 / discounted(1, 2), id="both"),
@@ -37,11 +37,11 @@ def discounted(*ranks: int) -> float:
         pytest.param(3, {0: 7, 2: 4}, 1 / 3, 1 / 4, discounted(4, 7) / discounted(1, 2, 3), id="two of three"),
     ],
 )
-def test_metrics_are_those_computed_by_hand(
+def test_metrics_equal_values_computed_by_hand(
     count: int, ranks: Mapping[int, int], recall: float, mrr: float, ndcg: float
 ) -> None:
-    found = question_metrics({"q": (count, ranks)})["q"]
-    assert found == pytest.approx({"recall@5": recall, "mrr": mrr, "ndcg@10": ndcg})
+    metrics = question_metrics({"q": (count, ranks)})["q"]
+    assert metrics == pytest.approx({"recall@5": recall, "mrr": mrr, "ndcg@10": ndcg})
 
 
 _IDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5)
@@ -50,32 +50,32 @@ _RANKS = st.dictionaries(st.integers(0, 4), st.integers(1, DEPTH), max_size=5)
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(_IDS, _RANKS.map(lambda ranks: (5, ranks)), min_size=1, max_size=5))
-def test_every_question_has_every_metric_between_none_and_all(
+def test_every_metric_of_every_question_is_between_0_and_1(
     evidence: dict[str, tuple[int, Mapping[int, int]]],
 ) -> None:
-    found = question_metrics(evidence)
-    assert found.keys() == evidence.keys()
-    for metrics in found.values():
+    by_question = question_metrics(evidence)
+    assert by_question.keys() == evidence.keys()
+    for metrics in by_question.values():
         assert tuple(metrics) == METRICS
         assert all(0 <= value <= 1 for value in metrics.values())
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(2, DEPTH))
-def test_evidence_that_is_found_higher_is_never_worth_less(rank: int) -> None:
-    found = question_metrics({"low": (1, {0: rank}), "high": (1, {0: rank - 1})})
-    assert found["high"]["mrr"] > found["low"]["mrr"]
-    assert found["high"]["ndcg@10"] > found["low"]["ndcg@10"]
-    assert found["high"]["recall@5"] >= found["low"]["recall@5"]
+def test_better_rank_never_lowers_a_metric(rank: int) -> None:
+    metrics = question_metrics({"low": (1, {0: rank}), "high": (1, {0: rank - 1})})
+    assert metrics["high"]["mrr"] > metrics["low"]["mrr"]
+    assert metrics["high"]["ndcg@10"] > metrics["low"]["ndcg@10"]
+    assert metrics["high"]["recall@5"] >= metrics["low"]["recall@5"]
 
 
-def test_evidence_has_the_rank_of_the_first_passage_that_supports_it() -> None:
+def test_rank_of_evidence_is_that_of_the_first_supporting_passage() -> None:
     passages = [at(1, 0, 100), at(2, 100, 200), at(3, 100, 200)]
     spans = [Span("a.md", 110, 120), Span("a.md", 0, 10), Span("b.md", 0, 10), None]
     assert rank_of_evidence(passages, spans) == {0: 2, 1: 1}
 
 
-def test_means_are_of_all_questions_and_of_each_slice() -> None:
+def test_means_cover_all_questions_and_every_slice() -> None:
     good, bad = dict.fromkeys(METRICS, 1.0), dict.fromkeys(METRICS, 0.0)
     assert mean_by_slice([("lookup", good), ("howto", bad), ("lookup", good), ("lookup", bad)]) == {
         "all": dict.fromkeys(METRICS, 0.5),

@@ -1,4 +1,4 @@
-"""Batches made and stored beside each other: none is lost, none out of order, and what breaks is told."""
+"""Tests of concurrent production and storage of batches."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ import pytest
 from mindset.pipeline.concurrency import prefetch, store_concurrently, throttle
 
 
-def breaking(after: int) -> Iterator[int]:
+def failing(after: int) -> Iterator[int]:
     yield from range(after)
     raise RuntimeError("broken")
 
 
-def test_what_is_made_ahead_comes_in_order_and_from_another_thread() -> None:
-    makers: set[str] = set()
+def test_prefetched_batches_are_in_order_and_from_another_thread() -> None:
+    producers: set[str] = set()
 
-    def made() -> Iterator[int]:
-        for each in range(50):
-            makers.add(threading.current_thread().name)
-            yield each
+    def produce() -> Iterator[int]:
+        for batch in range(50):
+            producers.add(threading.current_thread().name)
+            yield batch
 
-    assert list(prefetch(made())) == list(range(50))
-    assert threading.current_thread().name not in makers
+    assert list(prefetch(produce())) == list(range(50))
+    assert threading.current_thread().name not in producers
 
 
-def test_what_breaks_while_it_is_made_arrives_behind_what_was_made_before() -> None:
-    batches = prefetch(breaking(3))
+def test_error_is_raised_after_the_batches_before_it() -> None:
+    batches = prefetch(failing(3))
     assert [next(batches) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="broken"):
         next(batches)
 
 
-def test_no_more_than_one_is_made_ahead() -> None:
-    made: list[int] = []
+def test_at_most_one_batch_is_prefetched() -> None:
+    produced: list[int] = []
 
-    def making() -> Iterator[int]:
-        for each in range(10):
-            made.append(each)
-            yield each
+    def produce() -> Iterator[int]:
+        for batch in range(10):
+            produced.append(batch)
+            yield batch
 
-    batches = prefetch(making())
+    batches = prefetch(produce())
     next(batches)
     batches.close()  # type: ignore[attr-defined]  # a generator
-    assert made == [0, 1]
+    assert produced == [0, 1]
 
 
-def test_as_many_are_stored_at_a_time_as_there_are_threads_and_come_back_in_order() -> None:
+def test_batches_are_stored_concurrently_and_results_are_in_order() -> None:
     both = threading.Barrier(2, timeout=10)
 
-    def store(each: int) -> int:
-        both.wait()  # would wait for ever if one were stored behind the other
-        return each * 10
+    def store(batch: int) -> int:
+        both.wait()  # times out unless two batches are stored at the same time
+        return batch * 10
 
     assert list(store_concurrently(store, iter(range(6)), 2)) == [0, 10, 20, 30, 40, 50]
 
 
-def test_what_breaks_while_it_is_stored_arrives() -> None:
-    def store(each: int) -> int:
-        if each == 2:
+def test_error_while_storing_is_raised() -> None:
+    def store(batch: int) -> int:
+        if batch == 2:
             raise RuntimeError("full")
-        return each
+        return batch
 
     with pytest.raises(RuntimeError, match="full"):
         list(store_concurrently(store, iter(range(5)), 2))
 
 
-def test_resting_takes_the_rest_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttle_sleeps_for_the_rest_of_the_duty_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 10.0, 13.0, 20.0])
     slept: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
