@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mindset.answering.cache import Cache
 from mindset.answering.feature_flags import provider_route
@@ -15,7 +16,6 @@ from mindset.generation.fallback import FallbackGenerator
 from mindset.generation.prompt import FINGERPRINT, NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Usage
 from mindset.generation.registry import GeneratorRegistry
-from mindset.guardrails.bedrock import BedrockGuardrail
 from mindset.guardrails.registry import GuardrailRegistry
 from mindset.guardrails.verdict import Verdict
 from mindset.providers.deadline import Deadline
@@ -23,6 +23,9 @@ from mindset.retrieval.passage import Passage
 from mindset.retrieval.search import Searcher
 from mindset.retrieval.search_request import SearchResult
 from mindset.tracing import span
+
+if TYPE_CHECKING:
+    from mindset.guardrails.bedrock import BedrockGuardrail  # importing boto3 takes half a second
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_open_circuit_takes_no_time_of_the_route(provider: ProviderServer) -> No
     assert endpoint.state.failures == {"unavailable": 1, "circuit_open": 2}
 
 
-def test_the_last_ones_failure_is_the_routes() -> None:
+def test_failure_of_the_last_generator_is_raised() -> None:
     with pytest.raises(ProviderRejected, match="second"):
         list(
             FallbackGenerator(
@@ -124,7 +124,7 @@ def test_the_last_ones_failure_is_the_routes() -> None:
         )
 
 
-def test_a_route_of_nim_and_quotations_answers_while_nim_hangs(provider: ProviderServer) -> None:
+def test_extractive_fallback_answers_while_nim_hangs(provider: ProviderServer) -> None:
     provider.fail("/chat/completions", always=hang())
     with_quotes = FallbackGenerator([NimGenerator(provider.nim_url, MODEL), ExtractiveGenerator()])
     started = time.monotonic()
