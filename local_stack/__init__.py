@@ -1,5 +1,5 @@
 """The embedded stack: Postgres, Valkey, Chroma, Prefect, its workers and the API as child processes on one machine.
 
-`supervision` starts, stops and detaches it, `status` looks at it, `state.connect` finds it. Nothing is imported here:
-two of the modules run as programs of their own and should start in a moment.
+`supervision` starts and stops the stack, `status` checks its servers, and `state.connect` finds its addresses. This file
+imports nothing, because two of the modules also run as programs, which should start quickly.
 """

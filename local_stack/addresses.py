@@ -1,4 +1,4 @@
-"""Where the servers answer, and how settings and child processes learn of it."""
+"""The addresses of the servers, and how settings and child processes get them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TITLE: Final[dict[Need, str]] = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """One address a server; None where nobody needs one."""
+    """One address per server; None if the server is not part of the stack."""
 
     postgres_url: str | None = None
     chroma_url: str | None = None
@@ -40,13 +40,13 @@ class Addresses:
     api_url: str | None = None
 
     def filled_from(self, other: Addresses) -> Addresses:
-        """These addresses, and the other's where these have none."""
-        theirs = asdict(other)
-        return Addresses(**{field: mine or theirs[field] for field, mine in asdict(self).items()})
+        """Return these addresses, with missing ones taken from `other`."""
+        defaults = asdict(other)
+        return Addresses(**{field: address or defaults[field] for field, address in asdict(self).items()})
 
 
 def configured_addresses(settings: Settings) -> Addresses:
-    """The addresses that the settings name: the stack does not start these servers."""
+    """The addresses given in the settings. The stack does not start these servers."""
     return Addresses(
         postgres_url=settings.postgres_url.get_secret_value() if settings.postgres_url else None,
         chroma_url=settings.chroma_url,
@@ -59,10 +59,10 @@ def configured_addresses(settings: Settings) -> Addresses:
 def environment(
     addresses: Addresses, directory: Path | None = None, knowledge_bases: Path | None = None
 ) -> dict[str, str]:
-    """Variables that lead a child process, or a flow, to these servers and keep it from calling home.
+    """Environment variables for a child process or a flow: the addresses, and no usage statistics sent to vendors.
 
-    Give the stack's directory when Prefect is the stack's own: results persist under PREFECT_HOME, so whoever writes
-    and whoever reads them must agree on it. `knowledge_bases` is the folder of definitions, wherever the child runs."""
+    Pass the stack's directory if the stack runs Prefect: results are stored under PREFECT_HOME, so all processes need
+    the same one. `knowledge_bases` is the folder of the definitions."""
     variables = {f"MINDSET_{field.upper()}": url for field, url in asdict(addresses).items() if url is not None}
     variables |= {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     variables["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
@@ -77,14 +77,14 @@ def environment(
 
 
 def with_addresses(settings: Settings, found: Addresses, needs: tuple[Need, ...]) -> Settings:
-    """The settings with every unset address taken from `found`.
+    """Return the settings with missing addresses taken from `found`.
 
-    Raises StackError naming the first needed server that has no address."""
+    Raises StackError naming the first server in `needs` that has no address."""
     addresses = configured_addresses(settings).filled_from(found)
     for need in needs:
         if getattr(addresses, FIELD[need]) is None:
             raise StackError(
-                f"No address for {_TITLE[need]}: no stack is running in {settings.directory} that has it. "
+                f"No address for {_TITLE[need]}: it is not set, and no stack in {settings.directory} runs it. "
                 f"Run `mindset up`, or set MINDSET_{FIELD[need].upper()}."
             )
     return settings.model_copy(

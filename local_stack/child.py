@@ -1,4 +1,4 @@
-"""A server as a child process: started, watched, ended, its log kept."""
+"""A server as a child process, with its log."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from typing import Final
 
 from local_stack.health import is_healthy
-from local_stack.processes import mark
+from local_stack.processes import stack_variable
 from local_stack.servers import ServerSpec, StackContext
 from local_stack.state import ServerState
 
-_LOG_LIMIT: Final = 20_000_000  # bytes; at its next start a server leaves a longer log behind as `.1`
+_LOG_LIMIT: Final = 20_000_000  # bytes; a longer log is renamed to `.log.1` at the next start
 
 
 class Child:
-    """One server and the process that is it now; the process may be replaced, the server stays."""
+    """One server and its current process, which is replaced at a restart."""
 
-    def __init__(self, server: ServerSpec, place: StackContext) -> None:
+    def __init__(self, server: ServerSpec, context: StackContext) -> None:
         self.server = server
-        self.log = place.directory / "logs" / f"{server.name}.log"
+        self.log = context.directory / "logs" / f"{server.name}.log"
         self.ready = False
-        self._place = place
+        self._context = context
         self._process: subprocess.Popen[bytes] | None = None
         self._log_offset = 0
         self._started_at = 0.0
         self._deadline = 0.0
-        self._mourned = False
+        self._death_reported = False
 
     def start(self) -> None:
-        """Start the process; `look` says when it answers."""
+        """Start the process; call `check` until it is ready."""
         self.log.parent.mkdir(exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
-        self.ready = self._mourned = False
+        self.ready = self._death_reported = False
         self._started_at = time.time()
         self._deadline = time.monotonic() + self.server.deadline_s
         with self.log.open("ab") as log:
@@ -46,61 +46,61 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self._place.project,
-                env={**self.server.environment, **mark(self._place.directory)},
+                cwd=self._context.project,
+                env={**self.server.environment, **stack_variable(self._context.directory)},
                 # Ctrl-C in the terminal is for the supervisor, which stops the servers in order.
                 start_new_session=True,
             )
 
-    def look(self) -> None:
-        """Learn whether it has begun to answer."""
-        self.ready = is_healthy(self.server.name, self._place.addresses, self._started_at)
+    def check(self) -> None:
+        """Update `ready`: whether the server answers."""
+        self.ready = is_healthy(self.server.name, self._context.addresses, self._started_at)
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def succeeded(self) -> bool:
-        """Whether the process has ended, and well."""
+        """Whether the process has ended with exit status 0."""
         return self._process is not None and self._process.poll() == 0
 
     @property
-    def late(self) -> bool:
-        """Whether it should have answered by now."""
+    def overdue(self) -> bool:
+        """Whether the server does not answer and its deadline has passed."""
         return not self.ready and time.monotonic() > self._deadline
 
     @property
     def state(self) -> ServerState:
-        """What others may know of it."""
+        """The process's entry in `stack.json`."""
         pid = self._process.pid if self._process else 0
         return ServerState(pid, self.server.port, str(self.log), self._started_at)
 
-    def fresh_death(self) -> bool:
-        """Whether it has died and nobody has asked yet; true once a death."""
-        fresh = not self.alive and not self._mourned
-        self._mourned = True
-        return fresh
+    def report_death(self) -> bool:
+        """True the first time it is called after the process died."""
+        new = not self.alive and not self._death_reported
+        self._death_reported = True
+        return new
 
-    def end(self) -> str:
-        """In words, how the process ended."""
+    def exit_description(self) -> str:
+        """Describe how the process ended, for messages."""
         code = self._process.returncode if self._process else None
         if code is None:
-            return "not ended"
+            return "still running"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines that this process, not one before it, wrote to its log."""
+        """The last lines that the current process wrote to the log."""
         return tail(self.log, lines, self._log_offset)
 
-    def ask_to_stop(self) -> None:
-        """Send its signal for an orderly end."""
+    def request_stop(self) -> None:
+        """Send the server's stop signal."""
         if self._process is not None and self.alive:
             self._process.send_signal(self.server.stop_signal)
 
     def wait(self, deadline: float) -> None:
-        """Return when it has ended, killing its session's processes if that is not before the deadline (monotonic)."""
+        """Wait until the process has ended; kill it at the deadline (a `time.monotonic` value)."""
         if self._process is None:
             return
         try:
@@ -110,13 +110,13 @@ class Child:
             self._process.wait()
 
     def kill(self) -> None:
-        """End it and the processes of its group at once."""
+        """Kill the process and its group."""
         if self._process is not None and self.alive:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def tail(log: Path, lines: int = 20, offset: int = 0) -> str:
-    """The last lines of a log, from `offset` bytes on."""
+    """The last lines of a log, ignoring the first `offset` bytes."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)

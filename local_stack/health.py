@@ -1,4 +1,4 @@
-"""Whether a server answers, asked in its own protocol, by name and address."""
+"""Health checks of the servers, each in the server's protocol."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _Check = Callable[[Addresses], bool]
 
 
 def is_healthy(server: str, addresses: Addresses, since: float = 0) -> bool:
-    """Whether the server answers now; a worker, which has no address, if Prefect heard of it after `since` (epoch)."""
+    """Whether the server answers now.
+
+    A worker has no address; it is healthy if Prefect got a heartbeat from it after `since` (seconds since the epoch)."""
     if server.startswith("worker-"):
         return _worker(addresses.prefect_api_url, server.removeprefix("worker-"), since)
     return _CHECKS[server](addresses)
 
 
 def worker_name(pool: str) -> str:
-    """The name by which the stack's worker of a pool is known to Prefect."""
+    """The name under which the stack's worker of a pool registers with Prefect."""
     return f"local-{pool}"
 
 
@@ -55,7 +57,7 @@ def _worker(api: str | None, pool: str, since: float) -> bool:
     return status == 200 and any(
         worker["name"] == worker_name(pool)
         and worker["status"] == "ONLINE"
-        # A killed worker counts as online for a while: only word from this one makes it so.
+        # Prefect shows a killed worker as online for a while, so an earlier heartbeat does not count.
         and datetime.fromisoformat(worker["last_heartbeat_time"]) > datetime.fromtimestamp(since, UTC)
         for worker in workers
     )

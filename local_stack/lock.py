@@ -1,4 +1,4 @@
-"""One supervisor a directory: a lock file that the kernel releases when its holder dies, however it dies."""
+"""A lock file that limits a directory to one supervisor; the kernel releases it when the process dies."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Final
 
 from mindset.errors import StackError
 
-_READER_S: Final = 1.0  # `holder` takes the lock for an instant to see whether it is free
-_CLEANING_S: Final = 20.0  # a watchdog holds it while it stops what a killed supervisor left
+_READER_S: Final = 1.0  # `holder` takes the lock briefly to see whether it is free
+_CLEANING_S: Final = 20.0  # a watchdog holds it while it stops the processes of a killed supervisor
 _CLEANING: Final = "cleaning"
 
 
 @contextmanager
-def held(directory: Path, *, cleaning: bool = False) -> Iterator[None]:
-    """Hold the directory until the block ends.
+def hold(directory: Path, *, cleaning: bool = False) -> Iterator[None]:
+    """Hold the directory's lock for the block.
 
-    Raises StackError naming the directory and the pid of the supervisor that holds it already."""
+    Raises StackError, with the supervisor's pid, if another process holds it."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(_path(directory), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as wrong:
+    except OSError as error:
         raise StackError(
-            f"Cannot keep the local stack in {directory}: {wrong.strerror}. "
+            f"Cannot keep the local stack in {directory}: {error.strerror}. "
             "Make it a writable folder, or name another in MINDSET_DIRECTORY."
         ) from None
     try:
@@ -40,7 +40,7 @@ def held(directory: Path, *, cleaning: bool = False) -> Iterator[None]:
 
 
 def holder(directory: Path) -> int | None:
-    """Pid of the supervisor that holds the directory; None if there is none."""
+    """The pid of the directory's supervisor, or None."""
     try:
         descriptor = os.open(_path(directory), os.O_RDONLY)
     except OSError:
@@ -48,15 +48,15 @@ def holder(directory: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _written(descriptor)
+        return _read_pid(descriptor)
     else:
         return None
     finally:
         os.close(descriptor)
 
 
-def refuse_second(directory: Path, pid: int | None) -> StackError:
-    """The error of whoever comes second."""
+def already_running(directory: Path, pid: int | None) -> StackError:
+    """The error for a second supervisor of the directory."""
     return StackError(
         f"A stack is already running in {directory} (supervisor pid {pid}). "
         "Use it, stop it with `mindset down`, or name another folder in MINDSET_DIRECTORY."
@@ -64,18 +64,18 @@ def refuse_second(directory: Path, pid: int | None) -> StackError:
 
 
 def _wait_for(descriptor: int, directory: Path) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = _written(descriptor)
-            if time.monotonic() - began > (_READER_S if pid else _CLEANING_S):
-                raise refuse_second(directory, pid) from None
+            pid = _read_pid(descriptor)
+            if time.monotonic() - started > (_READER_S if pid else _CLEANING_S):
+                raise already_running(directory, pid) from None
         time.sleep(0.02)
 
 
-def _written(descriptor: int) -> int | None:
+def _read_pid(descriptor: int) -> int | None:
     text = os.pread(descriptor, 32, 0).decode()
     return int(text) if text.isdigit() else None
 

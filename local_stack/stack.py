@@ -1,4 +1,4 @@
-"""The stack as its supervisor holds it: started, watched, ended."""
+"""Start, watch and stop the servers of one directory."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ from typing import Final, Literal
 from local_stack import lock, ports, state, watchdog
 from local_stack.addresses import FIELD, Addresses, Need
 from local_stack.child import Child
-from local_stack.processes import end
-from local_stack.servers import SERVICES, STORES, WORKERS, StackContext, addressed, describe, make_pool, preparation
+from local_stack.processes import stop_all
+from local_stack.servers import (
+    SERVICES,
+    STORES,
+    WORKERS,
+    StackContext,
+    addresses_of,
+    create_work_pool,
+    preparation,
+    server_spec,
+)
 from mindset.errors import StackError
 
 State = Literal["given", "starting", "preparing", "ready", "died", "restarting", "stopping", "stopped"]
 OnEvent = Callable[[str, State, str], None]
-"""Told of (service, state, detail); the service `stack` is all of it."""
+"""Called with (service, state, detail); the service `stack` stands for the whole stack."""
 
-_LOOK_S: Final = 0.05
-_STOP_S: Final = 10.0
-_DEATHS, _WITHIN_S = 5, 60.0
+_POLL_S: Final = 0.05
+_STOP_TIMEOUT_S: Final = 10.0
+_MAX_DEATHS, _DEATHS_WITHIN_S = 5, 60.0
 _BACKOFF_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
 _NEED: Final[dict[str, Need]] = {
     "postgres": "postgres",
@@ -37,7 +46,7 @@ _NEED: Final[dict[str, Need]] = {
 
 
 class Stack:
-    """All servers of one directory. Not safe to share between threads: one of them supervises."""
+    """All servers of one directory. Not thread-safe: only one thread may use it."""
 
     def __init__(
         self,
@@ -52,183 +61,183 @@ class Stack:
         api_command: tuple[str, ...] = (sys.executable, "-m", "api"),
         on_event: OnEvent = lambda _service, _state, _detail: None,
     ) -> None:
-        """`external` servers are not started; `prepare` is a command that runs beside them and must succeed."""
+        """`external` servers are used, not started. `prepare` is a command that runs while the servers start and must succeed."""
         self.directory = directory.resolve()
         self.addresses = Addresses()
         self._external = external or Addresses()
-        self._services = self._ours(services)
+        self._services = self._select_services(services)
         self._fixed_ports = dict(fixed_ports or {})
         self._project = (project or Path.cwd()).resolve()
         self._knowledge_bases = knowledge_bases
         self._prepare = prepare
         self._api_command = api_command
-        self._tell = on_event
+        self._notify = on_event
         self._children: dict[str, Child] = {}
         self._deaths: dict[str, list[float]] = {}
         self._ports: dict[str, int] = {}
         self._ready = False
         self._watchdog: subprocess.Popen[bytes] | None = None
-        self._held = ExitStack()
-        self._holding = False
+        self._lock = ExitStack()
+        self._locked = False
 
     def start(self) -> None:
-        """Return when everything answers.
+        """Return when every server answers.
 
-        Raises StackError naming what cannot start, and why, with nothing left running."""
-        self._held.enter_context(lock.held(self.directory))
-        self._holding = True
+        Raises StackError naming the server that cannot start and the reason; then nothing is left running."""
+        self._lock.enter_context(lock.hold(self.directory))
+        self._locked = True
         try:
-            end(self.directory, grace_s=2)  # what a supervisor left that was killed together with its watchdog
+            stop_all(self.directory, grace_s=2)  # left over if a supervisor was killed together with its watchdog
             self._watchdog = watchdog.start(self.directory, self._project)
-            place = self._settle()
-            preparing = Child(preparation(self._prepare, place), place) if self._prepare else None
+            context = self._choose_addresses()
+            preparing = Child(preparation(self._prepare, context), context) if self._prepare else None
             if preparing:
-                self._tell("stack", "preparing", "")
+                self._notify("stack", "preparing", "")
                 preparing.start()
-            self._begin(list(self._services), place)
+            self._start_servers(list(self._services), context)
             if preparing:
                 self._await_end(preparing)
             self._ready = True
-            self._write()
-            self._tell("stack", "ready", str(self.directory))
+            self._write_state()
+            self._notify("stack", "ready", str(self.directory))
         except BaseException:
             self.stop()
             raise
 
     def watch(self) -> None:
-        """One look at every server: start again what died, soon, then less soon.
+        """Check every server once; restart those that died, with increasing delays.
 
-        Raises StackError about one that dies again and again; the caller then stops the rest."""
+        Raises StackError if a server dies too often; the caller must then stop the stack."""
         for child in self._children.values():
-            self._tend(child)
+            self._restart_if_dead(child)
         if self._watchdog is not None and self._watchdog.poll() is not None:
             self._watchdog = watchdog.start(self.directory, self._project)
 
     def stop(self) -> None:
-        """End everything in order, users before stores; what does not end in time is killed. Twice does no harm."""
-        if not self._holding:
-            return  # refused: what runs in this directory is another supervisor's
+        """Stop the servers, stores last; kill those that do not stop in time. Can be called repeatedly."""
+        if not self._locked:
+            return  # another supervisor uses this directory
         self._ready = False
         for stores in (False, True):
-            leaving = [child for name, child in self._children.items() if (name in STORES) == stores and child.alive]
-            for child in leaving:
-                self._tell(child.server.name, "stopping", "")
-                child.ask_to_stop()
-            deadline = time.monotonic() + _STOP_S
-            for child in leaving:
+            stopping = [child for name, child in self._children.items() if (name in STORES) == stores and child.alive]
+            for child in stopping:
+                self._notify(child.server.name, "stopping", "")
+                child.request_stop()
+            deadline = time.monotonic() + _STOP_TIMEOUT_S
+            for child in stopping:
                 child.wait(deadline)
-                self._tell(child.server.name, "stopped", "")
-        end(self.directory, grace_s=2)  # flow runs, above all, which are in no group of ours
+                self._notify(child.server.name, "stopped", "")
+        stop_all(self.directory, grace_s=2)  # such as flow runs, which are not child processes
         self._children.clear()
         if self._ports:
-            self._write()
+            self._write_state()
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.wait()
             self._watchdog = None
-        self._holding = False
-        self._held.close()
+        self._locked = False
+        self._lock.close()
 
-    def _ours(self, services: Iterable[str]) -> tuple[str, ...]:
-        asked = tuple(services)
-        if unknown := [name for name in asked if name not in SERVICES]:
-            raise StackError(f"No service is called {', '.join(unknown)}. There are {', '.join(SERVICES)}.")
+    def _select_services(self, services: Iterable[str]) -> tuple[str, ...]:
+        requested = tuple(services)
+        if unknown := [name for name in requested if name not in SERVICES]:
+            raise StackError(f"Unknown service {', '.join(unknown)}. Services: {', '.join(SERVICES)}.")
         external = asdict(self._external)
-        ours = [name for name in SERVICES if name in asked]
-        ours = [name for name in ours if name not in _NEED or external[FIELD[_NEED[name]]] is None]
-        # An address of Prefect says that its pools, too, are somebody else's: they have their own workers.
+        own = [name for name in SERVICES if name in requested]
+        own = [name for name in own if name not in _NEED or external[FIELD[_NEED[name]]] is None]
+        # An external Prefect also has its own workers.
         if self._external.prefect_api_url is not None:
-            return tuple(name for name in ours if name not in WORKERS)
-        if "prefect" not in ours and (workers := [name for name in ours if name in WORKERS]):
-            raise StackError(f"{', '.join(workers)} need the service prefect. Ask for it as well.")
-        return tuple(ours)
+            return tuple(name for name in own if name not in WORKERS)
+        if "prefect" not in own and (workers := [name for name in own if name in WORKERS]):
+            raise StackError(f"{', '.join(workers)} need the service prefect. Add it to the services.")
+        return tuple(own)
 
-    def _settle(self) -> StackContext:
+    def _choose_addresses(self) -> StackContext:
         last = state.read(self.directory)
         listening = [name for name in self._services if name not in WORKERS]
         remembered = last.ports if last else {}
         chosen = ports.choose(listening, fixed=self._fixed_ports, remembered=remembered)
         self._ports = remembered | chosen
-        self.addresses = self._external.filled_from(addressed(chosen))
-        self._write()
+        self.addresses = self._external.filled_from(addresses_of(chosen))
+        self._write_state()
         for name, need in _NEED.items():
             if url := asdict(self._external)[FIELD[need]]:
-                self._tell(name, "given", url.rpartition("@")[2])  # without a password
+                self._notify(name, "given", url.rpartition("@")[2])  # without a password
         return StackContext(
             self.directory, self._project, self.addresses, chosen, self._api_command, self._knowledge_bases
         )
 
-    def _begin(self, names: list[str], place: StackContext) -> None:
-        started = [Child(describe(name, place), place) for name in names]
+    def _start_servers(self, names: list[str], context: StackContext) -> None:
+        started = [Child(server_spec(name, context), context) for name in names]
         for child in started:
-            self._tell(child.server.name, "starting", "")
+            self._notify(child.server.name, "starting", "")
             child.start()
             self._children[child.server.name] = child
         while waiting := [child for child in started if not child.ready]:
             for child in waiting:
-                self._await_first(child, place)
+                self._await_ready(child, context)
             for child in self._children.values():
                 if child not in waiting:
-                    self._tend(child)
-            time.sleep(_LOOK_S)
-        self._write()
+                    self._restart_if_dead(child)
+            time.sleep(_POLL_S)
+        self._write_state()
 
-    def _await_first(self, child: Child, place: StackContext) -> None:
-        if not child.alive or child.late:
-            how = "does not answer" if child.alive else f"died while it started ({child.end()})"
+    def _await_ready(self, child: Child, context: StackContext) -> None:
+        if not child.alive or child.overdue:
+            problem = "does not answer" if child.alive else f"died while it started ({child.exit_description()})"
             raise StackError(
-                f"{child.server.name} {how}. {child.server.remedy}\nThe end of {child.log}:\n{child.tail()}"
+                f"{child.server.name} {problem}. {child.server.remedy}\nThe end of {child.log}:\n{child.tail()}"
             )
-        child.look()
+        child.check()
         if child.ready:
-            self._tell(child.server.name, "ready", self._where(child))
+            self._notify(child.server.name, "ready", self._address(child))
             if child.server.name == "prefect":
                 for worker in (name for name in self._services if name in WORKERS):
-                    make_pool(worker.removeprefix("worker-"), place)
+                    create_work_pool(worker.removeprefix("worker-"), context)
 
     def _await_end(self, child: Child) -> None:
-        """Return when it has done its work, tending the servers meanwhile."""
-        while child.alive and not child.late:
+        """Wait until the command has ended; restart servers that die meanwhile."""
+        while child.alive and not child.overdue:
             for server in self._children.values():
-                self._tend(server)
-            time.sleep(_LOOK_S)
+                self._restart_if_dead(server)
+            time.sleep(_POLL_S)
         if not child.succeeded:
             raise StackError(
-                f"{child.server.name} failed ({child.end()}). {child.server.remedy}\n"
+                f"{child.server.name} failed ({child.exit_description()}). {child.server.remedy}\n"
                 f"The end of {child.log}:\n{child.tail()}"
             )
 
-    def _tend(self, child: Child) -> None:
+    def _restart_if_dead(self, child: Child) -> None:
         name = child.server.name
         if child.alive and child.ready:
             return
         deaths = self._deaths.setdefault(name, [])
         if child.alive:
-            child.look()
+            child.check()
             if child.ready:
-                self._write()
-                self._tell(name, "ready", self._where(child))
-            elif child.late:
+                self._write_state()
+                self._notify(name, "ready", self._address(child))
+            elif child.overdue:
                 child.kill()
             return
         now = time.monotonic()
-        if child.fresh_death():
-            deaths[:] = [*(death for death in deaths if now - death < _WITHIN_S), now]
-            self._tell(name, "died", f"{child.end()}; {child.log}")
-            if len(deaths) > _DEATHS:
+        if child.report_death():
+            deaths[:] = [*(death for death in deaths if now - death < _DEATHS_WITHIN_S), now]
+            self._notify(name, "died", f"{child.exit_description()}; {child.log}")
+            if len(deaths) > _MAX_DEATHS:
                 raise StackError(
-                    f"{name} died {len(deaths)} times within {_WITHIN_S:.0f} s: the stack in {self.directory} stopped. "
+                    f"{name} died {len(deaths)} times within {_DEATHS_WITHIN_S:.0f} s: the stack in {self.directory} stopped. "
                     f"{child.server.remedy}\nThe end of {child.log}:\n{child.tail()}"
                 )
         if now - deaths[-1] >= _BACKOFF_S[len(deaths) - 1]:
-            self._tell(name, "restarting", "")
+            self._notify(name, "restarting", "")
             child.start()
-            self._write()
+            self._write_state()
 
-    def _where(self, child: Child) -> str:
+    def _address(self, child: Child) -> str:
         return f"127.0.0.1:{child.server.port}" if child.server.port else ""
 
-    def _write(self) -> None:
+    def _write_state(self) -> None:
         servers = {name: child.state for name, child in self._children.items()}
         written = state.StackState(str(self.directory), os.getpid(), self._ready, self.addresses, servers, self._ports)
         state.write(written)

@@ -1,4 +1,4 @@
-"""`stack.json`: what runs in a directory and where it answers, written by the supervisor for everybody else."""
+"""`stack.json`: the servers of a directory and their addresses. The supervisor writes it; other processes read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mindset.config.settings import Settings
 
 @dataclass(frozen=True)
 class ServerState:
-    """One server's process, as last started."""
+    """The current process of a server."""
 
     pid: int
     port: int | None
@@ -25,7 +25,7 @@ class ServerState:
 
 @dataclass(frozen=True)
 class StackState:
-    """One stack; `ready` once everything answers."""
+    """The state of a stack; `ready` once every server answers."""
 
     directory: str
     supervisor: int
@@ -33,21 +33,21 @@ class StackState:
     addresses: Addresses
     servers: dict[str, ServerState] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
-    """Kept when the stack stops, so that the next start answers on the same addresses."""
+    """Kept when the stack stops, so that the next start uses the same addresses."""
 
 
 def write(state: StackState) -> None:
-    """Replace the file at once: a reader sees the old state or the new one, never half of one."""
+    """Replace the file atomically, so that a reader sees either the old or the new state."""
     path = _path(Path(state.directory))
-    fresh = path.with_suffix(".new")
-    # An address from the settings may carry a password.
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    temporary = path.with_suffix(".new")
+    # Readable by the owner only: an address from the settings may contain a password.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(state), file, indent=2)
-    fresh.replace(path)
+    temporary.replace(path)
 
 
 def read(directory: Path) -> StackState | None:
-    """What was last written, whether or not it still runs; None if nothing, or nothing legible, was."""
+    """The last written state, even if the stack no longer runs; None if there is no valid file."""
     try:
         raw = json.loads(_path(directory).read_text())
         return StackState(
@@ -63,7 +63,7 @@ def read(directory: Path) -> StackState | None:
 
 
 def supervised(directory: Path) -> StackState | None:
-    """The stack that a living supervisor keeps in the directory, ready or still starting."""
+    """The state of the directory's stack if its supervisor is running, ready or not; otherwise None."""
     state = read(directory)
     if state is None or state.supervisor != lock.holder(directory):
         return None
@@ -71,15 +71,15 @@ def supervised(directory: Path) -> StackState | None:
 
 
 def running(directory: Path) -> StackState | None:
-    """The stack of the directory, if its supervisor lives and everything has answered."""
+    """The state of the directory's stack if its supervisor is running and every server was ready; otherwise None."""
     state = supervised(directory)
     return state if state is not None and state.ready else None
 
 
 def connect(settings: Settings, *needs: Need) -> Settings:
-    """The settings with unset addresses filled from the stack that runs in their directory.
+    """Return the settings with missing addresses taken from the stack that runs in their directory.
 
-    Raises StackError naming the first of `needs` that has no address and how to give it one."""
+    Raises StackError naming the first server in `needs` that has no address, and what to do."""
     state = running(settings.directory)
     return with_addresses(settings, state.addresses if state else Addresses(), needs)
 

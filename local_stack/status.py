@@ -1,4 +1,4 @@
-"""How the servers of a running stack are, asked of each of them now."""
+"""The current health of a stack's servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local_stack.health import is_healthy
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server at this moment."""
+    """The health of a server when it was checked."""
 
     name: str
     pid: int
@@ -23,7 +23,7 @@ class ServerStatus:
 
 
 def status(directory: Path) -> list[ServerStatus]:
-    """The stack's servers in the order of their start, also while it is starting; empty if none is running."""
+    """Check the stack's servers, in the order of their start; empty if no stack is running."""
     stack = state.supervised(directory)
     if stack is None:
         return []

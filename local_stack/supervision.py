@@ -1,4 +1,4 @@
-"""Running a stack: in the foreground, beside a test, in the background; and stopping one from outside."""
+"""Run a stack in the foreground, within a block or in the background, and stop one that runs in another process."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import Final
 from local_stack import lock, state
 from local_stack.addresses import Addresses
 from local_stack.child import tail
-from local_stack.processes import end, unmarked
+from local_stack.processes import environment_outside_stack, stop_all
 from local_stack.servers import SERVICES
 from local_stack.stack import OnEvent, Stack
 from mindset.errors import StackError
 
-_LOOK_S: Final = 0.2
+_POLL_S: Final = 0.2
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def supervise(stack: Stack) -> None:
-    """Start the stack, keep it running, and stop it on Ctrl-C, SIGTERM or SIGHUP. Only for the main thread.
+    """Start the stack and keep it running until Ctrl-C, SIGTERM or SIGHUP. Must be called in the main thread.
 
-    Raises StackError, with everything stopped, if it cannot start or a server cannot be kept alive."""
-    # At any point a signal may interrupt: what is half-started carries the directory's mark, so that `stop` finds it.
+    Raises StackError if a server cannot start or dies too often; then everything is stopped."""
+    # A signal may interrupt at any point. A server that is just starting already has the stack's variable, so `stop` finds it.
     before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
     try:
         stack.start()
         while True:
             stack.watch()
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
     except KeyboardInterrupt:
         return
     finally:
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # stopping has deadlines of its own; a second Ctrl-C would tear it
+            signal.signal(number, signal.SIG_IGN)  # stopping has deadlines; a second Ctrl-C must not interrupt it
         stack.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -57,9 +57,9 @@ def local_stack(
     knowledge_bases: Path | None = None,
     on_event: OnEvent = lambda _service, _state, _detail: None,
 ) -> Iterator[Addresses]:
-    """A stack for the length of a block, watched by a thread.
+    """Run a stack for the length of a block; a thread watches it.
 
-    Raises StackError if it cannot start or, when the block ends, if a server could not be kept alive."""
+    Raises StackError if a server cannot start or, at the end of the block, if one died too often."""
     stack = Stack(
         directory,
         services=services,
@@ -86,23 +86,23 @@ def local_stack(
 
 
 def detach(directory: Path, command: Sequence[str], *, deadline_s: float = 180) -> state.StackState:
-    """Run a command that supervises the directory in the background; return when its stack is ready.
+    """Run a command that supervises the directory in the background; return when the stack is ready.
 
-    Raises StackError with the end of its log if it ends before, or is not ready in time."""
+    Raises StackError with the end of the log if the command ends or the deadline passes before."""
     if (pid := lock.holder(directory)) is not None:
-        raise lock.refuse_second(directory, pid)
+        raise lock.already_running(directory, pid)
     log = directory / "logs" / "supervisor.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as wrong:
-        raise StackError(f"Cannot log to {log}: {wrong.strerror}. Name another folder in MINDSET_DIRECTORY.") from None
+    except OSError as error:
+        raise StackError(f"Cannot log to {log}: {error.strerror}. Name another folder in MINDSET_DIRECTORY.") from None
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=unmarked(),
+            env=environment_outside_stack(),
             start_new_session=True,
         )
     deadline = time.monotonic() + deadline_s
@@ -115,14 +115,14 @@ def detach(directory: Path, command: Sequence[str], *, deadline_s: float = 180) 
                 f"The stack in {directory} was not ready within {deadline_s:.0f} s, and is being stopped. "
                 f"See {log}:\n{tail(log)}"
             )
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     raise StackError(
         f"The stack in {directory} did not start (exit status {process.returncode}). {log}:\n{tail(log, 40)}"
     )
 
 
 def down(directory: Path, *, deadline_s: float = 40) -> bool:
-    """Stop the stack of a directory, by force if it must be; False if none was running."""
+    """Stop the stack of a directory, if necessary by force; False if none was running."""
     if (pid := lock.holder(directory)) is None:
         return False
     with suppress(ProcessLookupError):
@@ -132,15 +132,15 @@ def down(directory: Path, *, deadline_s: float = 40) -> bool:
         if time.monotonic() > deadline:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            with lock.held(directory, cleaning=True):
-                end(directory, grace_s=5)
+            with lock.hold(directory, cleaning=True):
+                stop_all(directory, grace_s=5)
             break
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     return True
 
 
 def _watch_until(stack: Stack, over: threading.Event, failures: list[StackError]) -> None:
-    while not over.wait(_LOOK_S):
+    while not over.wait(_POLL_S):
         try:
             stack.watch()
         except StackError as failure:

@@ -1,4 +1,4 @@
-"""A process that outlives the supervisor just long enough to stop what it left: nobody can catch SIGKILL."""
+"""A process that stops the servers if the supervisor is killed, since SIGKILL cannot be caught."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pathlib import Path
 from typing import Final
 
 from local_stack import lock
-from local_stack.processes import end, unmarked
+from local_stack.processes import environment_outside_stack, stop_all
 from mindset.errors import StackError
 
-_LOOK_S: Final = 0.25
+_POLL_S: Final = 0.25
 _GRACE_S: Final = 5.0
 
 
 def start(directory: Path, project: Path) -> subprocess.Popen[bytes]:
-    """Watch over this process, from a session of its own so that Ctrl-C does not reach it."""
+    """Start a watchdog for this process, in a new session so that Ctrl-C does not reach it."""
     return subprocess.Popen(
         [sys.executable, "-m", "local_stack.watchdog", str(directory), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=project,
-        env=unmarked(),
+        env=environment_outside_stack(),
         start_new_session=True,
     )
 
 
 def watch(directory: Path, supervisor: int) -> None:
-    """Return when the supervisor is gone and nothing of its stack is left.
+    """Wait until the supervisor ends, then stop the rest of its stack.
 
-    A child whose parent dies gets another one; that cannot be missed, and no reused pid can hide it."""
+    When the supervisor dies, this process gets another parent. Unlike a pid, that cannot be mistaken."""
     while os.getppid() == supervisor:
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     try:
-        # Under the lock, or it would stop what the next supervisor starts.
-        with lock.held(directory, cleaning=True):
-            end(directory, _GRACE_S)
+        # With the lock held, so that it cannot stop the servers of the next supervisor.
+        with lock.hold(directory, cleaning=True):
+            stop_all(directory, _GRACE_S)
     except StackError:
-        return  # the next supervisor is there already, and cleans up first
+        return  # the next supervisor already runs, and stops them before it starts its own
 
 
 if __name__ == "__main__":

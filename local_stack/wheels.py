@@ -1,6 +1,6 @@
-"""Server binaries that ship inside Python packages, found without importing the packages.
+"""Find server binaries in Python packages without importing the packages.
 
-Importing them would start their own supervision: refcounts, exit handlers and runtime folders that ours replaces."""
+On import they would set up their own reference counts, exit handlers and runtime folders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from mindset.errors import StackError
 
 
-def shipped(package: str, pattern: str) -> Path:
-    """The one file of an installed package that matches the glob pattern.
+def find_binary(package: str, pattern: str) -> Path:
+    """The file of an installed package that matches a glob pattern.
 
-    Raises StackError naming the package that is not installed, or not built for this machine."""
+    Raises StackError if the package is not installed or not built for this machine."""
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
     for folder in folders:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import psutil
 
-from local_stack.processes import belonging
+from local_stack.processes import stack_processes
 
 
 def processes_of(directory: Path) -> list[str]:
     """Return the command lines of processes that mention the directory, work in it, or carry its mark."""
     lines = []
-    ours = {process.pid for process in belonging(directory)}
+    ours = {process.pid for process in stack_processes(directory)}
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())

@@ -137,7 +137,7 @@ def test_requested_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         stack = local_stack(tmp_path, services=["valkey"], fixed_ports={"valkey": port})
-        with pytest.raises(StackError, match=rf"Port {port}, asked for valkey, is in use\. Stop"), stack:
+        with pytest.raises(StackError, match=rf"Port {port} for valkey is in use\. Stop"), stack:
             pass
 
 
