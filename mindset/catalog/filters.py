@@ -1,4 +1,6 @@
-"""Filters on documents: a small typed expression, and the condition on a revision that it becomes."""
+"""Filters on document fields: a typed expression and its translation to SQL.
+
+The module is longer than 300 lines because the validation limits and the translation must cover the same operators."""
 
 from __future__ import annotations
 
@@ -26,14 +28,14 @@ from pydantic_core import PydanticCustomError
 from mindset.errors import RequestRejected
 
 MAX_DEPTH = 4
-"""Levels of an expression: a condition alone is one."""
+"""Maximum nesting of an expression; a single condition has depth 1."""
 
 MAX_CONDITIONS = 32
-"""Conditions of an expression, whatever stands around them."""
+"""Maximum number of conditions in an expression, at all levels together."""
 
-# NUL stands in no text of Postgres. Lone surrogates, which no text holds either, pydantic refuses itself.
+# Postgres cannot store NUL. It cannot store lone surrogates either, but pydantic rejects those itself.
 _Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
-# Within what a float counts exactly: a number is refused rather than rounded.
+# The range in which a float represents every integer exactly, so that no number is rounded.
 _Integer = Annotated[int, Strict(), Field(ge=-(10**15), le=10**15)]
 _Decimal = Annotated[float, Strict(), Field(ge=-1e15, le=1e15)]
 _Value = Annotated[bool, Strict()] | _Integer | _Decimal | _Text
@@ -42,7 +44,7 @@ _Metadata = Annotated[
     str,
     Field(pattern=r"^metadata\.[^\x00]{1,100}$", description="`metadata.` and a key", examples=["metadata.updated"]),
 ]
-_Any_field = Annotated[
+_AnyField = Annotated[
     str,
     Field(
         pattern=r"^(uri|title|media_type|metadata\.[^\x00]{1,100})$",
@@ -52,111 +54,114 @@ _Any_field = Annotated[
 ]
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
 
 
-def _moment(text: str) -> str:
-    """A day as it is, a moment in UTC: both as every supported Postgres reads them."""
+def _timestamp(text: str) -> str:
+    """Return a date unchanged and a timestamp in UTC, in the format that every supported Postgres version parses."""
     try:
         if len(text) == len("2026-01-31"):
             return datetime.fromisoformat(text).date().isoformat()
-        moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no date. Write one such as 2026-01-31 or 2026-01-31T18:00:00Z.") from None
-    return f"{moment:%H:%M:%S.%f}+00:00".join((f"{moment.date().isoformat()} ", ""))
+        raise ValueError(f"{text!r} is not a date. Write one such as 2026-01-31 or 2026-01-31T18:00:00Z.") from None
+    # Not `%Y`: glibc does not pad years before 1000.
+    return f"{time.date().isoformat()} {time:%H:%M:%S.%f}+00:00"
 
 
-_Moment = Annotated[str, Field(pattern=f"^{_DAY}([T ]{_CLOCK})?$", examples=["2026-01-31"]), AfterValidator(_moment)]
+_Timestamp = Annotated[
+    str, Field(pattern=f"^{_DAY}([T ]{_TIME})?$", examples=["2026-01-31"]), AfterValidator(_timestamp)
+]
 
 
-class _Part(BaseModel):
+class _Expression(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
-class Equal(_Part):
-    """Holds where the field, or one of the entries of its list, is the value, and of its type; `ne` where none is."""
+class Equal(_Expression):
+    """True if the field, or an entry of its list, equals the value and has its type; `ne` is the opposite."""
 
-    field: _Any_field
+    field: _AnyField
     op: Literal["eq", "ne"]
     value: _Value
 
     @model_validator(mode="after")
-    def _comparable(self) -> Equal:
+    def _check_type(self) -> Equal:
         _check_text(self.field, [self.value])
         return self
 
 
-class OneOf(_Part):
-    """Holds where the field, or one of the entries of its list, is one of the values."""
+class OneOf(_Expression):
+    """True if the field, or an entry of its list, equals one of the values."""
 
-    field: _Any_field
+    field: _AnyField
     op: Literal["in"]
     value: tuple[_Value, ...] = Field(min_length=1, max_length=100)
 
     @model_validator(mode="after")
-    def _comparable(self) -> OneOf:
+    def _check_type(self) -> OneOf:
         _check_text(self.field, self.value)
         return self
 
 
-class Prefix(_Part):
-    """Holds where the field begins so."""
+class Prefix(_Expression):
+    """True if the field starts with the value."""
 
     field: Literal["uri", "title"]
     op: Literal["prefix"]
     value: _Text
 
 
-class Compare(_Part):
-    """Holds where the field, or one of the entries of its list, is a number (or a date) and on this side of the value."""
+class Compare(_Expression):
+    """True if the field, or an entry of its list, is a number (or a date) that compares so with the value."""
 
     field: _Metadata
     op: Literal["lt", "lte", "gt", "gte"]
-    value: _Integer | _Decimal | _Moment
+    value: _Integer | _Decimal | _Timestamp
 
 
-class Exists(_Part):
-    """Holds where the document has the key; with `false`, where it lacks it."""
+class Exists(_Expression):
+    """True if the document has the key; with `false`, if it does not."""
 
     field: _Metadata
     op: Literal["exists"]
     value: Annotated[bool, Strict()] = True
 
 
-class AllOf(_Part):
-    """Holds where each of these does."""
+class AllOf(_Expression):
+    """True if all of these are."""
 
     all: tuple[Filter, ...] = Field(min_length=1, max_length=MAX_CONDITIONS)
 
 
-class AnyOf(_Part):
-    """Holds where one of these does."""
+class AnyOf(_Expression):
+    """True if at least one of these is."""
 
     any: tuple[Filter, ...] = Field(min_length=1, max_length=MAX_CONDITIONS)
 
 
-class Not(_Part):
-    """Holds where this does not."""
+class Not(_Expression):
+    """True if this is not."""
 
     not_: Filter = Field(alias="not")
 
 
-_KINDS: dict[str, type[_Part]] = {
+_CLASSES: dict[str, type[_Expression]] = {
     "eq": Equal, "ne": Equal, "in": OneOf, "prefix": Prefix, "lt": Compare, "lte": Compare, "gt": Compare,
     "gte": Compare, "exists": Exists, "all": AllOf, "any": AnyOf, "not": Not,
 }  # fmt: skip
 
 
-def _kind(raw: Any) -> str | None:
-    """The name of the part's class, by its operator, else by its only key."""
-    if isinstance(raw, _Part):
+def _class_name(raw: Any) -> str | None:
+    """Select the class of an expression by its `op`, or by the key `all`, `any` or `not`."""
+    if isinstance(raw, _Expression):
         return type(raw).__name__
     if not isinstance(raw, dict):
         return None
-    word = raw.get("op", next((each for each in ("all", "any", "not") if each in raw), None))
-    kind = _KINDS.get(word) if isinstance(word, str) else None
-    return kind.__name__ if kind else None
+    operator = raw.get("op", next((key for key in ("all", "any", "not") if key in raw), None))
+    expression = _CLASSES.get(operator) if isinstance(operator, str) else None
+    return expression.__name__ if expression else None
 
 
 Filter = Annotated[
@@ -169,40 +174,40 @@ Filter = Annotated[
     | Annotated[AnyOf, Tag("AnyOf")]
     | Annotated[Not, Tag("Not")],
     Discriminator(
-        _kind,
+        _class_name,
         custom_error_type="no_condition",
         custom_error_message="write `field`, `op` (eq, ne, in, prefix, lt, lte, gt, gte, exists) and `value`, "
         "or one of `all`, `any` and `not`",
     ),
 ]
-"""An expression over a document's fields; frozen, and equal where it says the same in the same order."""
+"""An expression over a document's fields; immutable. Two are equal if they have the same conditions in the same order."""
 
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
 Not.model_rebuild()
 
 
-def _bounded(raw: Any, validated: Callable[[Any], Any]) -> Any:
-    """Refuse too much before it is looked at, and say where a fault is by a JSON pointer."""
+def _limit_size(raw: Any, validate: Callable[[Any], Any]) -> Any:
+    """Reject a filter that is too large before validating it; name errors by JSON pointer."""
     _check_size(raw)
     try:
-        return validated(raw)
-    except ValidationError as wrong:
-        raise PydanticCustomError("filter", "{faults}", {"faults": _faults(wrong)}) from None
+        return validate(raw)
+    except ValidationError as error:
+        raise PydanticCustomError("filter", "{errors}", {"errors": _describe(error)}) from None
 
 
-Where = Annotated[Filter, WrapValidator(_bounded)]
-"""A filter as it is taken in from outside: bounded, its faults told by pointer."""
+Where = Annotated[Filter, WrapValidator(_limit_size)]
+"""A filter in a request or configuration: limited in size, with errors named by JSON pointer."""
 
 _where: TypeAdapter[Any] = TypeAdapter(Where)
 
 
 def parse_filter(raw: Any) -> Filter:
-    """A filter from plain JSON. Raises RequestRejected, naming where it is wrong."""
+    """Create a filter from decoded JSON. Raises RequestRejected with a JSON pointer to each error."""
     try:
         return _where.validate_python(raw)  # type: ignore[no-any-return]
-    except ValidationError as wrong:
-        raise RequestRejected(f"The filter is wrong: {wrong.errors()[0]['msg']}") from None
+    except ValidationError as error:
+        raise RequestRejected(f"The filter is invalid: {error.errors()[0]['msg']}") from None
 
 
 def _check_size(raw: Any) -> None:
@@ -210,31 +215,33 @@ def _check_size(raw: Any) -> None:
     for depth in range(1, MAX_DEPTH + 2):
         if depth > MAX_DEPTH:
             raise PydanticCustomError("filter", f"nests more than {MAX_DEPTH} levels; flatten it")
-        below: list[Any] = []
+        next_level: list[Any] = []
         for each in level:
             if isinstance(each, dict) and (inner := [each[key] for key in ("all", "any", "not") if key in each]):
-                below += [part for parts in inner for part in (parts if isinstance(parts, list) else [parts])]
+                for value in inner:
+                    next_level += value if isinstance(value, list) else [value]
             else:
                 conditions += 1
-        if conditions + len(below) > MAX_CONDITIONS:
+        if conditions + len(next_level) > MAX_CONDITIONS:
             raise PydanticCustomError(
                 "filter", f"has more than {MAX_CONDITIONS} conditions; `in` takes up to 100 values"
             )
-        if not below:
+        if not next_level:
             return
-        level = below
+        level = next_level
 
 
-def _faults(wrong: ValidationError) -> str:
-    """The first few, each by its pointer. Names of classes, which a union puts into locations, are no part of one."""
-    classes = {each.__name__ for each in _KINDS.values()}
-    told: dict[str, str] = {}
-    for each in wrong.errors():
+def _describe(error: ValidationError) -> str:
+    """Describe the first three errors, each with its JSON pointer."""
+    # For a union, pydantic adds the class name to the location.
+    classes = {each.__name__ for each in _CLASSES.values()}
+    messages: dict[str, str] = {}
+    for each in error.errors():
         path = [str(at) for at in each["loc"] if at not in classes]
-        # What follows `value` is which of its types was tried.
+        # After `value`, pydantic adds the type that it tried.
         pointer = "/" + "/".join(path[: path.index("value") + 1] if "value" in path else path)
-        told.setdefault(pointer, each["msg"].removeprefix("Value error, "))
-    return "; ".join(f"{pointer}: {message}" for pointer, message in list(told.items())[:3])
+        messages.setdefault(pointer, each["msg"].removeprefix("Value error, "))
+    return "; ".join(f"{pointer}: {message}" for pointer, message in list(messages.items())[:3])
 
 
 def _check_text(name: str, values: Sequence[Any]) -> None:
@@ -244,52 +251,54 @@ def _check_text(name: str, values: Sequence[Any]) -> None:
 
 @dataclass
 class SqlCondition:
-    """SQL over a revision named `f`, true or false and never null, and its parameters: no value stands in the SQL."""
+    """SQL over a revision named `f` that is never null, and its parameters; the SQL itself contains no values."""
 
     sql: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def _value(self, value: Any) -> str:
-        """The placeholder of one more parameter."""
+        """Add a parameter and return its placeholder."""
         name = f"where_{len(self.parameters)}"
         self.parameters[name] = value
         return f"%({name})s"
 
-    def _written(self, part: Any) -> str:  # noqa: PLR0911  # a line for each kind of part
-        match part:
+    def _to_sql(self, expression: Any) -> str:  # noqa: PLR0911  # one return per operator
+        match expression:
             case AllOf():
-                return f"({' AND '.join(map(self._written, part.all))})"
+                return f"({' AND '.join(map(self._to_sql, expression.all))})"
             case AnyOf():
-                return f"({' OR '.join(map(self._written, part.any))})"
+                return f"({' OR '.join(map(self._to_sql, expression.any))})"
             case Not():
-                return f"NOT {self._written(part.not_)}"
+                return f"NOT {self._to_sql(expression.not_)}"
             case Exists():
-                return f"(f.metadata ? {self._key(part.field)}::text) = {self._value(part.value)}::bool"
+                return f"(f.metadata ? {self._key(expression.field)}::text) = {self._value(expression.value)}::bool"
             case Prefix():
-                return f"starts_with({_COLUMNS[part.field]}, {self._value(part.value)}::text)"
+                return f"starts_with({_COLUMNS[expression.field]}, {self._value(expression.value)}::text)"
             case Compare():
-                return self._compared(part)
+                return self._comparison(expression)
             case Equal():
-                return f"{'NOT ' if part.op == 'ne' else ''}{self._among(part.field, [part.value])}"
+                return (
+                    f"{'NOT ' if expression.op == 'ne' else ''}{self._equals_any(expression.field, [expression.value])}"
+                )
             case OneOf():
-                return self._among(part.field, part.value)
-        raise AssertionError(f"unreachable: {part!r}")
+                return self._equals_any(expression.field, expression.value)
+        raise AssertionError(f"unreachable: {expression!r}")
 
-    def _among(self, name: str, values: Sequence[Any]) -> str:
+    def _equals_any(self, name: str, values: Sequence[Any]) -> str:
         if name in _COLUMNS:
             return f"{_COLUMNS[name]} = ANY({self._value(list(values))}::text[])"
-        # A list contains each of its entries, and a plain value itself; what differs in type contains nothing.
+        # In jsonb a list contains each of its entries and a scalar itself; values of different types never match.
         wanted = self._value([json.dumps(each, ensure_ascii=False) for each in values])
         return f"coalesce((f.metadata -> {self._key(name)}::text) @> ANY({wanted}::jsonb[]), false)"
 
-    def _compared(self, part: Compare) -> str:
-        key, sign = self._key(part.field), _SIGNS[part.op]
-        value = self._value(json.dumps(part.value))
+    def _comparison(self, expression: Compare) -> str:
+        key, sign = self._key(expression.field), _SIGNS[expression.op]
+        value = self._value(json.dumps(expression.value))
         bound = f"jsonb_build_object('bound', {value}::jsonb)"
-        if isinstance(part.value, str):
+        if isinstance(expression.value, str):
             path = f"$[*] ? (@.datetime() {sign} $bound.datetime())"
             return f"coalesce(jsonb_path_exists_tz(f.metadata -> {key}::text, '{path}', {bound}, true), false)"
-        # By its type: `lax` would take a text for no number anyway, and says so by an error that hides other entries.
+        # Check the type first: comparing text with a number is an error that would also hide the other entries.
         path = f'$[*] ? (@.type() == "number" && @ {sign} $bound)'
         return f"coalesce(jsonb_path_exists(f.metadata -> {key}::text, '{path}', {bound}, true), false)"
 
@@ -302,7 +311,7 @@ _SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 def sql_condition(where: Filter) -> SqlCondition:
-    """The filter as a condition on a revision."""
-    made = SqlCondition()
-    made.sql = made._written(where)  # noqa: SLF001  # its own
-    return made
+    """Translate a filter to a condition on a revision."""
+    condition = SqlCondition()
+    condition.sql = condition._to_sql(where)  # noqa: SLF001  # same module
+    return condition

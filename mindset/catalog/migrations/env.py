@@ -1,4 +1,4 @@
-"""How Alembic runs: inside the connection that `migrate` or `check` hands it."""
+"""Alembic's environment: it uses the connection of `migrate` or `check`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from alembic import context
 from mindset.catalog.schema import metadata
 
 
-def ours(_obj: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
-    """Partitions are made by the program as models and days come; they are no part of the design."""
+def is_designed(_obj: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
+    """Exclude partitions: the program creates one per model or day, so the schema does not list them."""
     return not (kind == "table" and reflected and compared is None and "_p_" in (name or ""))
 
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, include_object=ours)
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, include_object=is_designed
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,4 @@
-"""What a version opened and what it ended, found by index: a night's cost no longer grows with the knowledge base"""
+"""Index the versions of placements, so that a night reads only what changed"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_index("ix_placement_since", "placement", ["kb", "since"])
     op.create_index("ix_placement_until", "placement", ["kb", "until"], postgresql_where=sa.text("until IS NOT NULL"))
 
-    # Nothing ever asked for it: the members themselves are compared.
+    # Unused: the members of a segment are compared instead.
     op.drop_constraint("ck_segment_sealed_is_counted", "segment")
     op.drop_column("segment", "digest")
     op.create_check_constraint("ck_segment_sealed_is_counted", "segment", "state <> 'sealed' OR count IS NOT NULL")

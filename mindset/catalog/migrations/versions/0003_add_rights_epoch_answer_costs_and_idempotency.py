@@ -1,4 +1,4 @@
-"""What serving needs: an epoch of rights, what an answer cost and who asked, one outcome for a repeated request"""
+"""Add the rights epoch, the cost and caller of answers, and idempotency keys"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata is an object: it was written as a text that holds one, which no filter can look into"""
+"""Store metadata as a JSON object instead of a string that contains one, so that filters can read it"""
 
 from __future__ import annotations
 
