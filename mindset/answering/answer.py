@@ -120,7 +120,7 @@ class Answering:
         with span("retrieval.search", knowledge_base=query.kb.name, version=snapshot.version):
             result = self.searcher.search(
                 query.kb, query.standalone_question, query.caller.principals, query.limit,
-                where=query.where, snapshot=snapshot, rerank=query.uses_reranker,
+                where=query.where, snapshot=snapshot, reranked=query.uses_reranker,
             )  # fmt: skip
         if not result.degraded:
             self.results.put(key, result)

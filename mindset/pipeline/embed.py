@@ -94,7 +94,7 @@ def _embed_batches(
         try:
             vectors: Vectors = embedder.embed_passages(texts)
         except ProviderRejected as error:
-            rejected = [chunk_ids[at] for at in islice(_rejected_texts(embedder, texts), MAX_REPORTED_TEXTS)]
+            rejected = [chunk_ids[at] for at in islice(rejected_texts(embedder, texts), MAX_REPORTED_TEXTS)]
             if not rejected:
                 raise
             with catalog.reading() as connection:
@@ -106,8 +106,10 @@ def _embed_batches(
         yield chunk_ids, vectors
 
 
-def _rejected_texts(embedder: Embedder, texts: Sequence[str]) -> Iterator[int]:
-    """Yield the indexes of texts that the provider rejects; none if it rejects every request, as without access."""
+def rejected_texts(embedder: Embedder, texts: Sequence[str]) -> Iterator[int]:
+    """Yield the indexes of texts that the provider rejects, in order; none if it rejects every request, as without access.
+
+    Finding one text by bisection takes about 2 log2(number of texts) requests. Raises ProviderUnavailable."""
     if _accepts(embedder, ["text"]):
         yield from _rejected_between(embedder, texts, 0, len(texts))
 

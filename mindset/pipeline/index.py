@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.full_text import analyze
@@ -72,7 +73,7 @@ def index(
             version_segments(connection, kb.name, previous.number) if previous and previous.model == model else []
         )
         visible = visible_counts(connection, kb.name, version, inherited, limit=1)
-        kept = [segment for segment in inherited if visible[segment.id] and segment.model == model]
+        kept = segments_to_keep(inherited, visible, model)
     for number, collection in unfinished:
         vectors.drop(collection)
         with catalog.writing() as connection:
@@ -102,3 +103,8 @@ def index(
         analyze(connection, added + copied)
         finish_version(connection, kb.name, version)
     return IndexReport(version, added, len(segments), len(merged), rebuilt)
+
+
+def segments_to_keep(inherited: Sequence[Segment], visible: Mapping[int, int], model: str) -> list[Segment]:
+    """Return the segments of the model that have visible chunks; `visible` is {segment id: number of visible chunks}."""
+    return [segment for segment in inherited if visible[segment.id] and segment.model == model]

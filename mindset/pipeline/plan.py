@@ -9,7 +9,7 @@ from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import live_version
 from mindset.catalog.transactions import Connection
-from mindset.catalog.versions import building_version, newest_version, pending_version
+from mindset.catalog.versions import Version, building_version, newest_version, pending_version
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
@@ -50,7 +50,7 @@ def work_due(catalog: Catalog, kb: KnowledgeBase) -> WorkDue:
     with catalog.reading() as connection:
         changed = has_unplaced_or_removed(connection, kb.name, kb.chunking.fingerprint)
         return WorkDue(
-            build=changed or _needs_version(connection, kb),
+            build=changed or _version_needed(connection, kb),
             release=pending_version(connection, kb.name) is not None,
         )
 
@@ -61,15 +61,17 @@ def plan_build(catalog: Catalog, kb: KnowledgeBase) -> BuildPlan:
         return BuildPlan(
             to_chunk=tuple(unplaced_documents(connection, kb.name, kb.chunking.fingerprint)),
             to_remove=tuple(removed_documents(connection, kb.name)),
-            needs_version=_needs_version(connection, kb),
+            needs_version=_version_needed(connection, kb),
         )
 
 
-def _needs_version(connection: Connection, kb: KnowledgeBase) -> bool:
+def _version_needed(connection: Connection, kb: KnowledgeBase) -> bool:
+    return needs_version(newest_version(connection, kb.name), building_version(connection, kb.name), kb)
+
+
+def needs_version(newest: Version | None, building: Version | None, kb: KnowledgeBase) -> bool:
     """Return whether a build was interrupted, or the definition names another model than the newest version."""
-    newest = newest_version(connection, kb.name)
-    new_model = newest is not None and newest.model != model_id(kb.embedding)
-    return new_model or building_version(connection, kb.name) is not None
+    return building is not None or (newest is not None and newest.model != model_id(kb.embedding))
 
 
 def rebuild_duty_cycle(catalog: Catalog, kb: KnowledgeBase, duty_cycle: float) -> float:
@@ -78,10 +80,14 @@ def rebuild_duty_cycle(catalog: Catalog, kb: KnowledgeBase, duty_cycle: float) -
     Otherwise 1: the build is not throttled."""
     with catalog.reading() as connection:
         newest, live = newest_version(connection, kb.name), live_version(connection, kb.name)
-    if newest is None or live is None:
-        return 1.0
-    unchanged = (newest.model, newest.chunking) == (model_id(kb.embedding), kb.chunking.fingerprint)
-    return 1.0 if unchanged else duty_cycle
+    return duty_cycle if live is not None and rebuilds_everything(newest, kb) else 1.0
+
+
+def rebuilds_everything(newest: Version | None, kb: KnowledgeBase) -> bool:
+    """Return whether the definition's model or chunking differs from the newest version's."""
+    if newest is None:
+        return False
+    return (newest.model, newest.chunking) != (model_id(kb.embedding), kb.chunking.fingerprint)
 
 
 def version_being_built(catalog: Catalog, kb: str) -> int:

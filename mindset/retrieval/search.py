@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from itertools import groupby
 
 from mindset.catalog.filters import Filter
 from mindset.catalog.full_text import LexicalSearch
@@ -19,37 +17,16 @@ from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.embedding.registry import EmbedderRegistry
 from mindset.errors import NothingReleased, ServiceUnavailable, UnknownVersion
-from mindset.providers.deadline import Deadline
 from mindset.reranking.registry import RerankerRegistry
-from mindset.retrieval.dense import DenseSearch, Vector
-from mindset.retrieval.exact import exact_search
-from mindset.retrieval.fusion import reciprocal_rank_fusion
+from mindset.retrieval.dense import DenseSearch
+from mindset.retrieval.exact import exact_search, has_too_few
 from mindset.retrieval.passages import to_passages
 from mindset.retrieval.query import validate_question
+from mindset.retrieval.rankings import Rankings
+from mindset.retrieval.rerank import best_chunks, rerank
 from mindset.retrieval.search_request import Ranking, SearchRequest, SearchResult, attempt, dense_weight
 from mindset.tracing import span
 from mindset.vector_index.chroma import ChromaIndex
-
-
-@dataclass
-class _Rankings:
-    """The rankings of a search with their weights, the failures of missing ones, and the time each took."""
-
-    weighted: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    vector: Vector | None = None
-    """The question's vector, if dense search got as far as embedding it."""
-
-    def add(self, name: str, weight: float, outcome: Ranking | str) -> None:
-        if isinstance(outcome, str):
-            self.failures[name] = outcome
-        else:
-            self.weighted[name] = (weight, outcome.chunk_ids)
-            self.milliseconds[name] = outcome.milliseconds
-
-    def fused(self) -> list[str]:
-        return reciprocal_rank_fusion(list(self.weighted.values()))
 
 
 class Searcher:
@@ -102,12 +79,12 @@ class Searcher:
         where: Filter | None = None,
         snapshot: VersionSnapshot | None = None,
         join: bool = True,
-        rerank: bool = True,
+        reranked: bool = True,
     ) -> SearchResult:
         """Return the best `limit` chunks of the live release, or of the given version, as passages.
 
         `where` restricts the search to matching documents. Pass `snapshot` if it has been read already. Adjacent chunks
-        become one passage unless `join` is False. The definition's reranker is used unless `rerank` is False.
+        become one passage unless `join` is False. The definition's reranker is used unless `reranked` is False.
         Raises QuestionRejected, NothingReleased, UnknownVersion; ServiceUnavailable if no ranking is available."""
         started = time.perf_counter()
         question = validate_question(question)
@@ -120,19 +97,19 @@ class Searcher:
         rankings = self._rank(request)
         if not rankings.weighted:
             raise ServiceUnavailable("Neither dense nor full-text search finished in time. Try again shortly.")
-        reranking = kb.retrieval.rerank if rerank else None
+        reranking = kb.retrieval.rerank if reranked else None
         chunks = self._authorize(request, rankings, limit, max(limit, reranking.candidates) if reranking else limit)
         if reranking:
-            chunks = self._reranked(request, reranking, rankings, chunks, limit)
+            chunks = self._rerank(request, reranking, rankings, chunks, limit)
         milliseconds = rankings.milliseconds | {"total": (time.perf_counter() - started) * 1000}
         return SearchResult(
             kb.name, snapshot.version, snapshot.release, tuple(to_passages(chunks, join=join)), tuple(rankings.failures),
             {step: round(value, 2) for step, value in milliseconds.items()}, rankings.failures,
         )  # fmt: skip
 
-    def _rank(self, request: SearchRequest) -> _Rankings:
+    def _rank(self, request: SearchRequest) -> Rankings:
         """Run both searches; full-text search runs in this thread while Chroma searches the vectors."""
-        rankings = _Rankings()
+        rankings = Rankings()
         lexical_weight = request.kb.retrieval.lexical_weight
         with ExitStack() as cleanup:
             dense = attempt(lambda: self.dense.start(request, cleanup)) if request.dense_weight else None
@@ -157,7 +134,7 @@ class Searcher:
         )  # fmt: skip
         return Ranking(chunk_ids, (time.perf_counter() - started) * 1000)
 
-    def _authorize(self, request: SearchRequest, rankings: _Rankings, limit: int, wanted: int) -> list[VisibleChunk]:
+    def _authorize(self, request: SearchRequest, rankings: Rankings, limit: int, wanted: int) -> list[VisibleChunk]:
         """Return the best `wanted` chunks that the caller may read.
 
         If the caller may read too few of the nearest chunks, exact search replaces the dense ranking."""
@@ -165,15 +142,10 @@ class Searcher:
         candidates = rankings.fused()
         chunks = self._visible(request, candidates, wanted)
         if "dense" in rankings.weighted and rankings.vector is not None:
-            weight, nearest = rankings.weighted["dense"]
+            _, nearest = rankings.weighted["dense"]
             if self._too_few_visible(request, chunks, nearest, len(candidates), limit):
                 vector = rankings.vector
-                exact = attempt(lambda: exact_search(self._catalog, request, vector))
-                if isinstance(exact, str):
-                    rankings.failures["dense"] = exact
-                else:
-                    rankings.weighted["dense"] = (weight, exact.chunk_ids)
-                    rankings.milliseconds["exact"] = exact.milliseconds
+                if rankings.replace_dense(attempt(lambda: exact_search(self._catalog, request, vector))):
                     chunks = self._visible(request, rankings.fused(), wanted)
         rankings.milliseconds["visible"] = (time.perf_counter() - started) * 1000
         return chunks
@@ -199,47 +171,24 @@ class Searcher:
 
         Full-text search applies the filter itself and may fill the limit alone, so with a filter the nearest chunks are
         counted separately."""
-        if len({row.chunk_id for row in chunks}) < min(limit, candidates):
+        if has_too_few(chunks, limit, candidates):
             return True
-        if request.where is None:
-            return False
-        visible_nearest = {row.chunk_id for row in self._visible(request, nearest, limit)}
-        return len(visible_nearest) < min(limit, len(nearest))
+        return request.where is not None and has_too_few(self._visible(request, nearest, limit), limit, len(nearest))
 
-    def _reranked(
+    def _rerank(
         self,
         request: SearchRequest,
         reranking: Reranking,
-        rankings: _Rankings,
+        rankings: Rankings,
         chunks: list[VisibleChunk],
         limit: int,
     ) -> list[VisibleChunk]:
         """Return the best `limit` chunks in the reranker's order, or in the given order if it fails."""
         started = time.perf_counter()
-        outcome = attempt(lambda: self._rerank(request, reranking, chunks))
+        outcome = attempt(lambda: rerank(request, lambda: self._rerankers.get(reranking), chunks))
         if isinstance(outcome, str):
             rankings.failures["rerank"] = outcome
         else:
             chunks = outcome
             rankings.milliseconds["rerank"] = (time.perf_counter() - started) * 1000
-        return [row for rows in _by_chunk(chunks)[:limit] for row in rows]
-
-    @span("retrieval.rerank")
-    def _rerank(
-        self, request: SearchRequest, reranking: Reranking, chunks: Sequence[VisibleChunk]
-    ) -> list[VisibleChunk]:
-        """Reorder chunks that the caller may read; no other text is sent to the provider."""
-        grouped = _by_chunk(chunks)
-        if len(grouped) < 2:
-            return list(chunks)
-        reranker = self._rerankers.get(reranking)
-        seconds_left = request.seconds_left()
-        if seconds_left <= 0:
-            raise ServiceUnavailable("The other steps used up all the time. Raise retrieval.deadline_s.")
-        order = reranker.rank(request.question, [rows[0].text for rows in grouped], Deadline(seconds_left))
-        return [row for index in order for row in grouped[index]]
-
-
-def _by_chunk(chunks: Sequence[VisibleChunk]) -> list[list[VisibleChunk]]:
-    """Group the rows of each chunk, which has one per place; the order of the chunks stays."""
-    return [list(rows) for _, rows in groupby(chunks, key=lambda row: row.chunk_id)]
+        return best_chunks(chunks, limit)

@@ -11,17 +11,13 @@ from hypothesis import strategies as st
 
 from mindset.catalog.passages import VisibleChunk
 from mindset.retrieval.passages import to_passages
+from tests.unit.retrieval.chunks import visible_chunk
 
 
 def row(
     candidate: int, ordinal: int, uri: str = "a.md", chunk: str | None = None, start: int | None = None
 ) -> VisibleChunk:
-    """Return a chunk of ten characters that starts eleven characters after the previous one."""
-    start = 11 * ordinal if start is None else start
-    chunk = chunk or f"{uri}#{ordinal}"
-    return VisibleChunk(
-        candidate, chunk, f"text {ordinal}", uri, "hash", "Title", ["Title", "Part"], ordinal, start, start + 10
-    )
+    return visible_chunk(chunk or f"{uri}#{ordinal}", ordinal, uri, candidate, start)
 
 
 def test_without_join_every_chunk_is_a_passage() -> None:
