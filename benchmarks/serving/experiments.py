@@ -292,7 +292,9 @@ async def _disconnect(port: int, questions: Sequence[str], count: int) -> float:
 
 async def _open_streams(client: Client) -> int:
     text = str((await client.send("GET", "/metrics")).body)
-    return int(float(next(line for line in text.splitlines() if line.startswith("mindset_answers_in_progress")).split()[-1]))
+    return int(
+        float(next(line for line in text.splitlines() if line.startswith("mindset_answers_in_progress")).split()[-1])
+    )
 
 
 def _watch(process: psutil.Process, most: list[float], over: threading.Event) -> None:

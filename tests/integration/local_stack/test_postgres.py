@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-_PRINT_ACCOUNT = "import sys; from local_stack.postgres import system_account; print(system_account(sys.argv[1]).pw_uid)"
+_PRINT_ACCOUNT = (
+    "import sys; from local_stack.postgres import system_account; print(system_account(sys.argv[1]).pw_uid)"
+)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can create accounts")
