@@ -1,4 +1,4 @@
-"""The application: its parts, opened once, and its routes."""
+"""The FastAPI application: its parts, opened once, and its routes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import errors as problems
-from api import openapi
+from api import errors, openapi
 from api.middleware.rate_limits import RateLimits, check_limits
 from api.middleware.request_context import AllowedHosts, RequestContext, allowed_hosts
-from api.routes import answers, chat, documents, feedback, health
-from api.routes import knowledge_bases as catalog
-from api.routes import runs as nights
+from api.routes import answers, chat, documents, feedback, health, knowledge_bases, runs
 from api.streaming import Streams
 from api.telemetry.metrics import Metrics
 from api.telemetry.tracing import start_tracing
@@ -35,20 +32,19 @@ from mindset.releases.notifications import Listener
 
 _log = structlog.get_logger()
 
-# Threads that work on requests; each holds at most one connection at a time, so more than the pool would only wait.
+# Worker threads for requests. Each uses at most one Postgres connection at a time.
 _THREADS = 40
 
-# Threads of their own for `/readyz`: forty slow answers must not look like a service that is down.
-_PROBES = 2
+# Separate threads for `/readyz`, so that forty slow requests do not look like an unavailable service.
+_PROBE_THREADS = 2
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API of the installation that the settings name. It starts also while its stores are down.
+    """Create the API for the installation of the settings. It starts even if its stores are unavailable.
 
-    Raises ConfigurationError where access would be open to a network, nobody could have any, or a limit is none."""
-    from api.mcp import (
-        server as mcp_endpoint,  # its SDK takes two seconds to load, which only who serves should wait for
-    )
+    Raises ConfigurationError if access would be open to a network, if no client could get access, or if a limit is
+    invalid."""
+    from api.mcp import server as mcp_server  # its SDK takes two seconds to import
 
     check_access(settings)
     check_limits(settings)
@@ -59,32 +55,32 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         with ExitStack() as stack:
-            stack.callback(lambda: stop_tracing())  # noqa: PLW0108  # it is there by then
+            stack.callback(lambda: stop_tracing())  # noqa: PLW0108  # assigned below
             app.state.installation = await to_thread.run_sync(stack.enter_context, open_installation(settings))
             app.state.metrics = metrics
             app.state.limits = RateLimits(settings, app.state.installation.redis)
-            if valkey := app.state.installation.redis:
-                stack.callback(Listener(valkey, partial(_heard, app)).close)
+            if redis := app.state.installation.redis:
+                stack.callback(Listener(redis, partial(_on_release, app)).close)
             app.state.streams = Streams(settings.api_max_answers)
             stack.callback(app.state.streams.close)
             app.state.answer_log = _open_answer_log(app.state.installation, stack)
             metrics.watch(
-                lambda: app.state.streams.open,
+                lambda: app.state.streams.in_progress,
                 lambda: app.state.answer_log.dropped if app.state.answer_log else 0,
                 lambda: app.state.installation.generators.states,
             )
-            app.state.probes = CapacityLimiter(_PROBES)
+            app.state.probes = CapacityLimiter(_PROBE_THREADS)
             if app.state.installation.authentication.is_open:
                 _log.warning(
-                    "access is open: whoever reaches this address may do everything",
+                    "access is open: every client that reaches this address has every scope",
                     address=settings.api_host,
                     remedy="set MINDSET_API_ACCESS=required",
                 )
             await to_thread.run_sync(_warm_up, app)
-            async with mcp_endpoint.serving(settings) as app.state.mcp:
+            async with mcp_server.serving(settings) as app.state.mcp:
                 yield
 
-    app = FastAPIOffline(  # whose /docs loads nothing from elsewhere
+    app = FastAPIOffline(  # its /docs loads nothing from other servers
         title="Product Mindset",
         version="0.1.0",
         summary="Search and answers from the live release of a knowledge base.",
@@ -93,28 +89,28 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         separate_input_output_schemas=False,
     )
-    problems.install(app)
+    errors.install(app)
     openapi.install(app)
     if names := allowed_hosts(settings):
-        app.add_middleware(AllowedHosts, names=names, elsewhere=frozenset({mcp_endpoint.Mcp.path}))
+        app.add_middleware(AllowedHosts, names=names, exempt_paths=frozenset({mcp_server.Mcp.path}))
     app.add_middleware(RequestContext, metrics=metrics)
     app.include_router(answers.router)
-    for each in (feedback, documents, catalog, nights, health):
-        app.include_router(each.router)
+    for routes in (feedback, documents, knowledge_bases, runs, health):
+        app.include_router(routes.router)
     app.include_router(chat.router)
-    mcp_endpoint.install(app)
+    mcp_server.install(app)
     stop_tracing = start_tracing(app, settings)
     return app
 
 
-def _heard(app: FastAPI, name: str, version: int) -> None:
-    """Open what a version that went live needs, before the first question waits for it."""
+def _on_release(app: FastAPI, name: str, version: int) -> None:
+    """Open what a newly released version needs, so that the first question does not wait for it."""
     installation: Installation = app.state.installation
     try:
         installation.searcher.warm_up(installation.knowledge_base(name), version)
-        _log.info("release heard of", kb=name, version=version)
-    except MindsetError as cold:
-        _log.info("release heard of, not warmed up", kb=name, version=version, error=str(cold))
+        _log.info("warmed up for new release", kb=name, version=version)
+    except MindsetError as error:
+        _log.info("not warmed up for new release", kb=name, version=version, error=str(error))
 
 
 def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog | None:
@@ -127,40 +123,43 @@ def _open_answer_log(installation: Installation, stack: ExitStack) -> AnswerLog 
 
 
 def _warm_up(app: FastAPI) -> None:
-    """Import Chroma's client and load the models before the first question waits for them."""
+    """Import Chroma's client and load the models, so that the first question does not wait for them."""
     installation: Installation = app.state.installation
-    # Nobody waits for this one: a provider that hangs is no reason to start later.
-    threading.Thread(target=_tell_of_models, args=(installation,), name="model check", daemon=True).start()
-    with _cold():
+    # In the background, so that an unresponsive provider does not delay the start.
+    threading.Thread(target=_log_unusable_models, args=(installation,), name="model check", daemon=True).start()
+    with _failures_logged():
         installation.vectors.ping()
     for kb in installation.knowledge_bases():
-        with _cold():
+        with _failures_logged():
             embedder = installation.searcher.embedder(model_id(kb.embedding))
             if getattr(embedder, "is_instant", False):
                 embedder.embed_query("warm up")
             else:
-                threading.Thread(target=_try_out, args=(embedder,), name="embedder", daemon=True).start()
+                threading.Thread(target=_embed_once, args=(embedder,), name="embedder", daemon=True).start()
 
 
-def _try_out(embedder: Embedder) -> None:
+def _embed_once(embedder: Embedder) -> None:
     try:
         embedder.embed_query("warm up")
-    except Exception as cold:  # noqa: BLE001  # also that it was closed meanwhile: nobody waits for this
-        _log.warning("not warmed up", error=str(cold))
+    except Exception as error:  # noqa: BLE001  # the embedder may have been closed meanwhile
+        _log.warning("not warmed up", error=str(error))
 
 
 @contextmanager
-def _cold() -> Iterator[None]:
-    """What fails is met by the first question, which is slower; /readyz says what is down."""
+def _failures_logged() -> Iterator[None]:
+    """Log failures of warming up: the first question repeats the attempt, and /readyz reports what is down."""
     try:
         yield
-    except MindsetError as cold:
-        _log.warning("not warmed up", error=str(cold))
+    except MindsetError as error:
+        _log.warning("not warmed up", error=str(error))
 
 
-def _tell_of_models(installation: Installation) -> None:
-    """Log which models cannot be used, and what to do about it."""
-    for each in check_models(installation.knowledge_bases(), installation.settings):
+def _log_unusable_models(installation: Installation) -> None:
+    """Log which models cannot be used and what to do about it."""
+    for problem in check_models(installation.knowledge_bases(), installation.settings):
         _log.warning(
-            "model cannot be used", model=each.model, knowledge_bases=list(each.knowledge_bases), error=each.message
+            "model cannot be used",
+            model=problem.model,
+            knowledge_bases=list(problem.knowledge_bases),
+            error=problem.message,
         )

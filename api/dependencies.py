@@ -1,4 +1,4 @@
-"""Who asks: every route names the scope that it needs, and gets the caller."""
+"""Authentication of requests: every route names the scope it requires and receives the caller."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mindset.errors import ConfigurationError, NotAuthenticated, UnknownKnowledg
 
 _log = structlog.get_logger()
 
-# For the API's description alone; what it reads of a request is not used.
+# Only for the OpenAPI document; what it extracts from requests is not used.
 _SCHEME = HTTPBearer(
     scheme_name="Bearer",
     auto_error=False,
-    description="An API key (`pm_...`, from `mindset keys create`) or a token of the identity provider. Not needed where "
-    "access is open.",
+    description="An API key (`pm_...`, from `mindset keys create`) or a token of the identity provider. Not needed if access "
+    "is open.",
 )
 
 
 def authenticate(request: Request) -> Caller:
-    """Who sends a request, which counts against what they may. Raises NotAuthenticated, TooManyRequests."""
+    """Return the caller of a request and count it against the rate limits. Raises NotAuthenticated, TooManyRequests."""
     installation: Installation = request.app.state.installation
     limits: RateLimits = request.app.state.limits
     address = address_of(request)
@@ -37,23 +37,23 @@ def authenticate(request: Request) -> Caller:
     try:
         caller = installation.authentication.caller(request.headers.getlist("authorization"))
     except NotAuthenticated:
-        limits.refused(address)
+        limits.count_rejection(address)
         raise
     request.state.caller = caller
-    request.state.rate_limit = left = limits.take(caller.name, address)
-    left.check()
+    request.state.rate_limit = status = limits.count(caller.name, address)
+    status.check()
     return caller
 
 
 def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that lets only callers with the scope pass; call it in `Depends`."""
+    """Return a dependency, for `Depends`, that authenticates the caller and requires a scope."""
 
     async def check(request: Request, _credentials: Annotated[object, Depends(_SCHEME)]) -> Caller:
         installation: Installation = request.app.state.installation
         limits: RateLimits = request.app.state.limits
-        # Where access is open nothing is asked of anybody, and a thread would cost more than all the rest.
-        at_once = installation.authentication.is_open and not limits.on
-        caller = authenticate(request) if at_once else await to_thread.run_sync(authenticate, request)
+        # With open access and without limits nothing blocks, so no worker thread is needed.
+        nonblocking = installation.authentication.is_open and not limits.enabled
+        caller = authenticate(request) if nonblocking else await to_thread.run_sync(authenticate, request)
         structlog.contextvars.bind_contextvars(caller=caller.name)
         caller.require(scope)
         return caller
@@ -70,12 +70,12 @@ Operating = Annotated[Caller, Depends(require_scope(Scope.OPERATE))]
 
 
 def visible_knowledge_base(installation: Installation, name: str, caller: Caller) -> KnowledgeBase:
-    """A knowledge base that the caller may know of. Raises UnknownKnowledgeBase, the same for one that is not there."""
+    """Return a knowledge base that the caller may see. Raises UnknownKnowledgeBase, the same for a hidden one."""
     try:
         kb = installation.knowledge_base(name)
-    except (UnknownKnowledgeBase, ConfigurationError) as absent:
-        # Its text is for operators: it lists all there are, and a hidden one that is broken must not be told apart.
-        _log.info("knowledge base not there", kb=name[:80], why=str(absent))
+    except (UnknownKnowledgeBase, ConfigurationError) as error:
+        # The message is for operators: it lists all names, and it would distinguish a hidden, invalid definition.
+        _log.info("knowledge base unavailable", kb=name[:80], error=str(error))
         raise unknown_knowledge_base(name) from None
     caller.check_sees(kb)
     return kb

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems, in one place."""
+"""Translation of errors into RFC 9457 problem responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mindset import errors
 
 _log = structlog.get_logger()
 
-# Every error of mindset has its status; a test walks the tree.
+# Every error has a status; a test walks the tree of errors.
 STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UnknownKnowledgeBase: HTTPStatus.NOT_FOUND,
@@ -50,14 +50,14 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
 
 _RETRY_AFTER_S = 2.0
 
-_UNEXPECTED = "Something unexpected went wrong; the log has it under this request's id."
+_UNEXPECTED = "An unexpected error occurred. The log describes it under this request's id."
 
 
 class Fault(BaseModel):
-    """What is wrong with a field of the body, or with a parameter."""
+    """An invalid field of the body, or an invalid parameter."""
 
-    pointer: str | None = Field(default=None, description="Of the body: where it stands, as a JSON pointer")
-    parameter: str | None = Field(default=None, description="Of the path, the query or the headers: its name")
+    pointer: str | None = Field(default=None, description="JSON pointer to a field of the body")
+    parameter: str | None = Field(default=None, description="Name of a parameter in the path, the query or the headers")
     detail: str
 
     def __str__(self) -> str:
@@ -67,12 +67,12 @@ class Fault(BaseModel):
 class Problem(BaseModel):
     """An error as RFC 9457 describes it."""
 
-    type: str = Field(description="A URN that names the kind of problem")
+    type: str = Field(description="A URN that identifies the kind of problem")
     title: str
     status: int
-    detail: str = Field(description="What was wrong with this request, and what to do")
-    request_id: str = Field(description="Names the request in the logs")
-    errors: list[Fault] | None = Field(default=None, description="Of an `InvalidRequest`: each field that is wrong")
+    detail: str = Field(description="What was wrong and what to do")
+    request_id: str = Field(description="Identifies the request in the logs")
+    errors: list[Fault] | None = Field(default=None, description="For `InvalidRequest`: each invalid field")
 
 
 def problem(
@@ -83,7 +83,7 @@ def problem(
     headers: dict[str, str] | None = None,
     faults: list[Fault] | None = None,
 ) -> JSONResponse:
-    """A problem as a response; where OpenAI's clients ask, an error as OpenAI describes it."""
+    """Return a problem response, or OpenAI's error format on OpenAI-compatible paths."""
     if request.url.path.startswith(openai.PATHS):
         return JSONResponse(openai.error_body(status, kind, detail), openai.status_of(status), headers)
     body = Problem(
@@ -100,24 +100,21 @@ def problem(
 
 
 def of_error(error: errors.MindsetError) -> tuple[HTTPStatus, str, str]:
-    """Status, kind and detail of one of our errors; what only operators should read stays in the log."""
-    status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
+    """Return status, kind and detail of an error. Details for operators only are left to the log."""
+    status = next(STATUS[class_] for class_ in type(error).__mro__ if class_ in STATUS)
     detail = str(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        detail = "The service is misconfigured. Its log names the fault under this request's id."
+        detail = "The service is misconfigured. Its log describes the problem under this request's id."
     elif isinstance(error, errors.ProviderError):
-        detail = "The model cannot answer now. The service's log says why under this request's id; try again later."
+        detail = "The model cannot answer now. The log gives the reason under this request's id. Try again later."
     elif isinstance(error, errors.ServiceUnavailable) and error.__cause__ is not None:
-        # What a driver or a client says holds addresses, and is told before anybody has said who they are.
-        detail = (
-            "Something that this service stands on does not answer now. Its log says what under this request's id; "
-            "try again shortly."
-        )
+        # Messages of drivers contain addresses, and this response is also sent to unauthenticated clients.
+        detail = "A service that this one depends on is unavailable. The log names it under this request's id. Try again shortly."
     return status, type(error).__name__, detail
 
 
 def error_response(error: Exception) -> tuple[HTTPStatus, str, str]:
-    """Status, kind and detail of whatever ended a stream that had begun; the log has the rest."""
+    """Log an error that ended a stream, and return its status, kind and detail."""
     if isinstance(error, errors.MindsetError):
         status, kind, detail = of_error(error)
         _log.error("answer failed", kind=kind, error=str(error))
@@ -127,7 +124,7 @@ def error_response(error: Exception) -> tuple[HTTPStatus, str, str]:
 
 
 def headers_of(error: errors.MindsetError) -> dict[str, str]:
-    """What the response says besides: when to come back, and how to authenticate."""
+    """Return the response headers of an error: when to retry, and how to authenticate."""
     status, _, _ = of_error(error)
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
@@ -138,30 +135,30 @@ def headers_of(error: errors.MindsetError) -> dict[str, str]:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the app a problem."""
+    """Install exception handlers that turn every error into a problem response."""
 
     @app.exception_handler(errors.MindsetError)
-    def ours(request: Request, error: errors.MindsetError) -> JSONResponse:
+    def mindset_error(request: Request, error: errors.MindsetError) -> JSONResponse:
         status, kind, detail = of_error(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request failed", kind=kind, error=str(error))
         return problem(request, status, kind, detail, headers_of(error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         if request.url.path.startswith(openai.PATHS):
             message, param, code = openai.fault_of(error)
             status = openai.status_of(HTTPStatus.UNPROCESSABLE_ENTITY)
             return JSONResponse(openai.error_body(status, "InvalidRequest", message, code, param), status)
-        faults = [_fault(each, error.body) for each in error.errors()]
-        said = "; ".join(map(str, faults))
-        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", said, faults=faults)
+        faults = [_fault(raw, error.body) for raw in error.errors()]
+        detail = "; ".join(map(str, faults))
+        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail, faults=faults)
 
     @app.exception_handler(HTTPException)
-    def plain(request: Request, error: HTTPException) -> JSONResponse:
+    def http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         kind = "".join(word.capitalize() for word in status.phrase.split())
-        return problem(request, status, kind, _said(status, request, error), dict(error.headers or {}))
+        return problem(request, status, kind, _http_detail(status, request, error), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -169,32 +166,32 @@ def install(app: FastAPI) -> None:
         return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Unexpected", _UNEXPECTED)
 
 
-def _fault(found: Any, body: Any) -> Fault:
-    """One of pydantic's errors, in the words of whoever sent the request."""
-    place, *location = found["loc"]
-    detail = str(found["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if place != "body":
+def _fault(raw: Any, body: Any) -> Fault:
+    """Convert one of pydantic's errors."""
+    part, *location = raw["loc"]
+    detail = str(raw["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if part != "body":
         return Fault(parameter=str(location[0]), detail=detail)
-    if found["type"] == "json_invalid":
-        return Fault(pointer="", detail="The body is not JSON")
-    return Fault(pointer="".join(f"/{each}" for each in _within(location, body)), detail=detail)
+    if raw["type"] == "json_invalid":
+        return Fault(pointer="", detail="The body is not valid JSON")
+    return Fault(pointer="".join(f"/{step}" for step in _steps_in_body(location, body)), detail=detail)
 
 
-def _within(location: list[str | int], body: Any) -> Iterator[str]:
-    """The steps of a location that the body has: pydantic names also which of several models it tried."""
+def _steps_in_body(location: list[str | int], body: Any) -> Iterator[str]:
+    """Yield the steps of a location that exist in the body; pydantic also names the union members it tried."""
     for number, step in enumerate(location, 1):
-        is_there = (isinstance(body, dict) and step in body) or (
+        exists = (isinstance(body, dict) and step in body) or (
             isinstance(body, list) and isinstance(step, int) and step < len(body)
         )
-        if is_there or (number == len(location) and isinstance(body, dict | list)):
+        if exists or (number == len(location) and isinstance(body, dict | list)):
             yield str(step).replace("~", "~0").replace("/", "~1")
-            body = body[step] if is_there else None
+            body = body[step] if exists else None
 
 
-def _said(status: HTTPStatus, request: Request, error: HTTPException) -> str:
+def _http_detail(status: HTTPStatus, request: Request, error: HTTPException) -> str:
     if status == HTTPStatus.NOT_FOUND:
-        return f"There is nothing at {request.url.path[:200]!r}. `/docs` shows all addresses."
+        return f"There is no resource at {request.url.path[:200]!r}. `/docs` lists all endpoints."
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
-        return f"{request.url.path[:200]!r} takes no {request.method}, but {allowed}. `/docs` shows all addresses."
+        return f"{request.url.path[:200]!r} does not support {request.method}, only {allowed}. `/docs` lists all endpoints."
     return str(error.detail)

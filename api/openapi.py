@@ -1,4 +1,4 @@
-"""The API's description beyond its routes: what they are about, how each may fail, and an example of everything."""
+"""The OpenAPI document beyond the routes: tags, error responses, and examples."""
 
 from __future__ import annotations
 
@@ -19,41 +19,46 @@ from mindset.errors import (
 )
 
 TAGS = [
-    {"name": "answers", "description": "Ask, search, and say whether an answer was good."},
-    {"name": "documents", "description": "What the live release shows: documents and passages that you may read."},
+    {"name": "answers", "description": "Ask, search, and rate answers."},
+    {"name": "documents", "description": "Documents and passages of the live release that you may read."},
     {
         "name": "knowledge bases",
-        "description": "Knowledge bases, the versions that builds made of them, and which version is live.",
+        "description": "Knowledge bases, their versions and releases.",
     },
-    {"name": "nights", "description": "Runs of the nightly flow, which make versions and release the good ones."},
-    {"name": "openai", "description": "The shapes of OpenAI's API, for its clients. A model is a knowledge base."},
-    {"name": "health", "description": "For probes and Prometheus; asked without credentials."},
+    {"name": "nights", "description": "Runs of the nightly flow, which build and release versions."},
+    {"name": "openai", "description": "An OpenAI-compatible API. A model is a knowledge base."},
+    {"name": "health", "description": "For probes and Prometheus; no credentials needed."},
 ]
-"""The subjects of the description, in its order."""
+"""The tags in the order of the document."""
 
-# How every route that asks for a caller may fail.
-_EVERYWHERE = (NotAuthenticated, NotAllowed, TooManyRequests, ConfigurationError, ServiceUnavailable)
-_WRONG = (HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", "A field of the request is wrong; `errors` says which.")
-_WRONG_BODIES = (
-    (HTTPStatus.BAD_REQUEST, "BadRequest", "The body is no text in UTF-8."),
+# Errors of every route that requires a caller.
+_COMMON_ERRORS = (NotAuthenticated, NotAllowed, TooManyRequests, ConfigurationError, ServiceUnavailable)
+_INVALID_REQUEST = (
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "InvalidRequest",
+    "A field of the request is invalid; `errors` names it.",
+)
+_INVALID_BODY = (
+    (HTTPStatus.BAD_REQUEST, "BadRequest", "The body is not UTF-8 text."),
     (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", "The body has more than 256,000 bytes."),
 )
 
 
 def failures(*errors: type[MindsetError], body: bool = False, openai: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The responses of a route that raises these errors, besides what every route may; `body`: it takes one, `openai`:
-    it tells them as OpenAI does."""
-    told: dict[HTTPStatus, dict[str, str]] = {}
+    """Return the error responses of a route that raises these errors in addition to the common ones.
+
+    `body`: the route takes a body; `openai`: it reports errors in OpenAI's format."""
+    responses: dict[HTTPStatus, dict[str, str]] = {}
     for status, kind, detail in [
-        *(of_error(each(each.__doc__ or "")) for each in (*_EVERYWHERE, *errors)),
-        _WRONG,
-        *(_WRONG_BODIES if body else ()),
+        *(of_error(error(error.__doc__ or "")) for error in (*_COMMON_ERRORS, *errors)),
+        _INVALID_REQUEST,
+        *(_INVALID_BODY if body else ()),
     ]:
-        told.setdefault(openai_schemas.status_of(status) if openai else status, {})[kind] = detail
+        responses.setdefault(openai_schemas.status_of(status) if openai else status, {})[kind] = detail
     content = _openai_content if openai else _problem_content
     return {
         status.value: {"description": ", ".join(kinds), "content": content(status, kinds)}
-        for status, kinds in sorted(told.items())
+        for status, kinds in sorted(responses.items())
     }
 
 
@@ -75,18 +80,18 @@ def _openai_content(status: HTTPStatus, kinds: dict[str, str]) -> dict[str, Any]
 
 
 def install(app: FastAPI) -> None:
-    """Add to the description what FastAPI does not know, and take out what it supposes."""
+    """Complete the document: add error schemas and examples, and remove FastAPI's own error schemas."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = generate()
-            schemas = made["components"]["schemas"]
-            for supposed in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(supposed, None)
+            document = generate()
+            schemas = document["components"]["schemas"]
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
             problem = Problem.model_json_schema(ref_template=_REF)
             schemas |= problem.pop("$defs") | {"Problem": problem}
-            for operation in [each for methods in made["paths"].values() for each in methods.values()]:
+            for operation in [operation for methods in document["paths"].values() for operation in methods.values()]:
                 _correct_failures(operation["responses"])
                 _add_examples(operation, schemas)
         assert app.openapi_schema
@@ -96,50 +101,51 @@ def install(app: FastAPI) -> None:
 
 
 def _correct_failures(responses: dict[str, Any]) -> None:
-    """FastAPI adds a 422 where a route declares none, and leaves what is null out of examples."""
+    """Undo what FastAPI does: it adds a 422 to routes that declare none, and drops nulls from examples."""
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-    for failed in (each for status, each in responses.items() if status[0] in "45"):
-        for shown in failed["content"].get("application/json", {}).get("examples", {}).values():
-            shown["value"]["error"].setdefault("param", None)
+    for failure in (response for status, response in responses.items() if status[0] in "45"):
+        for error_example in failure["content"].get("application/json", {}).get("examples", {}).values():
+            error_example["value"]["error"].setdefault("param", None)
 
 
 def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Examples of a request and of what it gets, composed of those of their fields."""
-    succeeded = [each for status, each in operation["responses"].items() if status[0] == "2"]
-    for message in [operation.get("requestBody", {}), *succeeded]:
+    """Add examples of the request and of its successful responses, composed of examples of their fields."""
+    successes = [response for status, response in operation["responses"].items() if status[0] == "2"]
+    for message in [operation.get("requestBody", {}), *successes]:
         media = message.get("content", {}).get("application/json")
         if media and media.get("schema") and media.keys().isdisjoint({"example", "examples"}):
             media["example"] = example(media["schema"], schemas)
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any], name: str = "") -> Any:
-    """An example of a schema: its own, that of the field's name, or one made of its parts; what may be left out is,
-    unless it has one of its own."""
+    """Return an example of a schema: its own, that of the field's name, or one composed of its parts.
+
+    Optional fields are left out unless they have examples of their own."""
     match schema:
-        case {"examples": [made, *_]} | {"const": made}:
+        case {"examples": [value, *_]} | {"const": value}:
             pass
         case _ if name in _EXAMPLES:
-            made = _EXAMPLES[name]
-        case {"enum": [made, *_]} | {"default": made}:
+            value = _EXAMPLES[name]
+        case {"enum": [value, *_]} | {"default": value}:
             pass
         case {"$ref": str(reference)}:
-            made = example(schemas[reference.rpartition("/")[2]], schemas, name)
+            value = example(schemas[reference.rpartition("/")[2]], schemas, name)
         case {"anyOf": [first, *_]} | {"oneOf": [first, *_]}:
-            made = example(first, schemas, name)
+            value = example(first, schemas, name)
         case {"type": "array", "items": items}:
-            made = [example(items, schemas, name)]
+            value = [example(items, schemas, name)]
         case _:
             required = schema.get("required", ())
-            made = {
-                field: example(each, schemas, field)
-                for field, each in schema.get("properties", {}).items()
-                if field in required or "examples" in each
+            value = {
+                field: example(property_, schemas, field)
+                for field, property_ in schema.get("properties", {}).items()
+                if field in required or "examples" in property_
             }
-    return made
+    return value
 
 
-# Fields of one name mean the same wherever they stand: what each looks like is said once.
+# A field name means the same in every schema, so each has one example.
 _EXAMPLES: dict[str, Any] = {
     "answer": "Run `mindset rollback docs`. [1]",
     "cached": False,
@@ -199,7 +205,7 @@ _EXAMPLES: dict[str, Any] = {
     "started_at": "2026-11-25T02:00:03Z",
     "state": "ready",
     "supported": True,
-    "text": "Run `mindset rollback docs` to make live again what was live before.",
+    "text": "Run `mindset rollback docs` to make the previous version live again.",
     "title": "Rolling back",
     "total_tokens": 917,
     "replaced_at": None,

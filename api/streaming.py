@@ -1,4 +1,4 @@
-"""From the domain's iterators, which wait for models in threads, to the event loop that serves clients."""
+"""The bridge from the domain's iterators, which block in threads, to the event loop that serves clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Broke:
+class _Failure:
     error: BaseException
 
 
@@ -28,30 +28,30 @@ _END = object()
 
 
 class Streams:
-    """One thread an answer in the making; `open` of at most `most`. Close it by `close`."""
+    """Runs each answer in its own thread, at most `limit` at a time. Close it with `close`."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="answer")
-        self._counting = threading.Lock()
-        self.open = 0
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._threads = ThreadPoolExecutor(limit, thread_name_prefix="answer")
+        self._lock = threading.Lock()
+        self.in_progress = 0
 
     def close(self) -> None:
-        """Let no new answer begin; those in the making are cut off by their deadlines."""
+        """Accept no new answers. Those in progress end by their deadlines."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def begin(self, work: Callable[[], Iterator[T]], deadline: Deadline) -> Stream[T]:
-        """Start the work in a thread of its own; what it yields comes out of the stream, in the running event loop.
+    def start(self, work: Callable[[], Iterator[T]], deadline: Deadline) -> Stream[T]:
+        """Start the work in a thread. Its events arrive in the stream, in the running event loop.
 
-        Raises Overloaded when as many are open as may be."""
-        with self._counting:
-            if self.open >= self._most:
+        Raises Overloaded if the limit is reached."""
+        with self._lock:
+            if self.in_progress >= self._limit:
                 raise Overloaded(
-                    f"{self._most} answers are in the making, which is the most of this process. Try again shortly."
+                    f"{self._limit} answers are in progress, the maximum of this process. Try again shortly."
                 )
-            self.open += 1
+            self.in_progress += 1
         stream = Stream[T](deadline)
-        # The request's id, its trace and its caller go with it into the thread.
+        # The thread inherits the request's id, trace and caller.
         context = contextvars.copy_context()
         self._threads.submit(context.run, self._produce, work, stream)
         return stream
@@ -60,84 +60,84 @@ class Streams:
         try:
             stream.produce(work)
         finally:
-            with self._counting:
-                self.open -= 1
+            with self._lock:
+                self.in_progress -= 1
 
 
 class Stream(Generic[T]):
-    """What one piece of work yields, as it comes. Use it in `async with`: leaving it ends the work."""
+    """The events of a piece of work. Read it within `reading`, which cancels the work at the end."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[T | _Broke | object] = asyncio.Queue()
-        self._left = threading.Event()
+        self._events: asyncio.Queue[T | _Failure | object] = asyncio.Queue()
+        self._cancelled = threading.Event()
 
     def produce(self, work: Callable[[], Iterator[T]]) -> None:
-        """Do the work, in a thread; errors come out where the events do."""
+        """Do the work in this thread. Its errors are raised to the reader."""
         try:
             events = work()
             try:
                 for event in events:
-                    if self._left.is_set():
+                    if self._cancelled.is_set():
                         return
                     self._put(event)
             finally:
                 if close := getattr(events, "close", None):
                     close()
-        except BaseException as error:  # noqa: BLE001  # whoever reads the stream raises it
-            self._put(_Broke(error))
+        except BaseException as error:  # noqa: BLE001  # raised to the reader
+            self._put(_Failure(error))
         else:
             self._put(_END)
 
     async def next(self, timeout_s: float | None = None) -> T | None:
-        """The next event; None after the last. Raises what the work raised, and TimeoutError."""
+        """Return the next event, or None after the last one. Raises the work's error, or TimeoutError."""
         async with asyncio.timeout(timeout_s):
             event = await self._events.get()
-        if isinstance(event, _Broke):
-            # Whoever waits for the next event takes a TimeoutError for its own.
+        if isinstance(event, _Failure):
+            # The reader would mistake the work's TimeoutError for its own.
             raise RuntimeError("the work timed out") if isinstance(event.error, TimeoutError) else event.error
         return None if event is _END else event  # type: ignore[return-value]  # an object is only ever _END
 
-    def leave(self) -> None:
-        """Nobody reads any more: end the work, wherever it waits."""
-        self._left.set()
+    def cancel(self) -> None:
+        """Stop the work, wherever it is blocked."""
+        self._cancelled.set()
         self.deadline.cancel()
 
-    def _put(self, event: T | _Broke | object) -> None:
+    def _put(self, event: T | _Failure | object) -> None:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
         except RuntimeError:
-            self._left.set()  # the loop is closed: the process ends
+            self._cancelled.set()  # the loop is closed because the process ends
 
 
 @asynccontextmanager
 async def reading(stream: Stream[T]) -> AsyncIterator[Stream[T]]:
-    """A stream that is left at the end of the block, however it ends."""
+    """Yield a stream and cancel it at the end of the block, however that ends."""
     try:
         yield stream
     finally:
-        stream.leave()
+        stream.cancel()
 
 
-async def first_of(stream: Stream[T], request: Request) -> T | None:
-    """The next event of a stream; None when the client went away before it came, or it is over."""
-    coming, watching = asyncio.ensure_future(stream.next()), asyncio.ensure_future(_gone(request))
+async def first_event(stream: Stream[T], request: Request) -> T | None:
+    """Return the next event; None if the client disconnects first, or if the stream has ended."""
+    event, disconnect = asyncio.ensure_future(stream.next()), asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({coming, watching}, return_when=asyncio.FIRST_COMPLETED)
-        return await coming if coming.done() else None
+        await asyncio.wait({event, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        return await event if event.done() else None
     finally:
-        coming.cancel()
-        watching.cancel()
+        event.cancel()
+        disconnect.cancel()
 
 
-async def result_of(stream: Stream[T], request: Request) -> T | None:
-    """The one event of a stream; None when the client went away before it came."""
+async def only_event(stream: Stream[T], request: Request) -> T | None:
+    """Return the only event of a stream; None if the client disconnects first."""
     async with reading(stream):
-        return await first_of(stream, request)
+        return await first_event(stream, request)
 
 
-async def _gone(request: Request) -> None:
-    """Return once the client has gone; its body has been read before."""
+async def _disconnected(request: Request) -> None:
+    """Return when the client has disconnected. The request's body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

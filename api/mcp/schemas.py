@@ -28,9 +28,7 @@ class QuestionArguments(KnowledgeBaseArguments):
     """A question to a knowledge base."""
 
     question: str = Field(description="The question in words; at most 4,000 characters")
-    limit: int | None = Field(
-        default=None, ge=1, le=50, description="Maximum number of passages; has a default"
-    )
+    limit: int | None = Field(default=None, ge=1, le=50, description="Maximum number of passages; has a default")
     where: dict[str, Any] | None = Field(
         default=None,
         description="Restricts the search to documents that match: a condition such as "

@@ -1,4 +1,4 @@
-"""What every request passes through: its id, the limit of its size, one log line, its metrics."""
+"""Middleware of every request: request id, size limit, log line, metrics, allowed hosts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from mindset.errors import NotAllowed
 _log = structlog.get_logger()
 
 MAX_BODY_BYTES = 256_000
-"""Bytes; the longest question has 4,000 characters."""
+"""The longest question has 4,000 characters."""
 
-
-_TOO_LARGE = f"The body has more than {MAX_BODY_BYTES:,} bytes. Shorten the question: 4,000 characters is the most."
+_TOO_LARGE = f"The body has more than {MAX_BODY_BYTES:,} bytes. Shorten the question: the maximum is 4,000 characters."
 
 
 class RequestContext:
-    """Plain ASGI, since Starlette's middleware class would copy every streamed answer through a queue."""
+    """Adds the request id, limits the body, and logs and counts the request.
+
+    Plain ASGI, because Starlette's BaseHTTPMiddleware would copy every streamed answer through a queue."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -49,14 +50,14 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                left = scope["state"].get("rate_limit")
-                own = [(b"x-request-id", request_id.encode()), *(left.headers if left else ())]
-                message["headers"] = [*message.get("headers", []), *own]
+                rate_limit = scope["state"].get("rate_limit")
+                added = [(b"x-request-id", request_id.encode()), *(rate_limit.headers if rate_limit else ())]
+                message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
         try:
             if _content_length(scope) > MAX_BODY_BYTES:
-                await _refuse(respond, scope, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", _TOO_LARGE)
+                await _reject(respond, scope, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BodyTooLarge", _TOO_LARGE)
             else:
                 await self._app(scope, _bounded(receive), respond)
         finally:
@@ -66,51 +67,51 @@ class RequestContext:
             if route not in ("/livez", "/readyz", "/metrics"):
                 _log.info(
                     "request", method=scope["method"], route=route, status=status,
-                    milliseconds=round(seconds * 1000, 1), **_known(scope),
+                    milliseconds=round(seconds * 1000, 1), **_log_context(scope),
                 )  # fmt: skip
 
 
 class AllowedHosts:
-    """Lets requests in that are sent to a name of this server, and by no page of another one.
+    """Rejects requests with a foreign `Host` or `Origin` header.
 
-    For open access: whoever reaches the address may do everything then, also a page in the browser of somebody on this
-    machine, under a name that leads here (DNS rebinding), or by a request of its own."""
+    With open access, every client has every scope. Without this check, so would any web page in a browser on this machine,
+    by DNS rebinding or by a cross-origin request."""
 
-    def __init__(self, app: ASGIApp, names: frozenset[str], elsewhere: frozenset[str]) -> None:
-        """`elsewhere` are paths that look at names by themselves, and refuse as their protocol does."""
-        self._app, self._names, self._elsewhere = app, names, elsewhere
+    def __init__(self, app: ASGIApp, names: frozenset[str], exempt_paths: frozenset[str]) -> None:
+        """`exempt_paths` check hosts themselves and reject requests as their protocol requires."""
+        self._app, self._names, self._exempt_paths = app, names, exempt_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http" and scope["path"] not in self._elsewhere
-        if ours and (foreign := self._foreign(scope)):
+        checked = scope["type"] == "http" and scope["path"] not in self._exempt_paths
+        if checked and (foreign := self._foreign_name(scope)):
             detail = (
-                f"Access is open here, so requests are taken under this machine's own names alone, not {foreign[:80]!r}. "
-                "Name it in MINDSET_API_URL or MINDSET_MCP_HOSTS, or set MINDSET_API_ACCESS=required."
+                f"Access is open, so only requests to this machine's own names are accepted, not {foreign[:80]!r}. "
+                "Add it to MINDSET_API_URL or MINDSET_MCP_HOSTS, or set MINDSET_API_ACCESS=required."
             )
-            await _refuse(send, scope, HTTPStatus.FORBIDDEN, NotAllowed.__name__, detail)
+            await _reject(send, scope, HTTPStatus.FORBIDDEN, NotAllowed.__name__, detail)
             return
         await self._app(scope, receive, send)
 
-    def _foreign(self, scope: Scope) -> str | None:
-        given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
-        host, origin = given.get(b"host", ""), given.get(b"origin")
+    def _foreign_name(self, scope: Scope) -> str | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if _host_name(f"//{host}") not in self._names:
             return host or "no host"
         return origin if origin is not None and _host_name(origin) not in self._names else None
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
-    """By which names this server may be called; None: by any."""
+    """Return the allowed `Host` names; None allows any."""
     if settings.api_access != "open" or settings.mcp_hosts == "*":
         return None
-    named = [f"//{each.strip()}" for each in (settings.mcp_hosts or "").split(",")]
+    mcp_hosts = [f"//{host.strip()}" for host in (settings.mcp_hosts or "").split(",")]
     return frozenset(
         {
             "127.0.0.1",
             "localhost",
             "::1",
             settings.api_host,
-            *filter(None, map(_host_name, [settings.api_url or "", *named])),
+            *filter(None, map(_host_name, [settings.api_url or "", *mcp_hosts])),
         }
     )
 
@@ -122,18 +123,18 @@ def _host_name(url: str) -> str | None:
         return None
 
 
-def _known(scope: Scope) -> dict[str, Any]:
+def _log_context(scope: Scope) -> dict[str, Any]:
     """What the request turned out to be about; the threads that found it out have contexts of their own."""
     state = scope["state"]
-    known: dict[str, Any] = {"caller": state["caller"].name} if "caller" in state else {}
+    context: dict[str, Any] = {"caller": state["caller"].name} if "caller" in state else {}
     if kb := scope.get("path_params", {}).get("kb"):
-        known["knowledge_base"] = str(kb)[:80]
-    known.update(state.get("noted", {}))
-    return known
+        context["knowledge_base"] = str(kb)[:80]
+    context.update(state.get("log_context", {}))
+    return context
 
 
 def _bounded(receive: Receive) -> Receive:
-    """For bodies that do not say their length."""
+    """Limit bodies that have no Content-Length."""
     size = 0
 
     async def bounded() -> Message:
@@ -148,17 +149,17 @@ def _bounded(receive: Receive) -> Receive:
 
 
 def _content_length(scope: Scope) -> int:
-    found = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(found) if found.isdigit() else 0
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(length) if length.isdigit() else 0
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's, if it looks like one; it goes into logs and headers."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given) else uuid.uuid4().hex
+    """Return the client's request id if it is well-formed, since it goes into logs and headers, or else a new one."""
+    value = next((header.decode("latin-1") for name, header in scope["headers"] if name == b"x-request-id"), "")
+    return value if re.fullmatch(r"[A-Za-z0-9._-]{8,64}", value) else uuid.uuid4().hex
 
 
-async def _refuse(send: Send, scope: Scope, status: HTTPStatus, kind: str, detail: str) -> None:
+async def _reject(send: Send, scope: Scope, status: HTTPStatus, kind: str, detail: str) -> None:
     body: dict[str, Any] = {
         "type": f"urn:mindset:{kind}",
         "title": status.phrase,

@@ -32,7 +32,7 @@ from api.schemas.common import (
     degraded,
     search_out,
 )
-from api.streaming import Stream, Streams, first_of, reading, result_of
+from api.streaming import Stream, Streams, first_event, only_event, reading
 from api.telemetry.metrics import AnswerTimings, Metrics
 from mindset import tracing
 from mindset.answering.answer import collect
@@ -72,23 +72,23 @@ _log = structlog.get_logger()
 T = TypeVar("T")
 
 HEARTBEAT_S = 15
-"""Seconds of silence after which a stream gets a comment, so that proxies keep it open."""
+"""A stream that is silent this long gets a comment, so that proxies keep it open."""
 
-# Of the grace period: what a stream that cannot be finished needs to say so, and its client to hear it.
-_FAREWELL_S = 2.0
+# The part of the grace period reserved for telling clients that their streams cannot be finished.
+_GOODBYE_S = 2.0
 
 
 @router.post("/search", summary="Search passages", response_model=SearchResponse)
 def search(body: SearchRequest, request: Request, caller: Searching) -> Response:
     """Find the passages of the live release that answer a question."""
-    asked = _asked(request, body, caller)
-    _note(request, asked)
-    found = request.app.state.installation.answering.search(asked)
-    _note(request, asked, found)
+    query = _query(request, body, caller)
+    _add_log_context(request, query)
+    result = request.app.state.installation.answering.search(query)
+    _add_log_context(request, query, result)
     metrics: Metrics = request.app.state.metrics
-    metrics.searched(found)
-    # Written here: FastAPI would check the models again, and write them on the thread that all requests share.
-    return Response(search_out(found).model_dump_json(), media_type="application/json")
+    metrics.searched(result)
+    # Serialized here: FastAPI would validate the models again and serialize them in the event loop's thread.
+    return Response(search_out(result).model_dump_json(), media_type="application/json")
 
 
 @router.post(
@@ -108,118 +108,116 @@ def search(body: SearchRequest, request: Request, caller: Searching) -> Response
     },
 )
 async def answer(body: AnswerRequest, request: Request, caller: Asking) -> Response | AnswerResponse:
-    """Answer a question from the live release, with citations; as events when `stream` is true or the client asks for them.
+    """Answer a question from the live release, with citations; as events if `stream` is true or the client accepts them.
 
-    `answer.completed` holds the whole answer and is what counts."""
-    asked = await to_thread.run_sync(_in_conversation, request, body, caller)
+    `answer.completed` contains the whole answer and overrides the deltas before it."""
+    query = await to_thread.run_sync(_query_in_conversation, request, body, caller)
     if body.stream or "text/event-stream" in request.headers.get("accept", ""):
-        return await streamed(request, begin(request, asked), _events)
-    made = await result_of(begin_whole(request, asked), request)
-    if made is None:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody reads, but the log does
-    found, done = made
-    return _told(request, found, done)
+        return await streamed(request, start_answer(request, query), _events)
+    collected = await only_event(start_whole_answer(request, query), request)
+    if collected is None:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log, since the client is gone
+    return _answer_response(request, *collected)
 
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that went away before its answer."""
+"""nginx's status for a client that disconnected before the response."""
 
 
-def begin(request: Request, asked: Query) -> Stream[SearchResult | Event]:
-    """Start to answer in a thread of its own. The answer's id is in `request.state.answer_id`. Raises Overloaded."""
-    return _begin(request, asked, lambda events: events)
+def start_answer(request: Request, query: Query) -> Stream[SearchResult | Event]:
+    """Start an answer in its own thread. Its id is in `request.state.answer_id`. Raises Overloaded."""
+    return _start(request, query, lambda events: events)
 
 
-def begin_whole(request: Request, asked: Query) -> Stream[tuple[SearchResult, Answer]]:
-    """As `begin`, for who wants the answer once it is whole: the stream's only event."""
-    return _begin(request, asked, lambda events: iter([collect(events)]))
+def start_whole_answer(request: Request, query: Query) -> Stream[tuple[SearchResult, Answer]]:
+    """Start an answer whose stream has one event: the search result and the complete answer. Raises Overloaded."""
+    return _start(request, query, lambda events: iter([collect(events)]))
 
 
-def _begin(
-    request: Request, asked: Query, gathered: Callable[[Iterator[SearchResult | Event]], Iterator[T]]
+def _start(
+    request: Request, query: Query, transform: Callable[[Iterator[SearchResult | Event]], Iterator[T]]
 ) -> Stream[T]:
     streams: Streams = request.app.state.streams
     installation: Installation = request.app.state.installation
     request.state.answer_id = new_answer_id()
     metrics: Metrics = request.app.state.metrics
-    deadline = Deadline(asked.kb.generation.deadline_s)
+    deadline = Deadline(query.kb.generation.deadline_s)
     started = time.perf_counter()
 
     def events() -> Iterator[SearchResult | Event]:
-        found: SearchResult | None = None
-        found_s, spoken_s, remembered = 0.0, None, None
-        _note(request, asked)
-        for event in installation.answering.answer(asked, deadline):
+        result: SearchResult | None = None
+        search_s, first_text_s, stored = 0.0, None, None
+        _add_log_context(request, query)
+        for event in installation.answering.answer(query, deadline):
             match event:
                 case SearchResult():
-                    found, found_s = event, time.perf_counter() - started
-                    _note(request, asked, event)
-                case Delta() if spoken_s is None:
-                    spoken_s = time.perf_counter() - started
-                    remembered = _remember(request, asked)
+                    result, search_s = event, time.perf_counter() - started
+                    _add_log_context(request, query, event)
+                case Delta() if first_text_s is None:
+                    first_text_s = time.perf_counter() - started
+                    stored = _store_question(request, query)
                 case Verdict():
                     metrics.judged(event)
                 case Answer():
-                    assert found
-                    if remembered := remembered or _remember(request, asked):
-                        request.state.conversation = remembered.result()
-                    _finish(
-                        request, asked, found, event, AnswerTimings(found_s, spoken_s, time.perf_counter() - started)
-                    )
+                    assert result
+                    if stored := stored or _store_question(request, query):
+                        request.state.conversation = stored.result()
+                    timings = AnswerTimings(search_s, first_text_s, time.perf_counter() - started)
+                    _record(request, query, result, event, timings)
             yield event
 
-    return streams.begin(lambda: gathered(events()), deadline)
+    return streams.start(lambda: transform(events()), deadline)
 
 
-def _in_conversation(request: Request, body: AnswerRequest, caller: Caller) -> Query:
-    """What is asked, with what was asked before in its conversation. Raises RequestRejected."""
-    asked = _asked(request, body, caller)
-    request.state.conversation, request.state.forgotten = body.conversation, False
+def _query_in_conversation(request: Request, body: AnswerRequest, caller: Caller) -> Query:
+    """Return the query with the earlier questions of its conversation. Raises RequestRejected."""
+    query = _query(request, body, caller)
+    request.state.conversation, request.state.conversation_unavailable = body.conversation, False
     if body.conversation is None:
-        return asked
+        return query
     installation: Installation = request.app.state.installation
-    asked.caller.check_sees(asked.kb)
-    before = installation.conversations.previous_questions(body.conversation, asked.kb.name, caller)
-    request.state.forgotten = before is None
-    return replace(asked, previous_questions=before or ())
+    query.caller.check_sees(query.kb)
+    previous = installation.conversations.previous_questions(body.conversation, query.kb.name, caller)
+    request.state.conversation_unavailable = previous is None
+    return replace(query, previous_questions=previous or ())
 
 
-def _told(request: Request, found: SearchResult, done: Answer) -> AnswerResponse:
-    whole = answer_out(request.state.answer_id, found, done, request.state.conversation)
-    return (
-        whole.model_copy(update={"degraded": [*whole.degraded, "conversation"]}) if request.state.forgotten else whole
-    )
+def _answer_response(request: Request, result: SearchResult, answer: Answer) -> AnswerResponse:
+    response = answer_out(request.state.answer_id, result, answer, request.state.conversation)
+    if request.state.conversation_unavailable:
+        response.degraded.append("conversation")
+    return response
 
 
-def _asked(request: Request, body: SearchRequest, caller: Caller) -> Query:
+def _query(request: Request, body: SearchRequest, caller: Caller) -> Query:
     installation: Installation = request.app.state.installation
     return Query(
         visible_knowledge_base(installation, body.knowledge_base, caller), body.question, caller, body.limit, body.where
     )
 
 
-Telling = Callable[
+EventWriter = Callable[
     [Request, SearchResult, Stream[SearchResult | Event], anyio.Event, float], AsyncIterator[ServerSentEvent]
 ]
-"""How an answer is told in some dialect of events: of a request, from what was found, the stream of the rest, and,
-for `until_told_to_stop`, the sign that the process ends and its grace period."""
+"""Writes an answer as server-sent events of some dialect. Called with the request, the search result, the stream of the
+remaining events, and, for `events_until_shutdown`, the event that signals shutdown and the grace period in seconds."""
 
 
-async def streamed(request: Request, stream: Stream[SearchResult | Event], telling: Telling) -> Response:
-    """The answer as events, once its passages are found: what is wrong with the question has a status of its own."""
+async def streamed(request: Request, stream: Stream[SearchResult | Event], write_events: EventWriter) -> Response:
+    """Respond with events once the search result is available, so that an invalid question gets an error status."""
     try:
-        found = await first_of(stream, request)
+        result = await first_event(stream, request)
     except BaseException:
-        stream.leave()
+        stream.cancel()
         raise
-    if found is None:
-        stream.leave()
+    if result is None:
+        stream.cancel()
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    assert isinstance(found, SearchResult)
+    assert isinstance(result, SearchResult)
     stopping = anyio.Event()
     grace = request.app.state.installation.settings.shutdown_grace_s
     return EventSourceResponse(
-        telling(request, found, stream, stopping, grace),
+        write_events(request, result, stream, stopping, grace),
         ping=HEARTBEAT_S,
         ping_message_factory=lambda: ServerSentEvent(comment="still here"),
         shutdown_event=stopping,
@@ -228,104 +226,104 @@ async def streamed(request: Request, stream: Stream[SearchResult | Event], telli
 
 
 async def _events(
-    request: Request, found: SearchResult, stream: Stream[SearchResult | Event], stopping: anyio.Event, grace_s: float
+    request: Request, result: SearchResult, stream: Stream[SearchResult | Event], stopping: anyio.Event, grace_s: float
 ) -> AsyncIterator[ServerSentEvent]:
     number = count(1)
 
     def event(name: str, data: dict[str, Any] | BaseModel) -> ServerSentEvent:
         id_ = f"{request.state.answer_id}.{next(number)}"
-        # Models write themselves, several times as fast: all passages are told twice, on the thread that all requests share.
+        # Pydantic serializes several times as fast, and all passages are sent twice, in the event loop's thread.
         text = data.model_dump_json() if isinstance(data, BaseModel) else json.dumps(data, ensure_ascii=False)
         return ServerSentEvent(text, event=name, id=id_)
 
     async with reading(stream):
-        yield event("answer.created", {"id": request.state.answer_id, "knowledge_base": found.kb})
-        yield event("retrieval.completed", search_out(found))
+        yield event("answer.created", {"id": request.state.answer_id, "knowledge_base": result.kb})
+        yield event("retrieval.completed", search_out(result))
         try:
-            async for happened in until_told_to_stop(stream, stopping, grace_s):
-                match happened:
+            async for item in events_until_shutdown(stream, stopping, grace_s):
+                match item:
                     case Delta():
-                        yield event("answer.delta", {"text": happened.text})
+                        yield event("answer.delta", {"text": item.text})
                     case Citation():
-                        yield event("citation", citation_out(happened, found.passages))
+                        yield event("citation", citation_out(item, result.passages))
                     case Verdict():
-                        yield event("guardrail", asdict(happened))
+                        yield event("guardrail", asdict(item))
                     case Answer():
-                        yield event("answer.completed", _told(request, found, happened))
-        except Exception as failed:  # noqa: BLE001  # the stream has begun: this is how its reader is told
-            status, kind, detail = error_response(failed)
+                        yield event("answer.completed", _answer_response(request, result, item))
+        except Exception as error:  # noqa: BLE001  # the status was sent, so the error is sent as an event
+            status, kind, detail = error_response(error)
             problem = {"type": f"urn:mindset:{kind}", "title": status.phrase, "status": status, "detail": detail}
             yield event("error", {**problem, "request_id": request.state.request_id})
 
 
-async def until_told_to_stop(
+async def events_until_shutdown(
     stream: Stream[SearchResult | Event], stopping: anyio.Event, grace_s: float
 ) -> AsyncIterator[SearchResult | Event]:
-    """The stream's events. Raises ShuttingDown shortly before the grace period of a process that ends is over."""
-    leave_at = math.inf
-    while time.monotonic() < leave_at:
+    """Yield the stream's events. Raises ShuttingDown shortly before the grace period of a terminating process ends."""
+    stop_at = math.inf
+    while time.monotonic() < stop_at:
         try:
-            happened = await stream.next(timeout_s=1.0)
+            event = await stream.next(timeout_s=1.0)
         except TimeoutError:
-            happened = None
+            event = None
         else:
-            if happened is None:
+            if event is None:
                 return
-            yield happened
-        if stopping.is_set() and leave_at == math.inf:
-            leave_at = time.monotonic() + max(grace_s - _FAREWELL_S, 0)
-    raise ShuttingDown("This server is going down, and the answer is not whole. Ask again: another server answers.")
+            yield event
+        if stopping.is_set() and stop_at == math.inf:
+            stop_at = time.monotonic() + max(grace_s - _GOODBYE_S, 0)
+    raise ShuttingDown("This server is shutting down before the answer is complete. Ask again: another server answers.")
 
 
-def _remember(request: Request, asked: Query) -> Future[str | None] | None:
-    """Add the question, which is being answered, to its conversation, or begin one; OpenAI's clients send theirs along."""
+def _store_question(request: Request, query: Query) -> Future[str | None] | None:
+    """Append the question to its conversation or to a new one. OpenAI clients send the conversation themselves."""
     if not hasattr(request.state, "conversation"):
         return None
     installation: Installation = request.app.state.installation
-    return installation.conversations.append(request.state.conversation, asked.kb.name, asked.caller, asked.question)
+    return installation.conversations.append(request.state.conversation, query.kb.name, query.caller, query.question)
 
 
-def _note(request: Request, asked: Query, found: SearchResult | None = None) -> None:
-    """Let the lines that this thread logs, and the line of the request, say what it is about."""
-    noted: dict[str, object] = {"knowledge_base": asked.kb.name}
-    if found:
-        noted |= {"version": found.version, "release": found.release}
-    structlog.contextvars.bind_contextvars(caller=asked.caller.name, **noted)
+def _add_log_context(request: Request, query: Query, result: SearchResult | None = None) -> None:
+    """Add knowledge base, version and question to this thread's log lines and to the request's log line."""
+    context: dict[str, object] = {"knowledge_base": query.kb.name}
+    if result:
+        context |= {"version": result.version, "release": result.release}
+    structlog.contextvars.bind_contextvars(caller=query.caller.name, **context)
     installation: Installation = request.app.state.installation
     if installation.settings.log_questions:
-        noted["question"] = normalize(asked.question)
-        tracing.set_attributes(question=normalize(asked.question))
+        context["question"] = normalize(query.question)
+        tracing.set_attributes(question=normalize(query.question))
     if hasattr(request.state, "answer_id"):
-        noted["answer"] = request.state.answer_id
-    request.state.noted = noted
+        context["answer"] = request.state.answer_id
+    request.state.log_context = context
 
 
-def _finish(request: Request, asked: Query, found: SearchResult, done: Answer, pace: AnswerTimings) -> None:
-    """Count and log an answer."""
+def _record(request: Request, query: Query, result: SearchResult, answer: Answer, timings: AnswerTimings) -> None:
+    """Count an answer in the metrics and log it."""
     installation: Installation = request.app.state.installation
     metrics: Metrics = request.app.state.metrics
-    metrics.searched(found)
-    metrics.answered(found.kb, done, pace)
+    metrics.searched(result)
+    metrics.answered(result.kb, answer, timings)
     if log := request.app.state.answer_log:
         log.add(
             LoggedAnswer(
                 id=request.state.answer_id,
-                kb=found.kb,
-                version=found.version,
-                release_id=found.release,
+                kb=result.kb,
+                version=result.version,
+                release_id=result.release,
                 request_id=request.state.request_id,
-                caller=asked.caller.name,
-                generator=done.generator,
-                prompt_fingerprint=done.prompt,
-                chunk_ids=[chunk_id for passage in found.passages for chunk_id in passage.chunk_ids],
-                supported=done.supported,
-                degraded=degraded(found, done),
-                finish_reason=done.finish_reason,
-                input_tokens=done.usage.input_tokens,
-                output_tokens=done.usage.output_tokens,
-                cached=done.cached,
-                duration_ms=round(pace.total_s * 1000),
+                caller=query.caller.name,
+                generator=answer.generator,
+                prompt_fingerprint=answer.prompt,
+                chunk_ids=[chunk_id for passage in result.passages for chunk_id in passage.chunk_ids],
+                supported=answer.supported,
+                degraded=degraded(result, answer),
+                finish_reason=answer.finish_reason,
+                input_tokens=answer.usage.input_tokens,
+                output_tokens=answer.usage.output_tokens,
+                cached=answer.cached,
+                duration_ms=round(timings.total_s * 1000),
                 trace_id=tracing.trace_id(),
-                question=normalize(asked.question) if installation.settings.log_questions else None,
+                question=normalize(query.question) if installation.settings.log_questions else None,
             )
         )

@@ -1,4 +1,4 @@
-"""Chat completions and models as OpenAI serves them, so that its clients work unchanged; a model is a knowledge base."""
+"""OpenAI-compatible chat completions and models. A model is a knowledge base."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ from sse_starlette import ServerSentEvent
 from api.dependencies import Asking, visible_knowledge_base
 from api.errors import error_response
 from api.openapi import failures
-from api.routes.answers import CLIENT_CLOSED_REQUEST, begin, begin_whole, streamed, until_told_to_stop
+from api.routes.answers import (
+    CLIENT_CLOSED_REQUEST,
+    events_until_shutdown,
+    start_answer,
+    start_whole_answer,
+    streamed,
+)
 from api.schemas import openai
 from api.schemas.openai import ChatCompletion, ChatRequest, Model, Models
-from api.streaming import Stream, reading, result_of
+from api.streaming import Stream, only_event, reading
 from mindset.answering.query import Query
 from mindset.application import Installation
 from mindset.auth.caller import Caller
@@ -70,54 +76,57 @@ _CHUNK = {"choices": [{"index": 0, "delta": {"content": "..."}, "finish_reason":
 async def complete(body: ChatRequest, request: Request, caller: Asking) -> Response | ChatCompletion:
     """Answer the last message of a conversation from the live release of the knowledge base that `model` names.
 
-    Citations are annotations of the message; the release, the passages and more are in the field `mindset`."""
-    asked = await to_thread.run_sync(_asked, request, body, caller)
+    Citations are annotations of the message. The field `mindset` contains the release, the passages and more."""
+    query = await to_thread.run_sync(_query, request, body, caller)
     if body.stream:
-        return await streamed(request, begin(request, asked), partial(_chunks, usage=body.includes_usage))
-    made = await result_of(begin_whole(request, asked), request)
-    if made is None:
+        return await streamed(request, start_answer(request, query), partial(_chunks, usage=body.includes_usage))
+    collected = await only_event(start_whole_answer(request, query), request)
+    if collected is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    found, done = made
-    return openai.completion_out(request.state.answer_id, found, done)
+    return openai.completion_out(request.state.answer_id, *collected)
 
 
 @router.get("/models", summary="List models")
 def models(request: Request, caller: Asking) -> Models:
-    """The knowledge bases that the caller may ask and of which a version is live."""
+    """List the knowledge bases that you may ask and that have a live release."""
     installation: Installation = request.app.state.installation
-    known = [kb for kb in installation.knowledge_bases() if caller.sees(kb)]
-    found = [(kb, _live(installation, kb)) for kb in known]
-    return Models(data=[openai.model_out(kb, live) for kb, live in found if live])
+    visible = [kb for kb in installation.knowledge_bases() if caller.sees(kb)]
+    releases = [(kb, _live_release(installation, kb)) for kb in visible]
+    return Models(data=[openai.model_out(kb, live) for kb, live in releases if live])
 
 
-@router.get("/models/{model}", summary="Look at a model")
+@router.get("/models/{model}", summary="Get a model")
 def model(model: str, request: Request, caller: Asking) -> Model:
-    """One knowledge base that the caller may ask, as a model."""
+    """Get a knowledge base that you may ask, as a model."""
     installation: Installation = request.app.state.installation
     kb = visible_knowledge_base(installation, model, caller)
-    live = _live(installation, kb)
+    live = _live_release(installation, kb)
     if live is None:
         raise NothingReleased(f"No version of {kb.name} is live yet. Run `mindset night {kb.name}` first.")
     return openai.model_out(kb, live)
 
 
-def _live(installation: Installation, kb: KnowledgeBase) -> Release | None:
+def _live_release(installation: Installation, kb: KnowledgeBase) -> Release | None:
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         return next(
-            (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.replaced_at),
+            (
+                release
+                for release in list_releases(connection, kb.name)
+                if release.channel == "live" and not release.replaced_at
+            ),
             None,
         )
 
 
-def _asked(request: Request, body: ChatRequest, caller: Caller) -> Query:
+def _query(request: Request, body: ChatRequest, caller: Caller) -> Query:
     kb = visible_knowledge_base(request.app.state.installation, body.model, caller)
-    question, before = openai.conversation(body.messages)
-    return Query(kb, question, caller, previous_questions=before)
+    question, previous = openai.conversation(body.messages)
+    return Query(kb, question, caller, previous_questions=previous)
 
 
 async def _chunks(
     request: Request,
-    found: SearchResult,
+    result: SearchResult,
     stream: Stream[SearchResult | Event],
     stopping: anyio.Event,
     grace_s: float,
@@ -128,9 +137,9 @@ async def _chunks(
         "id": f"chatcmpl-{request.state.answer_id}",
         "object": "chat.completion.chunk",
         "created": int(time.time()),
-        "model": found.kb,
+        "model": result.kb,
     }
-    said = ""
+    streamed_text = ""
     retracted = False
 
     def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> ServerSentEvent:
@@ -140,33 +149,33 @@ async def _chunks(
     async with reading(stream):
         yield chunk({"role": "assistant", "content": ""})
         try:
-            async for happened in until_told_to_stop(stream, stopping, grace_s):
-                match happened:
+            async for event in events_until_shutdown(stream, stopping, grace_s):
+                match event:
                     case Delta():
-                        said += happened.text
-                        yield chunk({"content": happened.text})
+                        streamed_text += event.text
+                        yield chunk({"content": event.text})
                     case Verdict():
-                        retracted |= happened.retract
+                        retracted |= event.retract
                     case Answer():
-                        if not said:
-                            said = happened.text
-                            yield chunk({"content": said})
-                        # Text that turned out to be unsupported was said all the same: the last chunk takes it back.
-                        retracted |= said.strip() != happened.text
-                        extension = openai.extension_out(request.state.answer_id, found, happened, retracted=retracted)
-                        annotations = [each.model_dump() for each in openai.annotations_of(extension)]
-                        reason = "content_filter" if retracted else openai.finish_reason(happened)
+                        if not streamed_text:
+                            streamed_text = event.text
+                            yield chunk({"content": streamed_text})
+                        # Streamed text that turned out to be unsupported is retracted by the last chunk.
+                        retracted |= streamed_text.strip() != event.text
+                        extension = openai.extension_out(request.state.answer_id, result, event, retracted=retracted)
+                        annotations = [annotation.model_dump() for annotation in openai.annotations_of(extension)]
+                        reason = "content_filter" if retracted else openai.finish_reason(event)
                         yield chunk(
                             {"annotations": annotations} if annotations and not retracted else {},
                             reason,
                             mindset=extension.model_dump(),
                         )
                         if usage:
-                            spent = openai.usage_out(happened.usage).model_dump()
-                            yield _event(head | {"choices": [], "usage": spent})
+                            token_usage = openai.usage_out(event.usage).model_dump()
+                            yield _event(head | {"choices": [], "usage": token_usage})
                         yield ServerSentEvent("[DONE]")
-        except Exception as failed:  # noqa: BLE001  # the stream has begun: this is how its reader is told
-            status, kind, detail = error_response(failed)
+        except Exception as error:  # noqa: BLE001  # the status was sent, so the error is sent as an event
+            status, kind, detail = error_response(error)
             yield _event(openai.error_body(status, kind, detail))
 
 

@@ -1,4 +1,4 @@
-"""What callers thought of answers."""
+"""Feedback on answers."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ from mindset.errors import MindsetError, UnknownAnswer
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
-# The log is written behind the answers: one that was just given may not be in it for a moment.
-_PATIENCE_S = 0.5
+# The log is written asynchronously, so a new answer may appear in it a moment later.
+_LOG_DELAY_S = 0.5
 
 
-@router.post("/feedback", status_code=201, summary="Judge an answer", responses=failures(UnknownAnswer, body=True))
+@router.post("/feedback", status_code=201, summary="Rate an answer", responses=failures(UnknownAnswer, body=True))
 def feedback(body: FeedbackRequest, request: Request, caller: GivingFeedback) -> FeedbackOut:
     """Rate an answer. A second rating of the same answer replaces your first one."""
     installation: Installation = request.app.state.installation
-    kb = _answered(installation, body.answer, caller)
+    kb = _knowledge_base_of(installation, body.answer, caller)
     comment = body.comment.replace("\0", "") if body.comment else None
     with installation.catalog.writing() as connection:
         store_feedback(connection, kb, body.answer, caller.name, body.rating, comment)
     return FeedbackOut(**body.model_dump(), knowledge_base=kb)
 
 
-def _answered(installation: Installation, answer: str, caller: Caller) -> str:
-    """The knowledge base of an answer that the caller was given. Raises UnknownAnswer, also for those of others."""
+def _knowledge_base_of(installation: Installation, answer: str, caller: Caller) -> str:
+    """Return the knowledge base of an answer to this caller. Raises UnknownAnswer, also for answers to others."""
     day = day_of(answer)
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _LOG_DELAY_S
     while day:
         with installation.catalog.autocommit_reading() as connection:
-            given = find_answer(connection, day, answer)
-        if given and _may_judge(installation, given.kb, given.caller, caller):
-            return given.kb
-        if given or time.monotonic() > deadline:
+            logged = find_answer(connection, day, answer)
+        if logged and _may_rate(installation, logged.kb, logged.caller, caller):
+            return logged.kb
+        if logged or time.monotonic() > deadline:
             break
         time.sleep(0.05)
     raise UnknownAnswer(
-        f"No answer {answer!r} was given to you, or the answer log is off or does not go back so far. Send the `id` of an answer."
+        f"The answer log contains no answer {answer!r} to you: the id is wrong, the log is disabled, or the answer is too old. "
+        "Send the `id` of an answer."
     )
 
 
-def _may_judge(installation: Installation, name: str, asked_by: str, caller: Caller) -> bool:
+def _may_rate(installation: Installation, name: str, answered_caller: str, caller: Caller) -> bool:
     try:
         sees = caller.sees(installation.knowledge_base(name))
     except MindsetError:
-        sees = False  # its definition is gone
-    return sees and (asked_by == caller.name or Scope.ADMIN in caller.scopes)
+        sees = False  # the definition no longer exists
+    return sees and (answered_caller == caller.name or Scope.ADMIN in caller.scopes)

@@ -1,4 +1,4 @@
-"""Whether the service is well, and its metrics; asked without credentials, from inside the network."""
+"""Health checks and metrics; they need no credentials, so expose them only inside the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(tags=["health"])
     responses={200: {"content": {"text/plain": {"example": "ok"}}}},
 )
 async def live() -> Response:
-    """The process runs; said without a thread, which answers may all have taken."""
+    """The process is running. Needs no worker thread, since answers may occupy all of them."""
     return Response("ok", media_type="text/plain")
 
 
@@ -38,13 +38,13 @@ async def live() -> Response:
     },
 )
 async def ready(request: Request) -> JSONResponse:
-    """Whether questions can be answered: not without Postgres and this release's schema in it. Without Chroma they are, from
-    the full text, and say `degraded`; without Redis they are, from no cache.
+    """Whether questions can be answered, which needs Postgres with this release's schema.
 
-    Model providers are listed as `ok` or `degraded`; one that is down makes no instance less ready than another."""
+    Without Chroma they are answered from full-text search and report `degraded`; without Redis, no cache is used. Model
+    providers are `ok` or `degraded`; they do not affect the status, since all instances use the same ones."""
     state = request.app.state
-    found = await to_thread.run_sync(_probe, state.installation, limiter=state.probes)
-    return JSONResponse(found, 200 if found["postgres"] == "ok" else 503)
+    checks = await to_thread.run_sync(_probe, state.installation, limiter=state.probes)
+    return JSONResponse(checks, 200 if checks["postgres"] == "ok" else 503)
 
 
 @router.get("/metrics", summary="Metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -54,19 +54,19 @@ async def metrics(request: Request) -> Response:
 
 
 def _probe(installation: Installation) -> dict[str, str]:
-    found: dict[str, str] = {}
+    checks: dict[str, str] = {}
     try:
         with installation.catalog.autocommit_reading() as connection:
-            found["postgres"] = "ok" if is_migrated(connection) else "not migrated"
+            checks["postgres"] = "ok" if is_migrated(connection) else "not migrated"
     except MindsetError:
-        found["postgres"] = "down"
+        checks["postgres"] = "down"
     try:
         installation.vectors.ping()
-        found["chroma"] = "ok"
+        checks["chroma"] = "ok"
     except MindsetError:
-        found["chroma"] = "degraded"
+        checks["chroma"] = "degraded"
     if installation.redis:
-        found["redis"] = "ok" if installation.redis.execute(lambda redis: redis.ping()) else "degraded"
-    for each in installation.generators.states:
-        found[each.name] = "ok" if each.breaker == "closed" else "degraded"
-    return found
+        checks["redis"] = "ok" if installation.redis.execute(lambda redis: redis.ping()) else "degraded"
+    for state in installation.generators.states:
+        checks[state.name] = "ok" if state.breaker == "closed" else "degraded"
+    return checks

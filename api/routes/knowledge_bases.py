@@ -1,4 +1,4 @@
-"""Knowledge bases, their versions, and what of them is live."""
+"""Knowledge bases, their versions and releases."""
 
 from __future__ import annotations
 
@@ -55,41 +55,41 @@ def _failures(*errors: type[MindsetError], body: bool = False) -> dict[int | str
 
 @router.get("", summary="List knowledge bases", responses=failures())
 def knowledge_bases(request: Request, caller: Reading) -> list[KnowledgeBaseOut]:
-    """All knowledge bases that are there for you, and what is live of each."""
+    """List the knowledge bases that you may see, with their live releases."""
     installation: Installation = request.app.state.installation
     return [describe(installation, kb) for kb in installation.knowledge_bases() if caller.sees(kb)]
 
 
-@router.get("/{kb}", summary="Look at a knowledge base", responses=_failures())
+@router.get("/{kb}", summary="Get a knowledge base", responses=_failures())
 def knowledge_base(kb: Name, request: Request, caller: Reading) -> KnowledgeBaseOut:
-    """One knowledge base, and what is live of it."""
+    """Get a knowledge base with its live release."""
     installation: Installation = request.app.state.installation
     return describe(installation, visible_knowledge_base(installation, kb, caller))
 
 
 @router.get("/{kb}/versions", summary="List versions", responses=_failures(RequestRejected))
 def versions(kb: Name, request: Request, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[VersionOut]:
-    """The versions that builds made, the newest first."""
-    installation, name = _seen(request, kb, caller)
+    """List the versions, newest first."""
+    installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         found = list_versions(connection, name, limit + 1, number_key(cursor))
-    items = [_version_out(each) for each in found[:limit]]
+    items = [_version_out(version) for version in found[:limit]]
     return Page(items=items, next=cursor_after(items[-1].number) if len(found) > limit else None)
 
 
-@router.get("/{kb}/versions/{number}", summary="Look at a version", responses=_failures(UnknownVersion))
+@router.get("/{kb}/versions/{number}", summary="Get a version", responses=_failures(UnknownVersion))
 def version(kb: Name, number: Number, request: Request, caller: Reading) -> VersionDetailOut:
-    """One version, and how it was judged."""
-    installation, name = _seen(request, kb, caller)
+    """Get a version with its evaluation."""
+    installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         found = _get_version(connection, name, number)
-        judged = newest_evaluation(connection, name, number)
-    evaluation = judged and EvaluationOut(
-        questions=judged.questions,
-        passed=judged.passed,
-        reasons=list(judged.reasons),
-        baseline_version=judged.baseline,
-        metrics=judged.metrics,
+        newest = newest_evaluation(connection, name, number)
+    evaluation = newest and EvaluationOut(
+        questions=newest.questions,
+        passed=newest.passed,
+        reasons=list(newest.reasons),
+        baseline_version=newest.baseline,
+        metrics=newest.metrics,
     )
     return VersionDetailOut(**_version_out(found).model_dump(), evaluation=evaluation)
 
@@ -104,43 +104,43 @@ def version_difference(
         int | None, Query(ge=1, lt=2**31, description="The version to compare with; by default an empty version")
     ] = None,
 ) -> DifferenceOut:
-    """What a version shows and another does not."""
-    installation, name = _seen(request, kb, caller)
+    """Compare a version with another one."""
+    installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
-        for each in (number, base or number):
-            _get_version(connection, name, each)
+        for version in (number, base or number):
+            _get_version(connection, name, version)
         changes = difference(connection, name, base, number)
-        listed = (changes.documents_added, changes.documents_changed, changes.documents_removed)
-        may_read = readable_uris(connection, name, caller.principals, [uri for uris in listed for uri in uris])
-    added, changed, removed = ([uri for uri in uris if uri in may_read] for uris in listed)
+        uri_lists = (changes.documents_added, changes.documents_changed, changes.documents_removed)
+        may_read = readable_uris(connection, name, caller.principals, [uri for uris in uri_lists for uri in uris])
+    added, changed, removed = ([uri for uri in uris if uri in may_read] for uris in uri_lists)
     return DifferenceOut(
         base_version=base, version=number, documents_added=added, documents_changed=changed, documents_removed=removed,
         chunks_added=changes.chunks_added, chunks_removed=changes.chunks_removed,
     )  # fmt: skip
 
 
-@router.get("/{kb}/quarantined", summary="List what was set aside", responses=_failures())
+@router.get("/{kb}/quarantined", summary="List quarantined documents", responses=_failures())
 def quarantine(kb: Name, request: Request, caller: Reading) -> list[QuarantinedOut]:
-    """Documents that could not be used and why, of those that you may read."""
-    installation, name = _seen(request, kb, caller)
+    """List the quarantined documents that you may read, with the reasons."""
+    installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
-        aside = quarantined_documents(connection, name)
-        may_read = readable_uris(connection, name, caller.principals, [uri for uri, _ in aside])
-    return [QuarantinedOut(uri=uri, reason=reason) for uri, reason in aside if uri in may_read]
+        quarantined = quarantined_documents(connection, name)
+        may_read = readable_uris(connection, name, caller.principals, [uri for uri, _ in quarantined])
+    return [QuarantinedOut(uri=uri, reason=reason) for uri, reason in quarantined if uri in may_read]
 
 
 @router.get("/{kb}/releases", summary="List releases", responses=_failures(RequestRejected))
 def releases(
     kb: Name, request: Request, response: Response, caller: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ReleaseOut]:
-    """The newest releases first; the one without an end is live. `ETag` names it, for `If-Match` when you change it."""
-    installation, name = _seen(request, kb, caller)
+    """List releases, newest first; the one without `replaced_at` is live. Send the `ETag` as `If-Match` to change it."""
+    installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         found = list_releases(connection, name, limit + 1, number_key(cursor))
         live = live_release(connection, name)
     if live:
         response.headers["ETag"] = f'"{live}"'
-    items = [release_out(each) for each in found[:limit]]
+    items = [release_out(release) for release in found[:limit]]
     return Page(items=items, next=cursor_after(items[-1].id) if len(found) > limit else None)
 
 
@@ -157,20 +157,22 @@ def release(
     response: Response,
     caller: Releasing,
     if_match: Annotated[
-        str | None, Header(max_length=100, description="`ETag` of the releases: refused if another went live since")
+        str | None,
+        Header(max_length=100, description="`ETag` of the releases: rejected if another release went live since"),
     ] = None,
     idempotency_key: Annotated[
-        str | None, Header(max_length=200, description="The same request with the same key is done once, for a week")
+        str | None,
+        Header(max_length=200, description="A repeated request with the same key is performed once, for a week"),
     ] = None,
 ) -> DecisionOut:
-    """Promote a version, or roll back to what was live before. Your name is kept with the release."""
-    installation, name = _seen(request, kb, caller)
-    once = (
+    """Promote a version, or roll back to the previous one. Your name is stored with the release."""
+    installation, name = _visible(request, kb, caller)
+    idempotent_request = (
         IdempotentRequest(caller.name, idempotency_key, fingerprint(name, body.model_dump()))
         if idempotency_key
         else None
     )
-    condition = promotion.Precondition(_expected(if_match), if_match is not None, once)
+    condition = promotion.Precondition(_expected(if_match), if_match is not None, idempotent_request)
     reason = body.reason.replace("\0", "")
     match body:
         case Promotion():
@@ -187,7 +189,7 @@ def release(
 
 
 def describe(installation: Installation, kb: KnowledgeBase) -> KnowledgeBaseOut:
-    """A knowledge base, and what is live of it."""
+    """Return a knowledge base with its live release."""
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         live = next(
             (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.replaced_at),
@@ -197,7 +199,7 @@ def describe(installation: Installation, kb: KnowledgeBase) -> KnowledgeBaseOut:
     return knowledge_base_out(kb, live, version.documents if version else None, version.chunks if version else None)
 
 
-def _seen(request: Request, kb: str, caller: Caller) -> tuple[Installation, str]:
+def _visible(request: Request, kb: str, caller: Caller) -> tuple[Installation, str]:
     installation: Installation = request.app.state.installation
     return installation, visible_knowledge_base(installation, kb, caller).name
 
@@ -206,7 +208,7 @@ def _get_version(connection: Connection, kb: str, number: int) -> Version:
     found = get_version(connection, kb, number)
     if found is None:
         raise UnknownVersion(
-            f"{kb} has no version {number}. `GET /v1/knowledge-bases/{kb}/versions` lists those it has."
+            f"{kb} has no version {number}. `GET /v1/knowledge-bases/{kb}/versions` lists its versions."
         )
     return found
 
@@ -221,5 +223,7 @@ def _expected(if_match: str | None) -> frozenset[int] | None:
         return None
     tags = [each.strip().removeprefix("W/").strip('"') for each in if_match.split(",")]
     if not all(tag.isascii() and tag.isdigit() and len(tag) < 19 for tag in tags):
-        raise RequestRejected(f"If-Match {if_match[:50]!r} is no ETag of releases. `GET .../releases` sends it.")
+        raise RequestRejected(
+            f"If-Match {if_match[:50]!r} is not an ETag of the releases. `GET .../releases` sends it."
+        )
     return frozenset(map(int, tags))

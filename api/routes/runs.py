@@ -1,4 +1,4 @@
-"""Nights, started and watched through Prefect's REST API."""
+"""Nights: start and watch runs through Prefect's REST API."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ router = APIRouter(prefix="/v1", tags=["nights"])
 NIGHTLY = "nightly/nightly"
 
 
-# Whoever waits for the API waits for Prefect: much less than a command in a terminal would.
-_PATIENCE_S = 5.0
+# Clients of the API wait for Prefect, so this is shorter than for a command in a terminal.
+_PREFECT_TIMEOUT_S = 5.0
 
 _Name = Annotated[KnowledgeBaseName, Path(description="Name of the knowledge base", examples=["docs"])]
 
@@ -49,18 +49,20 @@ def start_night(
     response: Response,
     caller: Operating,
     body: NightRequest | None = None,
-    idempotency_key: Annotated[str | None, Header(max_length=200, description="The same key is the same night")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=200, description="A request repeated with the same key returns the same night")
+    ] = None,
 ) -> RunOut:
-    """Start a night; `Location` is where to watch it."""
+    """Start a night. Watch it at the address in `Location`."""
     installation: Installation = request.app.state.installation
     name = visible_knowledge_base(installation, kb, caller).name
     parameters = {"kb": name, "allow_deletions": bool(body and body.allow_deletions)}
     key = hashlib.sha256(f"{caller.name} {name} {idempotency_key}".encode()).hexdigest() if idempotency_key else None
-    with prefect(installation) as nights:
+    with prefect(installation) as client:
         try:
-            run = nights.start(NIGHTLY, {"parameters": parameters}, key, f"{name}-night-{datetime.now(UTC).date()}")
-        except ConfigurationError as undeployed:  # nothing that whoever asks, or this service, has set wrong
-            raise ServiceUnavailable(str(undeployed)) from None
+            run = client.start(NIGHTLY, {"parameters": parameters}, key, f"{name}-night-{datetime.now(UTC).date()}")
+        except ConfigurationError as missing:  # not an error of the client or of this service's settings
+            raise ServiceUnavailable(str(missing)) from None
     response.headers["Location"] = f"/v1/nights/{run.id}"
     if run.replayed:
         response.headers["Idempotent-Replay"] = "true"
@@ -69,59 +71,59 @@ def start_night(
 
 @router.get("/knowledge-bases/{kb}/nights", summary="List nights", responses=failures(UnknownKnowledgeBase))
 def nights(kb: _Name, request: Request, caller: Operating) -> list[RunOut]:
-    """The last nights of a knowledge base, the newest first."""
+    """List the last nights of a knowledge base, newest first."""
     installation: Installation = request.app.state.installation
     name = visible_knowledge_base(installation, kb, caller).name
-    with prefect(installation) as opened:
-        return [_run_out(each) for each in opened.newest(name)]
+    with prefect(installation) as client:
+        return [_run_out(run) for run in client.newest(name)]
 
 
-@router.get("/nights/{id}", summary="Watch a night", responses=failures(UnknownRun))
+@router.get("/nights/{id}", summary="Get a night", responses=failures(UnknownRun))
 def night(
-    id: Annotated[str, Path(max_length=100, description="As `Location` names it", examples=[EXAMPLE_ID])],  # noqa: A002
+    id: Annotated[str, Path(max_length=100, description="As in `Location`", examples=[EXAMPLE_ID])],  # noqa: A002
     request: Request,
     caller: Operating,
 ) -> NightOut:
-    """How a night goes on, or how it went."""
+    """Get the state of a night and its stages."""
     installation: Installation = request.app.state.installation
-    with prefect(installation) as opened:
-        run = night_of(installation, opened, id, caller)
-        stages = opened.stages(run.id)
-        percents = opened.progress([each.id for each in stages]) if stages else {}
-        report = report_for(caller, opened, run)
+    with prefect(installation) as client:
+        run = get_night(installation, client, id, caller)
+        stages = client.stages(run.id)
+        percents = client.progress([stage.id for stage in stages]) if stages else {}
+        report = report_for(caller, client, run)
     return NightOut(
         **_run_out(run).model_dump(),
         knowledge_base=run.kb or "",
-        stages=[StageOut(**_run_out(each).model_dump(), percent=percents.get(each.id)) for each in stages],
+        stages=[StageOut(**_run_out(stage).model_dump(), percent=percents.get(stage.id)) for stage in stages],
         report=report,
     )
 
 
 def prefect(installation: Installation) -> PrefectClient:
-    """Prefect's REST API. Raises ServiceUnavailable where it has no address."""
+    """Return a client of Prefect. Raises ServiceUnavailable if its address is not configured."""
     url = installation.settings.prefect_api_url
     if url is None:
-        raise ServiceUnavailable("This service does not know Prefect. Set MINDSET_PREFECT_API_URL where the API runs.")
-    return PrefectClient(url, _PATIENCE_S)
+        raise ServiceUnavailable("Prefect's address is not configured. Set MINDSET_PREFECT_API_URL where the API runs.")
+    return PrefectClient(url, _PREFECT_TIMEOUT_S)
 
 
-def report_for(caller: Caller, opened: PrefectClient, run: FlowRun) -> str | None:
-    """A night's report, once it is over: it names documents and quotes questions, whoever may read those."""
-    return opened.report(run.id) if run.ended and Scope.ADMIN in caller.scopes else None
+def report_for(caller: Caller, client: PrefectClient, run: FlowRun) -> str | None:
+    """Return a finished night's report for administrators: it names documents that others may not read."""
+    return client.report(run.id) if run.ended and Scope.ADMIN in caller.scopes else None
 
 
-def night_of(installation: Installation, opened: PrefectClient, id_: str, caller: Caller) -> FlowRun:
-    """A night of a knowledge base that the caller sees. Raises UnknownRun, the same for those of others."""
-    unknown = UnknownRun(f"There is no night {id_[:80]!r}. Its id is told when it is started.")
+def get_night(installation: Installation, client: PrefectClient, id_: str, caller: Caller) -> FlowRun:
+    """Return a night of a knowledge base that the caller may see. Raises UnknownRun, also for other knowledge bases."""
+    unknown = UnknownRun(f"There is no night {id_[:80]!r}. Starting a night returns its id.")
     try:
-        run = opened.get(str(uuid.UUID(id_)))
+        run = client.get(str(uuid.UUID(id_)))
     except ValueError:
         raise unknown from None
     try:
-        seen = run.kb is not None and caller.sees(installation.knowledge_base(run.kb))
+        visible = run.kb is not None and caller.sees(installation.knowledge_base(run.kb))
     except MindsetError:
-        seen = False  # its definition is gone
-    if not seen:
+        visible = False  # the definition no longer exists
+    if not visible:
         raise unknown
     return run
 

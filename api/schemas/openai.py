@@ -1,4 +1,4 @@
-"""OpenAI's shapes: what `/v1/chat/completions` and `/v1/models` take, give and say when something is wrong."""
+"""OpenAI-compatible schemas of `/v1/chat/completions` and `/v1/models`, including their errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mindset.generation.protocol import Usage
 from mindset.retrieval.search_request import SearchResult
 
 PATHS = ("/v1/chat/", "/v1/models")
-"""What stands under these speaks OpenAI's dialect, its errors too."""
+"""Paths below these use OpenAI's format, also for errors."""
 
-# What a request may name with a value that asks for nothing, and why any other value is refused: an answer that
-# silently is something else than what was asked for is worse than none. null asks for nothing everywhere.
-_REFUSED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
+# Parameters that are accepted only with values that have no effect (null always has none), and why others are rejected:
+# silently ignoring what a client asks for would be worse.
+_UNSUPPORTED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
     "n": ((1,), "a question has one answer"),
     "tools": (([],), "answers come from the documents, and no tool is called"),
     "tool_choice": (("none", "auto"), "answers come from the documents, and no tool is called"),
@@ -34,19 +34,19 @@ _REFUSED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
     "response_format": (({"type": "text"},), "an answer is text with citations"),
     "modalities": ((["text"],), "an answer is text"),
     "audio": ((), "an answer is text"),
-    "logprobs": ((False,), "probabilities are not told"),
-    "top_logprobs": ((0,), "probabilities are not told"),
+    "logprobs": ((False,), "probabilities are not available"),
+    "top_logprobs": ((0,), "probabilities are not available"),
     "logit_bias": (({},), "the definition of the knowledge base decides how answers are written"),
     "stop": (([], ""), "a cut answer could lose its citations"),
     "prediction": ((), "the definition of the knowledge base decides how answers are written"),
-    "web_search_options": ((), "answers come from the documents, and no web is searched"),
+    "web_search_options": ((), "answers come from the documents, and the web is not searched"),
 }
 
 Ignored = Annotated[JsonValue, Field(description="Accepted and ignored: the definition of the knowledge base decides")]
 
 
 def _text(content: Any) -> Any:
-    """The text of a message whose content is a list of parts, as OpenAI's may be."""
+    """Return the text of a message, whose content may be a list of parts."""
     if content is None:
         return ""
     if not isinstance(content, list):
@@ -54,7 +54,7 @@ def _text(content: Any) -> Any:
     for number, part in enumerate(content):
         if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise ValueError(f"part {number} is {str(kind)[:40]!r}, and only parts of type 'text' can be asked")
+            raise ValueError(f"part {number} is {str(kind)[:40]!r}, but only parts of type 'text' are supported")
     return "\n".join(part["text"] for part in content)
 
 
@@ -69,7 +69,7 @@ _PARTS = {
 
 
 class Message(BaseModel):
-    """One message of a conversation; what else it carries, such as the annotations of an answer sent back, is ignored."""
+    """A message of a conversation. Other fields, such as annotations of earlier answers, are ignored."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
@@ -80,22 +80,22 @@ class Message(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """How a stream is sent."""
+    """Options of a stream."""
 
-    include_usage: bool | None = Field(default=None, description="Whether the last chunk tells the usage")
+    include_usage: bool | None = Field(default=None, description="Whether the last chunk contains the usage")
     include_obfuscation: Ignored = None
 
 
 class ChatRequest(BaseModel):
-    """A conversation; its last message is the question."""
+    """A conversation. Its last message is the question."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(description="Name of the knowledge base", examples=["docs"])
     messages: list[Message] = Field(
         min_length=1,
-        description="The last is the user's question; earlier ones of user and assistant are the conversation. System "
-        "and developer messages are ignored.",
+        description="The last message is the user's question; earlier user and assistant messages are the conversation. "
+        "System and developer messages are ignored.",
     )
     stream: bool | None = Field(default=None, description="Send chunks as server-sent events")
     stream_options: StreamOptions | None = None
@@ -117,13 +117,13 @@ class ChatRequest(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_asks_for_nothing(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
+    def _drop_parameters_without_effect(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
         return {
             name: value
-            for name, value in given.items()
-            if name not in _REFUSED or (value is not None and value not in _REFUSED[name][0])
+            for name, value in raw.items()
+            if name not in _UNSUPPORTED or (value is not None and value not in _UNSUPPORTED[name][0])
         }
 
     @property
@@ -132,24 +132,26 @@ class ChatRequest(BaseModel):
 
 
 def conversation(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
-    """The question, and those that were answered before it. Raises QuestionRejected where the last message is not the user's."""
-    said = [each for each in messages if each.role in ("user", "assistant")]
-    if not said or said[-1] is not messages[-1] or said[-1].role != "user":
-        raise QuestionRejected("The last message is not the user's. End `messages` with the question, of role `user`.")
-    before: list[str] = []
-    asked: list[str] = []
-    for message in said[:-1]:
+    """Return the question and the questions answered before it. Raises QuestionRejected unless the user's message is last."""
+    dialogue = [message for message in messages if message.role in ("user", "assistant")]
+    if not dialogue or dialogue[-1] is not messages[-1] or dialogue[-1].role != "user":
+        raise QuestionRejected(
+            "The last message is not from the user. End `messages` with the question, of role `user`."
+        )
+    answered: list[str] = []
+    pending: list[str] = []
+    for message in dialogue[:-1]:
         if message.role == "user":
-            asked.append(message.content)
-        elif asked:  # a greeting answers nothing
-            before.append("\n".join(asked))
-            asked = []
-    # What nobody has answered yet is asked together with the last.
-    return "\n".join([*asked, said[-1].content]), tuple(before)
+            pending.append(message.content)
+        elif pending:  # an assistant's greeting answers nothing
+            answered.append("\n".join(pending))
+            pending = []
+    # Questions without an answer are asked together with the last one.
+    return "\n".join([*pending, dialogue[-1].content]), tuple(answered)
 
 
 class UrlCitation(BaseModel):
-    """Characters of the content that stand on a document; its URI is the URL."""
+    """A part of the content, in characters, that is based on a document. The URL is the document's URI."""
 
     start_index: int
     end_index: int
@@ -158,31 +160,32 @@ class UrlCitation(BaseModel):
 
 
 class Annotation(BaseModel):
-    """A citation, as OpenAI annotates messages."""
+    """A citation in OpenAI's format of annotations."""
 
     type: Literal["url_citation"] = "url_citation"
     url_citation: UrlCitation
 
 
 class Extension(BaseModel):
-    """What OpenAI's shape has no place for."""
+    """Data beyond OpenAI's format."""
 
     id: str = Field(
-        description="Names the answer in the answer log and in feedback", examples=["0193f4a2b6d05c1e8a7f3b2d4c6e8f90"]
+        description="Identifies the answer in the answer log and in feedback",
+        examples=["0193f4a2b6d05c1e8a7f3b2d4c6e8f90"],
     )
     version: int = Field(description="The version that was live when the question was asked")
-    release: int | None = Field(description="The release that put it there")
-    supported: bool = Field(description="False: the documents do not say, and nothing is cited")
-    degraded: list[str] = Field(description="Steps that had to be left out")
-    retracted: bool = Field(description="What was streamed does not count; `answer` does")
-    answer: str | None = Field(description="Where retracted: the text that counts")
+    release: int | None = Field(description="The release that made it live")
+    supported: bool = Field(description="False if the documents do not contain an answer; then nothing is cited")
+    degraded: list[str] = Field(description="Steps that were left out")
+    retracted: bool = Field(description="Whether the streamed text is replaced by `answer`")
+    answer: str | None = Field(description="The answer if the streamed text was retracted")
     generator: str
     citations: list[CitationOut]
     passages: list[PassageOut]
 
 
 class ChatUsage(BaseModel):
-    """What the answer cost, as the provider counted it; zeros where no model wrote it."""
+    """Token counts reported by the provider; zero if no model wrote the answer."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -199,7 +202,7 @@ class AssistantMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    """The only one."""
+    """The only choice."""
 
     index: int = 0
     message: AssistantMessage
@@ -208,7 +211,7 @@ class Choice(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """An answer as OpenAI's chat completion."""
+    """An answer as a chat completion."""
 
     id: str = Field(examples=["chatcmpl-0193f4a2b6d05c1e8a7f3b2d4c6e8f90"])
     object: Literal["chat.completion"] = "chat.completion"
@@ -220,61 +223,61 @@ class ChatCompletion(BaseModel):
 
 
 class Model(BaseModel):
-    """A knowledge base that can be asked, as OpenAI's model."""
+    """A knowledge base as a model."""
 
     id: str = Field(examples=["docs"])
     object: Literal["model"] = "model"
-    created: int = Field(description="When its live version was released, in seconds since 1970")
+    created: int = Field(description="Release time of its live version, in seconds since 1970")
     owned_by: str = "mindset"
 
 
 class Models(BaseModel):
-    """All that the caller may ask."""
+    """The knowledge bases that the caller may ask."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 def model_out(kb: KnowledgeBase, live: Release) -> Model:
-    """A knowledge base as a model."""
+    """Convert a knowledge base to a model."""
     return Model(id=kb.name, created=int(live.released_at.timestamp()))
 
 
-def completion_out(number: str, found: SearchResult, answer: Answer) -> ChatCompletion:
-    """A whole answer as a chat completion."""
-    extension = extension_out(number, found, answer)
+def completion_out(answer_id: str, result: SearchResult, answer: Answer) -> ChatCompletion:
+    """Convert a complete answer to a chat completion."""
+    extension = extension_out(answer_id, result, answer)
     message = AssistantMessage(content=answer.text, annotations=annotations_of(extension))
     choice = Choice(message=message, finish_reason=finish_reason(answer))
     usage = usage_out(answer.usage)
     return ChatCompletion(
-        id=f"chatcmpl-{number}",
+        id=f"chatcmpl-{answer_id}",
         created=int(time.time()),
-        model=found.kb,
+        model=result.kb,
         choices=[choice],
         usage=usage,
         mindset=extension,
     )
 
 
-def extension_out(number: str, found: SearchResult, answer: Answer, *, retracted: bool = False) -> Extension:
-    """What the extension field says of an answer."""
-    whole = answer_out(number, found, answer)
+def extension_out(answer_id: str, result: SearchResult, answer: Answer, *, retracted: bool = False) -> Extension:
+    """Return the extension field of an answer."""
+    response = answer_out(answer_id, result, answer)
     return Extension(
-        id=number,
-        version=found.version,
-        release=found.release,
-        supported=whole.supported,
-        degraded=whole.degraded,
+        id=answer_id,
+        version=result.version,
+        release=result.release,
+        supported=response.supported,
+        degraded=response.degraded,
         retracted=retracted,
         answer=answer.text if retracted else None,
-        generator=whole.generator,
-        citations=whole.citations,
-        passages=whole.passages,
+        generator=response.generator,
+        citations=response.citations,
+        passages=response.passages,
     )
 
 
 def annotations_of(extension: Extension) -> list[Annotation]:
-    """The citations, as annotations of the message."""
+    """Return the citations as annotations of the message."""
     return [
         Annotation(url_citation=UrlCitation(start_index=c.start, end_index=c.end, title=c.title, url=c.uri))
         for c in extension.citations
@@ -282,7 +285,7 @@ def annotations_of(extension: Extension) -> list[Annotation]:
 
 
 def finish_reason(answer: Answer) -> Literal["stop", "length", "content_filter"]:
-    """Why an answer ended, in OpenAI's words; those that it lacks are `stop`."""
+    """Return OpenAI's finish reason; reasons that it lacks become `stop`."""
     match answer.finish_reason:
         case "length":
             return "length"
@@ -293,7 +296,7 @@ def finish_reason(answer: Answer) -> Literal["stop", "length", "content_filter"]
 
 
 def usage_out(usage: Usage) -> ChatUsage:
-    """Usage in OpenAI's words."""
+    """Convert usage to OpenAI's format."""
     return ChatUsage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
@@ -301,7 +304,7 @@ def usage_out(usage: Usage) -> ChatUsage:
     )
 
 
-# Of our errors, those for which OpenAI has words of its own: code and parameter.
+# OpenAI's code and parameter for errors that it also has.
 _CODES: dict[str, tuple[str, str | None]] = {
     "NotAuthenticated": ("invalid_api_key", None),
     "NotAllowed": ("insufficient_permissions", None),
@@ -313,41 +316,45 @@ _CODES: dict[str, tuple[str, str | None]] = {
 
 
 def status_of(status: HTTPStatus) -> HTTPStatus:
-    """OpenAI's status where it differs from ours."""
+    """Return OpenAI's status, which is 400 where ours is 422."""
     return HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
 
 
 def error_body(
     status: HTTPStatus, kind: str, detail: str, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """An error as OpenAI describes it; `kind` is the name of ours."""
-    known_code, known_param = _CODES.get(kind, (re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower(), None))
+    """Return an error in OpenAI's format; `kind` is the name of our error."""
+    default_code, default_param = _CODES.get(kind, (re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower(), None))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         type_ = "server_error"
     else:
         type_ = "rate_limit_error" if status == HTTPStatus.TOO_MANY_REQUESTS else "invalid_request_error"
     return {
-        "error": {"message": detail, "type": type_, "param": param or known_param, "code": code or known_code},
+        "error": {"message": detail, "type": type_, "param": param or default_param, "code": code or default_code},
     }
 
 
 def fault_of(error: RequestValidationError) -> tuple[str, str | None, str]:
-    """Message, parameter and code of the first fault of a request."""
+    """Return message, parameter and code of the first invalid field of a request."""
     fault = error.errors()[0]
-    place = fault["loc"][1:]
-    if fault["type"] == "json_invalid" or not place:
+    location = fault["loc"][1:]
+    if fault["type"] == "json_invalid" or not location:
         return "The body is not a JSON object. Send one, with `model` and `messages`.", None, "invalid_json"
-    param = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, place)))
+    param = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location)))
     match fault["type"]:
         case "missing":
             return f"`{param}` is missing. Send it.", param, "missing_required_parameter"
-        case "extra_forbidden" if param in _REFUSED:
-            return f"`{param}` is not supported: {_REFUSED[param][1]}. Leave it out.", param, "unsupported_parameter"
+        case "extra_forbidden" if param in _UNSUPPORTED:
+            return (
+                f"`{param}` is not supported: {_UNSUPPORTED[param][1]}. Leave it out.",
+                param,
+                "unsupported_parameter",
+            )
         case "extra_forbidden":
             return f"`{param}` is not a known parameter. Leave it out.", param, "unknown_parameter"
         case _:
-            told = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
-            return f"`{param}` is wrong: {told}.", param, "invalid_value"
+            message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
+            return f"`{param}` is invalid: {message}.", param, "invalid_value"
 
 
 ERROR: dict[str, Any] = {
@@ -366,4 +373,4 @@ ERROR: dict[str, Any] = {
     },
     "required": ["error"],
 }
-"""An error as OpenAI describes it, for the API's description."""
+"""The schema of an error in OpenAI's format."""

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, every line with the ids of the request and of the span that it belongs to."""
+"""Logging as JSON lines, each with the ids of its request and span."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import structlog
 
 from mindset.tracing import span_ids
 
-# What these say when asked for everything holds questions, passages and answers, or the headers that sign them.
-_TALKATIVE = ("boto3", "botocore", "urllib3", "httpcore", "sse_starlette", "mcp", "chromadb")
+# At debug level these libraries log questions, passages and answers, or headers with signatures.
+_VERBOSE_LIBRARIES = ("boto3", "botocore", "urllib3", "httpcore", "sse_starlette", "mcp", "chromadb")
 
 
 def configure_logs(level: str) -> None:
-    """Send structlog's and the standard library's records to standard output as JSON."""
+    """Write the records of structlog and of the standard library to standard output as JSON."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        _traced,
+        _add_span_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -27,7 +27,7 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)  # structlog's stream: two of them are collected in any order
+    handler = logging.StreamHandler(sys.stdout)  # the same stream as structlog, to keep the order of lines
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -39,13 +39,13 @@ def configure_logs(level: str) -> None:
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # One line for every call to Chroma tells nobody anything.
+    # A line for every call to Chroma is noise.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
 
 
-def _traced(
+def _add_span_ids(
     _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     event.update(span_ids())

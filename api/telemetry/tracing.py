@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, from a request to its SQL, to Chroma and to the provider, sent over OTLP."""
+"""OpenTelemetry traces of requests, including SQL, Chroma and model providers, exported over OTLP."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNTRACED = "livez,readyz,metrics"
 
 
 def start_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
-    """Trace what the app does, until what this returns is called; without MINDSET_OTLP_ENDPOINT nothing is even imported.
+    """Start tracing the app and return a function that stops it. Without MINDSET_OTLP_ENDPOINT nothing is imported.
 
-    Call it before the app serves: its middleware is fixed then. An exporter that cannot send drops spans and says so in
-    the log; no request waits for it."""
+    Call it before the app starts, since it adds middleware. If the exporter cannot send spans, it logs that and drops them;
+    no request waits for it."""
     if settings.otlp_endpoint is None:
         return lambda: None
     from opentelemetry import trace
@@ -47,23 +47,25 @@ def start_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
         RedisInstrumentor,
         ThreadingInstrumentor,
     )
-    instrumented = [each() for each in clients]
-    for each in instrumented:
-        each.instrument(tracer_provider=provider)
+    instrumentors = [instrumentor() for instrumentor in clients]
+    for instrumentor in instrumentors:
+        instrumentor.instrument(tracer_provider=provider)
     FastAPIInstrumentor.instrument_app(
         app, tracer_provider=provider, excluded_urls=_UNTRACED, exclude_spans=["receive", "send"]
     )
 
     def stop() -> None:
-        for each in instrumented:
-            each.uninstrument()
+        for instrumentor in instrumentors:
+            instrumentor.uninstrument()
         provider.shutdown()
 
     return stop
 
 
-def _sampler(share: float) -> Sampler:
-    """Whoever asks decides, else chance. What no request asked for, such as the SQL of the answer log, is not traced."""
+def _sampler(sample_rate: float) -> Sampler:
+    """Return a sampler that follows the caller's decision, or else samples requests at random.
+
+    Work outside of requests, such as writing the answer log, is not traced."""
     from opentelemetry.sdk.trace.sampling import (
         Decision,
         ParentBased,
@@ -74,17 +76,17 @@ def _sampler(share: float) -> Sampler:
     )
     from opentelemetry.trace import SpanKind
 
-    class Requests(Sampler):
+    class RequestSampler(Sampler):
         def __init__(self) -> None:
-            self._by_chance, self._not = TraceIdRatioBased(share), StaticSampler(Decision.DROP)
+            self._requests, self._others = TraceIdRatioBased(sample_rate), StaticSampler(Decision.DROP)
 
         def should_sample(
             self, parent_context: Any, trace_id: int, name: str, kind: Any = None, *more: Any, **named: Any
         ) -> SamplingResult:
-            chosen = self._by_chance if kind == SpanKind.SERVER else self._not
-            return chosen.should_sample(parent_context, trace_id, name, kind, *more, **named)
+            sampler = self._requests if kind == SpanKind.SERVER else self._others
+            return sampler.should_sample(parent_context, trace_id, name, kind, *more, **named)
 
         def get_description(self) -> str:
-            return f"Requests{{{share}}}"
+            return f"RequestSampler{{{sample_rate}}}"
 
-    return ParentBased(Requests())
+    return ParentBased(RequestSampler())

@@ -15,10 +15,8 @@ from mindset.application import Installation
 from mindset.catalog.documents import take_down
 from mindset.catalog.transactions import scalar
 from mindset.config.generation_options import Generation
-from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.settings import Settings
 from mindset.generation.fallback import FallbackGenerator
-from mindset.generation.protocol import Generator
 from mindset.generation.registry import GeneratorRegistry
 from mindset.releases.promotion import promote, roll_back
 from mindset.vector_index.chroma import ChromaIndex

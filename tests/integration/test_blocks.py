@@ -47,7 +47,9 @@ def test_chroma_and_redis_blocks_test_their_connections(stack: Addresses) -> Non
         ChromaStore(url="http://127.0.0.1:9").test_connection()
 
 
-def test_nim_and_bedrock_blocks_test_their_connections(provider: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nim_and_bedrock_blocks_test_their_connections(
+    provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     assert NimService(url=provider.nim_url).test_connection()

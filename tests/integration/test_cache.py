@@ -172,7 +172,10 @@ def test_a_question_that_nobody_answers_is_no_part_of_its_conversation(
         assert client.post("/v1/answers", json=body | follow_up).status_code == 502
         assert installation.conversations.previous_questions(conversation, corpus.name, ANYONE) == (QUESTION,)
         assert client.post("/v1/answers", json=body | follow_up).status_code == 200
-        assert installation.conversations.previous_questions(conversation, corpus.name, ANYONE) == (QUESTION, follow_up["question"])
+        assert installation.conversations.previous_questions(conversation, corpus.name, ANYONE) == (
+            QUESTION,
+            follow_up["question"],
+        )
 
 
 # Announcements

@@ -51,23 +51,23 @@ def from_(address: str) -> dict[str, str]:
 def test_processes_share_what_a_caller_may_ask(limited: Limited, valkey: RedisClient) -> None:
     settings, caller = limited(rate_limit="5/minute"), somebody()
     processes = [RateLimits(settings, valkey) for _ in range(2)]
-    left = [processes[number % 2].take(caller, "10.0.0.1").quotas[0] for number in range(7)]
+    left = [processes[number % 2].count(caller, "10.0.0.1").quotas[0] for number in range(7)]
     assert [each.remaining for each in left] == [4, 3, 2, 1, 0, 0, 0]
-    assert [each.taken for each in left] == [True] * 5 + [False] * 2
+    assert [each.allowed for each in left] == [True] * 5 + [False] * 2
 
 
 def test_without_redis_each_process_counts_for_itself(limited: Limited) -> None:
     settings, caller = limited(rate_limit="5/minute"), somebody()
     for limits in (RateLimits(settings, None), RateLimits(settings, RedisClient("redis://127.0.0.1:9/0"))):
-        assert [limits.take(caller, "10.0.0.1").quotas[0].taken for _ in range(6)] == [True] * 5 + [False]
+        assert [limits.count(caller, "10.0.0.1").quotas[0].allowed for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_counting_takes_one_round_trip_for_all_limits(limited: Limited, valkey: RedisClient) -> None:
     limits = RateLimits(limited(rate_limit_address="9/minute"), valkey)
-    limits.take(somebody(), somebody())  # which loads the script
+    limits.count(somebody(), somebody())  # which loads the script
     before = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
     limits.check_address(somebody())
-    limits.take(somebody(), somebody())
+    limits.count(somebody(), somebody())
     after = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
     assert before and after
     assert after - before == 2  # and one of them asks for this number
@@ -116,12 +116,12 @@ def test_an_address_that_guesses_is_not_listened_to_by_any_process(limited: Limi
     one, other = (RateLimits(settings, valkey) for _ in range(2))
     for _ in range(3):
         one.check_address(address)
-        one.refused(address)
+        one.count_rejection(address)
     with pytest.raises(TooManyRequests) as told:
         one.check_address(address)
     assert 1 <= told.value.retry_after_s <= 60
     other.check_address(address)  # it has refused nobody yet, and so asks nobody
-    other.refused(address)
+    other.count_rejection(address)
     with pytest.raises(TooManyRequests):
         other.check_address(address)
 
@@ -149,5 +149,5 @@ def test_a_limit_that_is_none_stops_the_process_at_its_start(limited: Limited, s
 
 def test_an_empty_limit_is_no_limit(limited: Limited) -> None:
     limits = RateLimits(limited(rate_limit=""), None)
-    assert not limits.on
-    assert limits.take("anybody", "10.0.0.1").quotas == ()
+    assert not limits.enabled
+    assert limits.count("anybody", "10.0.0.1").quotas == ()

@@ -188,18 +188,18 @@ async def test_the_index_is_well_until_a_segment_is_lost(
     ("tool", "given", "told"),
     [
         ("ask", {}, "`question` is missing"),
-        ("ask", {"question": 7}, "`question` is wrong: it should be a valid string"),
-        ("ask", {"question": "hello", "limit": 0}, "`limit` is wrong"),
-        ("ask", {"question": "hello", "principals": ["root"]}, "`principals` is no argument of this tool"),
+        ("ask", {"question": 7}, "`question` is invalid: it should be a valid string"),
+        ("ask", {"question": "hello", "limit": 0}, "`limit` is invalid"),
+        ("ask", {"question": "hello", "principals": ["root"]}, "`principals` is not an argument of this tool"),
         ("ask", {"question": ""}, "QuestionRejected: "),
         ("search", {"question": "hello", "knowledge_base": "nobody"}, "UnknownKnowledgeBase: "),
         ("search", {"question": "hello", "knowledge_base": "../etc"}, "UnknownKnowledgeBase: "),
         ("get_document", {"uri": "nothing.md"}, "UnknownDocument: "),
         ("compare_versions", {"new": 99}, "UnknownVersion: "),
         ("promote", {"version": 99, "reason": "test"}, "UnknownVersion: "),
-        ("promote", {"version": 1, "reason": "test", "confirm": "yes"}, "`confirm` is wrong"),
+        ("promote", {"version": 1, "reason": "test", "confirm": "yes"}, "`confirm` is invalid"),
         ("roll_back", {"reason": "test"}, "UnknownVersion: "),
-        ("get_night", {"id": "no id"}, "`id` is wrong"),
+        ("get_night", {"id": "no id"}, "`id` is invalid"),
     ],
 )
 async def test_bad_input_is_told_in_our_words(
@@ -280,7 +280,9 @@ async def test_a_client_that_goes_away_ends_the_work(
                     "ask", {"knowledge_base": corpus.name, "question": QUESTION}, read_timeout_seconds=1
                 )
         # Less than the 30 seconds after which the answer's own deadline would end it.
-        await anyio.to_thread.run_sync(wait_until, lambda: app.state.streams.open == 0, 10, "The stream was not closed")
+        await anyio.to_thread.run_sync(
+            wait_until, lambda: app.state.streams.in_progress == 0, 10, "The stream was not closed"
+        )
 
 
 @pytest.mark.parametrize(

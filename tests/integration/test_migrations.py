@@ -71,7 +71,7 @@ def test_a_postgres_that_is_not_there_is_named_with_its_exit_code(tmp_path: Path
 )
 def test_what_is_no_address_of_postgres_is_told_without_its_password(url: str, tmp_path: Path) -> None:
     code, _, told = mindset_migrate(url, tmp_path)
-    assert (code, "MINDSET_POSTGRES_URL is no address" in told, "secret" in told) == (2, True, False)
+    assert (code, "MINDSET_POSTGRES_URL is not a valid URL" in told, "secret" in told) == (2, True, False)
 
 
 def test_a_schema_of_a_newer_release_is_left_as_it_is(postgres_url: str) -> None:

@@ -51,7 +51,9 @@ def test_a_quality_check_that_cannot_be_asked_for_is_said_and_does_not_fail_the_
 def test_a_night_that_stops_while_ingesting_does_not_say_that_nothing_was_changed() -> None:
     # Batches that were stored before it stopped brought their documents' rights, which act at once.
     summary = NightReport("docs", failed=True).summary
-    assert summary == "docs: the night stopped while ingesting. The live version is unchanged; rights read so far apply."
+    assert (
+        summary == "docs: the night stopped while ingesting. The live version is unchanged; rights read so far apply."
+    )
 
 
 def test_a_night_that_was_cancelled_does_not_say_that_nothing_changed() -> None:

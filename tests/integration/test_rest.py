@@ -278,7 +278,7 @@ def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
 
 
 def test_without_prefect_it_is_said(settings: Settings, released: Corpus) -> None:
-    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "does not answer now")):
+    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "is unavailable")):
         with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
             response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=20)
         assert response.status_code == 503
@@ -289,7 +289,7 @@ def test_without_prefect_it_is_said(settings: Settings, released: Corpus) -> Non
 def test_what_is_not_prefect_is_told_so(settings: Settings, released: Corpus, prefect: PrefectServer) -> None:
     with ProviderServer() as other:
         other.fail("nightly/nightly", always=garbage())
-        for url, said in ((f"{other.url}/v1", "does not answer now"), (f"{prefect.url}/elsewhere", "no deployment")):
+        for url, said in ((f"{other.url}/v1", "is unavailable"), (f"{prefect.url}/elsewhere", "no deployment")):
             with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
                 response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
             assert response.status_code == 503
@@ -321,4 +321,4 @@ def test_a_wrong_field_is_pointed_to(client: httpx.Client) -> None:
     assert post(client, "docs", action="promote").json()["errors"][0]["pointer"] == "/version"
     assert post(client, "docs", action="destroy").json()["errors"][0]["pointer"] == ""
     broken = client.post("/v1/search", content=b"{", headers={"content-type": "application/json"}).json()
-    assert broken["errors"] == [{"pointer": "", "detail": "The body is not JSON"}]
+    assert broken["errors"] == [{"pointer": "", "detail": "The body is not valid JSON"}]

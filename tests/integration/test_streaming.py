@@ -109,9 +109,9 @@ def test_disconnected_client_frees_its_stream_and_the_request_to_the_model(
                 b"POST /v1/answers HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\n\r\n%s" % (len(body), body)
             )
-            wait_until(lambda: app.state.streams.open == 1 and answers_asked_of(provider))
+            wait_until(lambda: app.state.streams.in_progress == 1 and answers_asked_of(provider))
         # Less than the 10 seconds after which the answer's own deadline would end it.
-        wait_until(lambda: app.state.streams.open == 0, 5, "The stream was not closed")
+        wait_until(lambda: app.state.streams.in_progress == 0, 5, "The stream was not closed")
         assert provider.left_early.wait(5)
 
 
@@ -119,7 +119,10 @@ def test_more_answers_than_the_process_takes_on_are_told_to_come_back(
     told: Settings, spoken: Corpus, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", hang(after=3))
-    with served(told.model_copy(update={"api_max_answers": 1})) as (client, app), asking(client, spoken.name) as response:
+    with (
+        served(told.model_copy(update={"api_max_answers": 1})) as (client, app),
+        asking(client, spoken.name) as response,
+    ):
         events = events_of(response)
         next(events)  # and kept: httpcore closes a response whose iterator is let go
         refused = client.post("/v1/answers", json={"knowledge_base": spoken.name, "question": QUESTION})
@@ -127,7 +130,7 @@ def test_more_answers_than_the_process_takes_on_are_told_to_come_back(
         assert refused.json()["type"] == "urn:mindset:Overloaded"
         assert int(refused.headers["retry-after"]) >= 1
         response.close()
-        wait_until(lambda: app.state.streams.open == 0, 5, "The stream was not closed")
+        wait_until(lambda: app.state.streams.in_progress == 0, 5, "The stream was not closed")
         assert client.post("/v1/answers", json={"knowledge_base": spoken.name, "question": QUESTION}).status_code == 200
 
 
@@ -139,7 +142,7 @@ def test_what_is_wrong_before_the_first_event_has_a_status_of_its_own(told: Sett
             "POST", "/v1/answers", json={"knowledge_base": spoken.name, "question": " ", "stream": True}
         ) as response:
             assert response.status_code == 422
-        wait_until(lambda: app.state.streams.open == 0, message="The stream was not closed")
+        wait_until(lambda: app.state.streams.in_progress == 0, message="The stream was not closed")
 
 
 def test_a_failure_in_the_middle_is_an_event_and_ends_the_stream(

@@ -246,7 +246,8 @@ def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
 
 def logged(id_: str, **more: Any) -> LoggedAnswer:
     given: dict[str, Any] = {
-        "id": id_, "kb": "docs", "version": 1, "release_id": 1, "request_id": "r", "caller": "c", "generator": "g", "prompt_fingerprint": None,
+        "id": id_, "kb": "docs", "version": 1, "release_id": 1, "request_id": "r", "caller": "c", "generator": "g",
+        "prompt_fingerprint": None,
         "chunk_ids": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
         "cached": False, "duration_ms": 3,
     }  # fmt: skip
@@ -370,7 +371,8 @@ def test_questions_are_logged_only_where_the_settings_ask_for_it(
         httpx.post(f"{url}/v1/answers", json={"knowledge_base": released.name, "question": QUESTION}, timeout=30)
     with installation.catalog.reading() as connection:
         (row,) = rows(
-            connection, "SELECT question, generator, input_tokens > 0, prompt_fingerprint IS NOT NULL, release_id FROM answer_log"
+            connection,
+            "SELECT question, generator, input_tokens > 0, prompt_fingerprint IS NOT NULL, release_id FROM answer_log",
         )
     assert row[:4] == (QUESTION if asks else None, f"nim:{NIM}", True, True)
     assert row[4] is not None
