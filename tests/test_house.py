@@ -212,6 +212,27 @@ def test_module_and_its_public_names_have_docstrings(file: Path) -> None:
     assert not module.body or ast.get_docstring(module)
 
 
+MAX_LINES = 300
+PACKAGES = ("mindset", "blocks", "flows", "api", "cli", "local_stack")
+
+
+def test_long_modules_give_the_reason_in_their_docstring() -> None:
+    long = {
+        name_of(file): ast.get_docstring(ast.parse(file.read_text())) or ""
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        if "migrations/versions" not in file.as_posix() and len(file.read_text().splitlines()) > MAX_LINES
+    }
+    assert [name for name, docstring in long.items() if "300 lines" not in docstring] == []
+
+
+LOOSE_MODULES = {"__init__.py", "application.py", "errors.py", "redis.py", "tracing.py"}
+
+
+def test_domain_has_no_other_loose_modules() -> None:
+    assert {file.name for file in (ROOT / "mindset").glob("*.py")} == LOOSE_MODULES
+
+
 def _anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,4 +1,4 @@
-"""Redis may fail in any way: whoever asks is told nothing, and goes on."""
+"""Tests of the Redis client: a failure of Redis never reaches the caller."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from tests.waiting import wait_until
 __all__ = ["silent"]
 
 FAILURES = [
-    each
-    for each in vars(redis.exceptions).values()
-    if isinstance(each, type) and issubclass(each, redis.exceptions.RedisError)
+    error
+    for error in vars(redis.exceptions).values()
+    if isinstance(error, type) and issubclass(error, redis.exceptions.RedisError)
 ]
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.__name__)
-def test_whatever_redis_raises_is_no_answer(failure: type[redis.exceptions.RedisError]) -> None:
+def test_error_of_redis_returns_none(failure: type[redis.exceptions.RedisError]) -> None:
     def fail(_: object) -> str:
         raise failure.__new__(failure)
 
     valkey = RedisClient("redis://127.0.0.1:9/0")
     assert valkey.execute(fail) is None
-    # One that refuses a command, being full or a replica, is there, and may well do the next.
+    # A server that rejects a command, because it is full or a replica, is available for the next one.
     assert valkey.is_down is not issubclass(failure, redis.exceptions.ResponseError)
 
 
-def test_one_that_is_silent_is_waited_for_a_moment(silent: SilentServer) -> None:
+def test_unresponsive_server_times_out(silent: SilentServer) -> None:
     started = time.monotonic()
     assert RedisClient(silent.url).execute(lambda client: client.get("key")) is None
     assert TIMEOUT_S <= time.monotonic() - started < TIMEOUT_S + 5
 
 
-def test_one_that_is_silent_is_tried_again_after_a_second_by_one_request(silent: SilentServer) -> None:
+def test_unresponsive_server_is_retried_by_one_request_at_a_time(silent: SilentServer) -> None:
     valkey = RedisClient(silent.url)
-    for tried in (1, 2):
+    for attempts in (1, 2):
         wait_until(lambda: not valkey.is_down)
-        together = threading.Barrier(20)
+        barrier = threading.Barrier(20)
 
-        def ask(_: int, together: threading.Barrier = together) -> None:
-            together.wait()
+        def ask(_: int, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
             assert valkey.execute(lambda client: client.get("key")) is None
 
-        if tried == 1:
+        if attempts == 1:
             valkey.execute(lambda client: client.get("key"))
         with ThreadPoolExecutor(20) as threads:
             list(threads.map(ask, range(20)))
-        assert silent.connections() == tried
+        assert silent.connections() == attempts
 
 
-@pytest.mark.parametrize("wrong", ["localhost:6379", "http://localhost", "redis://host:port/0"])
-def test_a_url_that_is_none_names_its_variable(wrong: str) -> None:
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://host:port/0"])
+def test_invalid_url_names_its_variable(url: str) -> None:
     with pytest.raises(ConfigurationError, match="MINDSET_REDIS_URL"):
-        RedisClient(wrong)
+        RedisClient(url)

@@ -37,9 +37,9 @@ def test_a_source_that_is_elsewhere_is_a_warning_that_names_its_variable(definit
     done = validate()
     assert done.exit_code == 0
     assert "here" in done.stdout
-    told = " ".join(done.stderr.split())
-    assert "Warning: guides: Folder" in told
-    assert "Or set GUIDES_FOLDER, from which guides.yaml takes the path." in told
+    output = " ".join(done.stderr.split())
+    assert "Warning: guides: Folder" in output
+    assert "Or set GUIDES_FOLDER, from which guides.yaml takes the path." in output
     rows = {each["name"]: each for each in json.loads(validate("--json").stdout)}
     assert (rows["here"]["documents"], rows["guides"]["documents"]) == (1, None)
 
@@ -57,10 +57,10 @@ def test_every_wrong_definition_is_reported_beside_those_that_are_right(definiti
     (definitions / "worse.yaml").write_text("name: [")
     done = validate()
     assert done.exit_code == 2
-    told = " ".join(done.stderr.split())
-    assert "Invalid: bad: " in told
-    assert "sources: Field required" in told
-    assert "Invalid: worse: " in told
+    output = " ".join(done.stderr.split())
+    assert "Invalid: bad: " in output
+    assert "sources: Field required" in output
+    assert "Invalid: worse: " in output
     assert "here" in done.stdout
 
 
