@@ -14,13 +14,13 @@ from mindset.errors import MindsetError
 
 
 def main() -> int:
-    """Serve until stopped; 2 where the settings are wrong."""
+    """Serve until stopped; return 2 if the settings are invalid."""
     try:
         settings = _connected(load_settings())
         configure_logs(settings.log_level)
         app = create_app(settings)
-    except MindsetError as wrong:
-        print(wrong, file=sys.stderr)  # noqa: T201  # whoever starts it reads this, not the log
+    except MindsetError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # there is no log yet
         return 2
     uvicorn.run(
         app,

@@ -15,16 +15,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sse_starlette import ServerSentEvent
 
-from api.dependencies import Asking, visible_knowledge_base
-from api.errors import error_response
-from api.openapi import failures
-from api.routes.answers import (
+from api.answering import (
     CLIENT_CLOSED_REQUEST,
     events_until_shutdown,
     start_answer,
     start_whole_answer,
     streamed,
 )
+from api.dependencies import Asking, visible_knowledge_base
+from api.errors import error_response
+from api.openapi import failures
 from api.schemas import openai
 from api.schemas.openai import ChatCompletion, ChatRequest, Model, Models
 from api.streaming import Stream, only_event, reading

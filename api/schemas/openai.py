@@ -1,4 +1,6 @@
-"""OpenAI-compatible schemas of `/v1/chat/completions` and `/v1/models`, including their errors."""
+"""OpenAI-compatible schemas of `/v1/chat/completions` and `/v1/models`, including their errors.
+
+The module is longer than 300 lines because it mirrors one external protocol."""
 
 from __future__ import annotations
 
