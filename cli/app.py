@@ -7,7 +7,6 @@ import sys
 
 import structlog
 import typer
-from stamina.instrumentation import set_on_retry_hooks
 
 from cli import ask, demo, evaluation, keys, knowledge_bases, migrate, releases, runs, stack
 from cli.output import Exit, err, exit_code
@@ -33,7 +32,6 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    set_on_retry_hooks([])  # the final failure is reported; a successful retry is not
     try:
         app()
     except MindsetError as error:

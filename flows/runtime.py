@@ -9,12 +9,12 @@ from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-import stamina
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential_jitter
 
 from flows.parameters import Connections, StageParameters
 from mindset.application import Installation, open_installation
@@ -97,7 +97,12 @@ def report_progress(key: str, description: str) -> Progress:
 
 
 # Postgres holds the lock of a connection that only this side has lost for a minute: BuildInProgress then means this build.
-@stamina.retry(on=(ServiceUnavailable, BuildInProgress), attempts=20, timeout=120, wait_max=15)
+@retry(
+    retry=retry_if_exception_type((ServiceUnavailable, BuildInProgress)),
+    stop=stop_after_attempt(20) | stop_after_delay(120),
+    wait=wait_exponential_jitter(initial=0.1, max=15),
+    reraise=True,
+)
 def keep_lock(lock: BuildLock) -> None:
     """Make sure that the build lock is held; Postgres may have restarted."""
     lock.ensure()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx
-import stamina
+import tenacity
 
 from mindset.errors import ConfigurationError, RequestRejected, ServiceUnavailable, UnknownRun
 
@@ -116,7 +116,12 @@ class PrefectClient:
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
         """Return a successful JSON response or a 404. Retries while Prefect is busy or starting."""
         try:
-            for attempt in stamina.retry_context(on=_is_transient, attempts=6, timeout=self._timeout_s):
+            for attempt in tenacity.Retrying(
+                retry=tenacity.retry_if_exception(_is_transient),
+                stop=tenacity.stop_after_attempt(6) | tenacity.stop_after_delay(self._timeout_s),
+                wait=tenacity.wait_exponential_jitter(initial=0.1, max=5),
+                reraise=True,
+            ):
                 with attempt:
                     response = self._client.request(method, path, json=body)
                     if response.status_code != httpx.codes.NOT_FOUND:
@@ -136,7 +141,7 @@ class PrefectClient:
         return response
 
 
-def _is_transient(error: Exception) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Return whether a retry may succeed: Prefect returns 503 while its SQLite database is locked."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in (429, 502, 503)

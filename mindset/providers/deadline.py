@@ -40,7 +40,7 @@ class Deadline:
         self._wait_ends = time.monotonic() + seconds
 
     def cancel(self) -> None:
-        """End the request from another thread, even while it waits for bytes, because nobody reads its response.
+        """End the request from another thread, even while it waits for bytes, because its response is no longer needed.
 
         The waiting thread raises ProviderUnavailable. It is not retried, and not counted as the provider's failure."""
         with self._lock:
@@ -137,7 +137,6 @@ def retry_until_first(
 
 def _attempts(deadline: Deadline, may_retry: Callable[[], bool] = lambda: True) -> tenacity.Retrying:
     longest_wait = min(5.0, deadline.seconds_left() / 6)
-    # Not stamina, which the other modules use: its sleep cannot be interrupted when the deadline is cancelled.
     jitter = tenacity.wait_random(0, longest_wait / 10)
     backoff = tenacity.wait_exponential(longest_wait / 20, longest_wait)
 
