@@ -45,7 +45,7 @@ from benchmarks.growth.nights import KB, Notes, night
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine
 from benchmarks.serving.client import Client
-from benchmarks.serving.place import api
+from benchmarks.serving.setup import api
 from benchmarks.texts import DATA
 from local_stack.supervision import local_stack
 from mindset.application import Installation, open_installation

@@ -22,7 +22,7 @@ from benchmarks.chart import Bar, Group, Key, Panel, svg
 from benchmarks.machine import machine
 from benchmarks.serving import experiments
 from benchmarks.serving.experiments import Measured
-from benchmarks.serving.place import Place, place
+from benchmarks.serving.setup import Setup, setup
 from benchmarks.texts import DATA
 
 _OURS, _BARE = "#2563a8", "#9aa5b1"
@@ -32,7 +32,7 @@ def main() -> None:
     """Measure, write `serving.json` and `serving.svg`, and print a table."""
     chosen = _options()
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    runs: dict[str, Callable[[Place], Measured]] = {
+    runs: dict[str, Callable[[Setup], Measured]] = {
         "overhead": lambda where: experiments.overhead(where, chosen.rounds, clients=8),
         "streams": lambda where: experiments.streams(where, chosen.streams),
         "promotions": lambda where: experiments.promotions(where, chosen.requests, chosen.promotions),
@@ -40,7 +40,7 @@ def main() -> None:
     }
     file = chosen.out / "serving.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    with place(chosen.documents, chosen.source) as where:
+    with setup(chosen.documents, chosen.source) as where:
         for name in chosen.experiments or runs:
             measured = runs[name](where)
             results[name] = measured.figures

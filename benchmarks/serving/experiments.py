@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.serving.client import Client
-from benchmarks.serving.place import KB, Place, api, paced
+from benchmarks.serving.setup import KB, Setup, api, paced
 from mindset.auth.caller import ANYONE
 from mindset.generation.nim import NimGenerator
 from mindset.generation.protocol import Generator
@@ -39,7 +39,7 @@ class Measured:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def overhead(where: Place, rounds: int, clients: int) -> Measured:
+def overhead(where: Setup, rounds: int, clients: int) -> Measured:
     """Compare `/v1/answers` with the same retrieval and model without the API, in turns; milliseconds."""
     with paced(0.03, 0.005, 12) as model, api(where.installation.settings, model) as (_, port):
         generator = NimGenerator(f"http://127.0.0.1:{model}/v1", "paced", deadline_s=60)
@@ -64,7 +64,7 @@ def overhead(where: Place, rounds: int, clients: int) -> Measured:
     )
 
 
-async def _in_turns(where: Place, generator: Generator, port: int, rounds: int) -> tuple[list[Took], list[Took]]:
+async def _in_turns(where: Setup, generator: Generator, port: int, rounds: int) -> tuple[list[Took], list[Took]]:
     """Measure bare and served in turns. Each goes first equally often, so that both find caches equally warm."""
     warm_up = 20
     bares: list[Took] = []
@@ -79,7 +79,7 @@ async def _in_turns(where: Place, generator: Generator, port: int, rounds: int) 
     return bares[warm_up:], serveds[warm_up:]
 
 
-def _bare(where: Place, generator: Generator, question: str) -> Took:
+def _bare(where: Setup, generator: Generator, question: str) -> Took:
     started = time.perf_counter()
     result = where.installation.searcher.search(where.installation.knowledge_base(KB), question, ANYONE.principals)
     first = 0.0
@@ -99,7 +99,7 @@ async def _served(client: Client, question: str) -> Took:
     return (first - started) * 1000, (time.perf_counter() - started) * 1000
 
 
-def streams(where: Place, count: int) -> Measured:
+def streams(where: Setup, count: int) -> Measured:
     """Open this many streams at once in one process: its memory, complete streams, and cleanup after disconnects."""
     with (
         paced(0.5, 3.0, _STREAM_TOKENS) as model,
@@ -146,7 +146,7 @@ def streams(where: Place, count: int) -> Measured:
     )
 
 
-def promotions(where: Place, requests: int, count: int, clients: int = 8) -> Measured:
+def promotions(where: Setup, requests: int, count: int, clients: int = 8) -> Measured:
     """Search while versions 1 and 2 are promoted in turn: errors, versions that were not live, delay until each was used."""
     with paced(0.01, 0.001, 3) as model, api(where.installation.settings, model) as (_, port):
         asked: list[tuple[float, float, int, int]] = []
@@ -189,7 +189,7 @@ def promotions(where: Place, requests: int, count: int, clients: int = 8) -> Mea
     )
 
 
-def endings(where: Place, clients: int) -> Measured:
+def endings(where: Setup, clients: int) -> Measured:
     """Send SIGTERM while clients search and streams are open, and count the outcomes of the accepted requests."""
     with (
         paced(0.1, 0.05, 40) as model,

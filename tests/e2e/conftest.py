@@ -14,7 +14,7 @@ from local_stack.supervision import local_stack
 from mindset.application import Installation, open_installation
 from mindset.config.settings import Settings
 from tests.corpus import Corpus
-from tests.faults.tally import tally
+from tests.faults.kill_counts import tally
 
 __all__ = ["tally"]
 

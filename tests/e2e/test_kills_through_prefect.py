@@ -16,10 +16,10 @@ from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, run_night
 from tests.faults.invariants import check_invariants
 from tests.faults.jobs import STAGES
-from tests.faults.questions import Asker
-from tests.faults.tally import Tally, count
+from tests.faults.kill_counts import Tally, count
+from tests.faults.kills import THROUGH_PREFECT, Servers, batches
+from tests.faults.questions import QuestionLoad
 from tests.faults.test_kills import DOCUMENTS, change, counted
-from tests.faults.victims import THROUGH_PREFECT, Servers, batches
 from tests.waiting import wait_until
 
 BATCH = 10
@@ -42,12 +42,12 @@ def test_night_after_a_killed_one_succeeds_without_intervention(
     corpus.fill(DOCUMENTS)
     with PrefectClient(house.prefect_api_url or "") as nights:
         run_night(installation, corpus.name)
-        with Asker(installation, corpus.name, ["How many rooms are there?"]) as asker, counted(asker, tally):
+        with QuestionLoad(installation, corpus.name, ["How many rooms are there?"]) as load, counted(load, tally):
             for number in range(kills):
                 victim = ("flow run", "worker")[(seed + number) % 2]
                 kill_a_night(nights, servers, corpus, victim, choose, tally)
                 night_as_scheduled(nights, installation, corpus, tally)
-                asker.check()
+                load.check()
 
 
 def kill_a_night(

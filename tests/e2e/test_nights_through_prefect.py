@@ -19,7 +19,7 @@ from mindset.application import Installation
 from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, ask, document, run_night
 from tests.faults.invariants import check_invariants
-from tests.faults.victims import Servers
+from tests.faults.kills import Servers
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("prefect")]

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 Damage = Literal["drop it", "lose chunks", "add strangers", "exchange chunks"]
 
 # Damage that the row count reveals. "exchange chunks" keeps the count: only a comparison of all ids finds it.
-AT_A_GLANCE: tuple[Damage, ...] = ("drop it", "lose chunks", "add strangers")
-DAMAGES: tuple[Damage, ...] = (*AT_A_GLANCE, "exchange chunks")
+VISIBLE_DAMAGES: tuple[Damage, ...] = ("drop it", "lose chunks", "add strangers")
+DAMAGES: tuple[Damage, ...] = (*VISIBLE_DAMAGES, "exchange chunks")
 
 
-class Outside:
+class DirectChroma:
     """A separate client of a Chroma server."""
 
     def __init__(self, url: str) -> None:

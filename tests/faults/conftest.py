@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from local_stack.supervision import local_stack
 from mindset.catalog.migrations import migrate
 from mindset.config.settings import Settings
-from tests.faults.tally import summary, tally
-from tests.faults.victims import KILLS, SEED, Servers
+from tests.faults.kill_counts import summary, tally
+from tests.faults.kills import KILLS, SEED, Servers
 
 __all__ = ["tally"]
 

@@ -19,7 +19,7 @@ from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.parsing.registry import parse
-from tests.faults.chroma import Outside
+from tests.faults.chroma import DirectChroma
 
 Placement = tuple[str, int, str, int, int]
 """URI, ordinal, chunk id, start, end."""
@@ -101,13 +101,13 @@ def check_segments(installation: Installation, kb: str) -> None:
 
 def check_vectors(installation: Installation, kb: str) -> None:
     """Assert that Chroma's ids equal Postgres's, and that each visible chunk has the vector of its text."""
-    outside = Outside(installation.settings.chroma_url or "")
+    chroma = DirectChroma(installation.settings.chroma_url or "")
     stored: dict[str, NDArray[np.float32]] = {}
     with installation.catalog.reading() as connection:
         version = live_version(connection, kb)
         assert version is not None
         for segment in version_segments(connection, kb, version):
-            vectors = outside.vectors(segment.collection)
+            vectors = chroma.vectors(segment.collection)
             members = rows(
                 connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(segment)s", segment=segment.id
             )
@@ -136,7 +136,7 @@ def check_tidiness(installation: Installation, kb: str) -> None:
                  WHERE l.segment_id = s.id AND v.state <> 'retired')""",
             kb=kb,
         )
-    assert Outside(installation.settings.chroma_url or "").collections(kb) == {name for (name,) in needed}
+    assert DirectChroma(installation.settings.chroma_url or "").collections(kb) == {name for (name,) in needed}
 
 
 @cache

@@ -84,7 +84,7 @@ def _of_answer(history: History, answer: Answer) -> Iterator[str]:
 
 
 @dataclass
-class Asker:
+class QuestionLoad:
     """Asks questions in a thread. ServiceUnavailable is counted in `refused`; any other error is collected in `wrong`."""
 
     installation: Installation

@@ -1,6 +1,6 @@
 """Kill a nightly run or maintenance at any moment, run once more, and compare with an uninterrupted run.
 
-Questions are asked throughout. `make faults KILLS=500` makes more kills; `victims.py` has the settings."""
+Questions are asked throughout. `make faults KILLS=500` makes more kills; `kills.py` has the settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mindset.catalog.transactions import rows
 from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, IndexDamaged, ServiceUnavailable
 from tests.corpus import SUBJECTS, Corpus, document, run_night
-from tests.faults.chroma import AT_A_GLANCE, DAMAGES, Outside
+from tests.faults.chroma import DAMAGES, VISIBLE_DAMAGES, DirectChroma
 from tests.faults.invariants import check_invariants, check_tidiness, check_vectors
 from tests.faults.jobs import Job, Work, maintain
-from tests.faults.questions import Asker
-from tests.faults.tally import Tally, count
-from tests.faults.victims import DECK, KILLS, THROUGH_PREFECT, Servers, Victim, batches, dealt, moment
+from tests.faults.kill_counts import Tally, count
+from tests.faults.kills import DECK, KILLS, THROUGH_PREFECT, Servers, Victim, batches, dealt, moment
+from tests.faults.questions import QuestionLoad
 from tests.waiting import wait_until
 
 DOCUMENTS = 20
@@ -62,17 +62,17 @@ def test_kill_at_any_moment_loses_nothing(
     with open_installation(own_settings) as installation:
         work = Round(installation, corpus, servers, choose, tally, tmp_path / "job.log")
         retry_until_success(work, "night")
-        with Asker(installation, corpus.name, questions) as asker, counted(asker, tally):
+        with QuestionLoad(installation, corpus.name, questions) as load, counted(load, tally):
             for during, victim in dealt(choose, kills):
                 if choose.random() < 0.3:
-                    asker.take_down(choose.choice(present(corpus)))
+                    load.take_down(choose.choice(present(corpus)))
                 if victim == "segment":
                     damage_a_segment(work, during)
                 else:
                     kill(work, during, victim)
                     retry_until_success(work, "night")
                 check_invariants(installation, corpus.name, corpus.folder)
-                asker.check()
+                load.check()
         retry_until_success(work, "maintenance")
         check_invariants(installation, corpus.name, corpus.folder)
         check_tidiness(installation, corpus.name)
@@ -107,8 +107,8 @@ def kill(work: Round, during: Work, victim: Victim) -> None:
 def damage_a_segment(work: Round, during: Work) -> None:
     """Damage a live segment. The next run or maintenance must rebuild it without intervention."""
     segment = work.choose.choice(live_segments(work))
-    damage = work.choose.choice(AT_A_GLANCE if during == "night" else DAMAGES)
-    Outside(work.installation.settings.chroma_url or "").damage(segment.collection, damage)
+    damage = work.choose.choice(VISIBLE_DAMAGES if during == "night" else DAMAGES)
+    DirectChroma(work.installation.settings.chroma_url or "").damage(segment.collection, damage)
     count(work.tally, f"killed: {damage} (segment, before a {during})")
     retry_until_success(work, during)
     # It was rebuilt under another name, or merged into another segment.
@@ -174,11 +174,11 @@ def change(corpus: Corpus, choose: random.Random) -> None:
 
 
 @contextmanager
-def counted(asker: Asker, tally: Tally) -> Iterator[None]:
+def counted(load: QuestionLoad, tally: Tally) -> Iterator[None]:
     """Count the results of the questions, also if a check fails."""
     try:
         yield
     finally:
         for what in ("asked", "refused", "degraded"):
-            count(tally, f"questions: {what}", getattr(asker, what))
-        count(tally, "questions: wrong", len(asker.wrong))
+            count(tally, f"questions: {what}", getattr(load, what))
+        count(tally, "questions: wrong", len(load.wrong))

@@ -18,7 +18,7 @@ from mindset.application import open_installation
 from mindset.catalog.migrations import migrate
 from mindset.config.settings import Settings
 from tests.corpus import Corpus, run_night
-from tests.faults.victims import Servers
+from tests.faults.kills import Servers
 from tests.providers import Fault, ProviderServer, cut, drip, error_in_stream, garbage, hang, status
 from tests.providers.fixtures import provider
 from tests.served import api_at
@@ -191,8 +191,8 @@ def test_api_recovers_without_a_restart_after_a_server_was_killed(
     def ten_in_a_row_since(moment: float) -> bool:
         return [status for began, status, _ in responses if began > moment][-10:] == [200] * 10
 
-    asker = threading.Thread(target=asking)
-    asker.start()
+    load = threading.Thread(target=asking)
+    load.start()
     try:
         wait_until(lambda: responses, message="No question was answered")
         killed = time.time()
@@ -202,7 +202,7 @@ def test_api_recovers_without_a_restart_after_a_server_was_killed(
         wait_until(lambda: ten_in_a_row_since(restart), RECOVERED_S, "Questions were still refused")
     finally:
         over.set()
-        asker.join(DEADLINE_S + 5)
+        load.join(DEADLINE_S + 5)
     assert {status for _, status, _ in responses} <= {200} | STATUS_WITHOUT[server]
     assert max(seconds for _, _, seconds in responses) < DEADLINE_S + SLACK_S
     wait_until(lambda: not ask(client, corpus).json()["degraded"], RECOVERED_S, "Answers were still degraded")

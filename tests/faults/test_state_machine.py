@@ -31,13 +31,13 @@ from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, NothingReleased, UnknownVersion
 from mindset.releases import promotion
 from tests.corpus import Corpus, run_night
-from tests.faults.chroma import Outside
+from tests.faults.chroma import DirectChroma
 from tests.faults.invariants import check_segments, check_tidiness, unfinished
 from tests.faults.jobs import maintain
+from tests.faults.kill_counts import Tally, count
+from tests.faults.kills import KILLS
 from tests.faults.model import EVERYBODY, File, Model, Rights, Text, Uri
-from tests.faults.mortal import Fuse, Killed, mortal_installation
-from tests.faults.tally import Tally, count
-from tests.faults.victims import KILLS
+from tests.faults.simulated_crash import SimulatedCrash, StepLimit, crashing_installation
 from tests.waiting import wait_until
 
 # These take half a minute. Without additional kills the sequences are the same in each run.
@@ -84,12 +84,12 @@ CHANGES: Final = st.builds(
 class KnowledgeBaseMachine(RuleBasedStateMachine):
     """A knowledge base on real servers, and its model."""
 
-    def __init__(self, installation: Installation, corpus: Corpus, fuse: Fuse, tally: Tally) -> None:
+    def __init__(self, installation: Installation, corpus: Corpus, limit: StepLimit, tally: Tally) -> None:
         super().__init__()
         self.installation, self.catalog, self.kb = installation, installation.catalog, corpus.name
-        self.corpus, self.fuse, self.model, self.tally = corpus, fuse, Model(), tally
+        self.corpus, self.limit, self.model, self.tally = corpus, limit, Model(), tally
         corpus.define(keep_versions=KEEP, max_deletion_ratio=1.0, retrieval={"deadline_s": 30})
-        self.outside = Outside(installation.settings.chroma_url or "")
+        self.chroma = DirectChroma(installation.settings.chroma_url or "")
         self._write("a.md", File(0, EVERYBODY))
 
     @initialize(nights=st.lists(st.lists(CHANGES, min_size=1, max_size=3), min_size=3, max_size=9))
@@ -200,17 +200,17 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
             work()
             return True
 
-        self.fuse.steps = steps
+        self.limit.steps = steps
         try:
             # Postgres takes a moment to notice that the previous run has died.
             wait_until(finishes, 30, f"The {what} could not start", retry_on=(BuildInProgress,))
             count(self.tally, f"sequences: {what}")
             return True
-        except Killed:
+        except SimulatedCrash:
             count(self.tally, f"sequences: {what}, killed")
             return False
         finally:
-            self.fuse.steps = None
+            self.limit.steps = None
 
     def _follow_killed_night(self, target: int | None) -> None:
         """Update the model to the progress of a killed run, which must be one of the states on its way."""
@@ -255,7 +255,7 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
                 members = rows(
                     connection, "SELECT chunk_id FROM segment_chunk WHERE segment_id = %(id)s", id=segment.id
                 )
-                assert set(self.outside.vectors(segment.collection)) == {chunk for (chunk,) in members}
+                assert set(self.chroma.vectors(segment.collection)) == {chunk for (chunk,) in members}
 
 
 @pytest.mark.slow
@@ -263,12 +263,12 @@ class KnowledgeBaseMachine(RuleBasedStateMachine):
 def test_knowledge_base_agrees_with_the_model_after_any_sequence_of_events(
     settings: Settings, tmp_path: Path, tally: Tally
 ) -> None:
-    fuse, numbers = Fuse(), counting()
-    with mortal_installation(settings, fuse) as installation:
+    limit, numbers = StepLimit(), counting()
+    with crashing_installation(settings, limit) as installation:
 
         class Fresh(KnowledgeBaseMachine):
             def __init__(self) -> None:
                 corpus = Corpus(tmp_path / f"documents{next(numbers)}", settings.knowledge_bases)
-                super().__init__(installation, corpus, fuse, tally)
+                super().__init__(installation, corpus, limit, tally)
 
         run_state_machine_as_test(Fresh, settings=SEARCH)

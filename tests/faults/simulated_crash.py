@@ -13,66 +13,66 @@ from mindset.config.settings import Settings
 from mindset.vector_index.chroma import ChromaIndex, Vectors
 
 
-class Killed(BaseException):
+class SimulatedCrash(BaseException):
     """The simulated death; a BaseException, so that no handler catches it."""
 
 
 @dataclass
-class Fuse:
+class StepLimit:
     """Counts down write steps; None never ends."""
 
     steps: int | None = None
 
-    def burn(self) -> None:
-        """Count one step. Raises Killed after the last one."""
+    def count(self) -> None:
+        """Count one step. Raises SimulatedCrash after the last one."""
         if self.steps is not None:
             self.steps -= 1
             if self.steps < 0:
-                raise Killed
+                raise SimulatedCrash
 
 
-class MortalCatalog(Catalog):
+class CrashingCatalog(Catalog):
     """Dies before a transaction, right before its commit, or right after it."""
 
-    def __init__(self, url: str, fuse: Fuse) -> None:
+    def __init__(self, url: str, limit: StepLimit) -> None:
         super().__init__(url)
-        self._fuse = fuse
+        self._limit = limit
 
     @contextmanager
     def writing(self) -> Iterator[WriteConnection]:
-        self._fuse.burn()
+        self._limit.count()
         with super().writing() as connection:
             yield connection
-            self._fuse.burn()
-        self._fuse.burn()
+            self._limit.count()
+        self._limit.count()
 
 
-class MortalIndex(ChromaIndex):
+class CrashingIndex(ChromaIndex):
     """Dies before or after a batch of vectors, or before or after the deletion of a collection."""
 
-    def __init__(self, url: str, fuse: Fuse) -> None:
+    def __init__(self, url: str, limit: StepLimit) -> None:
         super().__init__(url)
-        self._fuse = fuse
+        self._limit = limit
 
     def write(self, collection: str, batches: Iterable[tuple[Sequence[str], Vectors]]) -> Iterator[int]:
-        self._fuse.burn()
+        self._limit.count()
         for written in super().write(collection, batches):
-            self._fuse.burn()
+            self._limit.count()
             yield written
 
     def drop(self, collection: str) -> None:
-        self._fuse.burn()
+        self._limit.count()
         super().drop(collection)
-        self._fuse.burn()
+        self._limit.count()
 
 
 @contextmanager
-def mortal_installation(settings: Settings, fuse: Fuse) -> Iterator[Installation]:
-    """Open an installation whose stores share a fuse."""
+def crashing_installation(settings: Settings, limit: StepLimit) -> Iterator[Installation]:
+    """Open an installation whose stores share a limit."""
     assert settings.postgres_url and settings.chroma_url
-    with MortalCatalog(settings.postgres_url.get_secret_value(), fuse) as catalog:
+    with CrashingCatalog(settings.postgres_url.get_secret_value(), limit) as catalog:
         installation = Installation(settings, catalog)
-        installation.vectors = MortalIndex(settings.chroma_url, fuse)
+        installation.vectors = CrashingIndex(settings.chroma_url, limit)
         try:
             yield installation
         finally:

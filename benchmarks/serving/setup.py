@@ -32,7 +32,7 @@ SERVICES = ("postgres", "valkey", "chroma")
 
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """The setup of the experiments."""
 
     installation: Installation
@@ -42,7 +42,7 @@ class Place:
 
 
 @contextmanager
-def place(documents: int, sources: list[Path]) -> Iterator[Place]:
+def setup(documents: int, sources: list[Path]) -> Iterator[Setup]:
     """Start a stack with a knowledge base of this many notes in two versions. Its model is `paced`."""
     with (
         tempfile.TemporaryDirectory(prefix="serving-", ignore_cleanup_errors=True) as name,
@@ -72,7 +72,7 @@ def place(documents: int, sources: list[Path]) -> Iterator[Place]:
             night(installation, embedder, KB)
             notes.write(range(20), state=1)
             night(installation, embedder, KB)
-            yield Place(installation, notes, notes.questions(300), folder)
+            yield Setup(installation, notes, notes.questions(300), folder)
 
 
 @contextmanager
