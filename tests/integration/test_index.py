@@ -1,4 +1,4 @@
-"""Segments: verified before they are sealed, and rebuilt from Postgres without a model."""
+"""Segments: verified against Postgres, and rebuilt from it without a model."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def segment(installation: Installation, corpus: Corpus) -> Segment:
 
 def only_segment(installation: Installation, kb: str) -> Segment:
     with installation.catalog.reading() as connection:
-        (found,) = version_segments(connection, kb, 1)
-    return found
+        (segment,) = version_segments(connection, kb, 1)
+    return segment
 
 
-def test_missing_and_extra_vectors_are_found(installation: Installation, segment: Segment) -> None:
+def test_missing_and_extra_vectors_are_detected(installation: Installation, segment: Segment) -> None:
     import chromadb
 
     address = (installation.settings.chroma_url or "").rpartition(":")
     collection = chromadb.HttpClient(host="127.0.0.1", port=int(address[2])).get_collection(segment.collection)
     ids = collection.get(include=[])["ids"]
     collection.delete(ids=ids[:2])
-    collection.add(ids=["stranger"], embeddings=np.ones((1, 256), dtype=np.float32))
+    collection.add(ids=["extra"], embeddings=np.ones((1, 256), dtype=np.float32))
     with pytest.raises(IndexDamaged, match="lacks 2 of 20 chunks and holds 1"):
         installation.vectors.check_members(segment.collection, [ids])
 
 
-def test_a_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
+def test_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
     installation: Installation, corpus: Corpus, segment: Segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.vectors.drop(segment.collection)
 
-    def forbidden(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("a model was opened")
 
-    monkeypatch.setattr("tests.corpus.open_embedder", forbidden)
+    monkeypatch.setattr("tests.corpus.open_embedder", fail)
     assert run_night(installation, corpus.name).decision is None
     rebuilt = only_segment(installation, corpus.name)
     assert rebuilt.collection != segment.collection
@@ -63,7 +63,7 @@ def test_a_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
     assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
 
 
-def test_a_segment_of_which_nothing_is_shown_any_more_is_left_behind(
+def test_segment_without_visible_chunks_does_not_belong_to_the_next_version(
     installation: Installation, corpus: Corpus, segment: Segment
 ) -> None:
     corpus.write("doc7.md", document(7))
@@ -73,15 +73,15 @@ def test_a_segment_of_which_nothing_is_shown_any_more_is_left_behind(
     corpus.write("doc8.md", document(8))
     run_night(installation, corpus.name, allow_deletions=True)
     with installation.catalog.reading() as connection:
-        kept = version_segments(connection, corpus.name, 3)
-    assert [each.count for each in kept] == [4, 4]
-    assert segment.id not in {each.id for each in kept}
+        segments = version_segments(connection, corpus.name, 3)
+    assert [member.count for member in segments] == [4, 4]
+    assert segment.id not in {member.id for member in segments}
     corpus.write("doc1.md", document(1))
     run_night(installation, corpus.name)
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
 
 
-def test_what_waits_for_its_release_is_repaired_too(
+def test_segment_of_an_unreleased_version_is_repaired(
     installation: Installation, corpus: Corpus, segment: Segment
 ) -> None:
     corpus.write("doc7.md", document(7))
@@ -91,13 +91,13 @@ def test_what_waits_for_its_release_is_repaired_too(
     embed(catalog, kb, open_embedder(kb.embedding, installation.settings), version)
     index(catalog, kb, installation.vectors, version)
     with catalog.reading() as connection:
-        lost = version_segments(connection, corpus.name, version)[-1].collection
-    installation.vectors.drop(lost)
-    assert restore_live(catalog, corpus.name, installation.vectors) == (lost,)
+        collection = version_segments(connection, corpus.name, version)[-1].collection
+    installation.vectors.drop(collection)
+    assert restore_live(catalog, corpus.name, installation.vectors) == (collection,)
     assert restore_live(catalog, corpus.name, installation.vectors) == ()
 
 
-def test_a_vector_of_another_dimension_is_refused_by_name(
+def test_query_vector_with_a_different_dimension_is_rejected(
     installation: Installation, corpus: Corpus, segment: Segment
 ) -> None:
     with installation.catalog.writing() as connection:
@@ -106,16 +106,14 @@ def test_a_vector_of_another_dimension_is_refused_by_name(
         ask(installation, corpus.name, "rooms")
 
 
-def test_a_configured_dimension_that_the_model_does_not_have_is_refused(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_configured_dimension_that_the_model_lacks_is_rejected(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     corpus.define(embedding={"provider": "wordllama", "dimension": 512})
     with pytest.raises((DimensionMismatch, ConfigurationError), match="256"):
         run_night(installation, corpus.name)
 
 
-def test_searching_nothing_says_what_to_run(installation: Installation, corpus: Corpus) -> None:
+def test_search_without_a_release_names_the_command_to_run(installation: Installation, corpus: Corpus) -> None:
     with pytest.raises(NothingReleased, match=f"mindset night {corpus.name}"):
         ask(installation, corpus.name, "rooms")
     kb = installation.knowledge_base(corpus.name)
@@ -123,7 +121,7 @@ def test_searching_nothing_says_what_to_run(installation: Installation, corpus: 
         installation.searcher.search(kb, "rooms", [], version=7)
 
 
-def test_a_caller_who_may_see_little_still_finds_it(installation: Installation, corpus: Corpus) -> None:
+def test_caller_with_one_visible_document_finds_it(installation: Installation, corpus: Corpus) -> None:
     corpus.define(acl=["staff"], retrieval={"candidates": 5})
     corpus.fill(20)
     corpus.write("guest.md", "---\nacl: [guest]\n---\nThe garden of the visitors opens at nine.")
@@ -131,11 +129,11 @@ def test_a_caller_who_may_see_little_still_finds_it(installation: Installation, 
     assert ask(installation, corpus.name, "How many rooms has the glacier?", "guest") == ["guest.md"]
 
 
-def test_the_schema_is_what_the_migrations_make(postgres_url: str) -> None:
+def test_schema_matches_the_migrations(postgres_url: str) -> None:
     check(postgres_url)
 
 
-def test_vectors_are_kept_once_a_model(installation: Installation, segment: Segment, corpus: Corpus) -> None:
+def test_vectors_have_one_partition_per_model(installation: Installation, segment: Segment, corpus: Corpus) -> None:
     with installation.catalog.reading() as connection:
         partitions = rows(
             connection, "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass"

@@ -1,4 +1,4 @@
-"""Maintenance: what nobody needs is forgotten, what is asked stays small, and what is damaged is rebuilt."""
+"""Maintenance: deletes unused data, compacts segments and rebuilds damaged ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mindset.vector_index.chroma import ChromaIndex
 from tests.corpus import Corpus, ask, document, run_night
 
 
-def tidy(installation: Installation, kb: str) -> MaintenanceReport:
+def run_maintenance(installation: Installation, kb: str) -> MaintenanceReport:
     with installation.catalog.build_lock(kb):
         return maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
 
@@ -32,8 +32,8 @@ def live_segments(installation: Installation, kb: str) -> list[Segment]:
         return version_segments(connection, kb, live_version(connection, kb) or 0)
 
 
-def segment_with_forgotten_chunks(installation: Installation, corpus: Corpus) -> Segment:
-    """One of a live version in which the chunks of doc3.md are dead, and gone from Postgres."""
+def segment_with_deleted_chunks(installation: Installation, corpus: Corpus) -> Segment:
+    """Return a segment of a live version that still holds the chunks of doc3.md, which Postgres no longer stores."""
     corpus.define(keep_versions=2)
     corpus.fill(10)
     run_night(installation, corpus.name)
@@ -41,16 +41,16 @@ def segment_with_forgotten_chunks(installation: Installation, corpus: Corpus) ->
     for number in (10, 11, 12):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    tidy(installation, corpus.name)
-    return max(live_segments(installation, corpus.name), key=lambda each: each.count)
+    run_maintenance(installation, corpus.name)
+    return max(live_segments(installation, corpus.name), key=lambda segment: segment.count)
 
 
-def count(installation: Installation, table: str) -> int:
+def row_count(installation: Installation, table: str) -> int:
     with installation.catalog.reading() as connection:
         return int(scalar(connection, f"SELECT count(*) FROM {table}"))
 
 
-def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
+def test_unused_collections_are_dropped_and_damaged_segments_are_rebuilt(
     installation: Installation, corpus: Corpus
 ) -> None:
     corpus.define(keep_versions=2)
@@ -62,17 +62,17 @@ def test_maintenance_drops_what_nobody_needs_and_rebuilds_what_is_damaged(
     orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
     list(installation.vectors.write(orphan, [(["a"], np.eye(1, 256, dtype=np.float32))]))
     installation.vectors.drop(live_segments(installation, corpus.name)[0].collection)
-    report = tidy(installation, corpus.name)
+    report = run_maintenance(installation, corpus.name)
     assert report.retired == (1, 2, 3)
-    assert report.dropped == 3, "the orphan, and two segments that nights have joined"
+    assert report.dropped == 3, "the orphan, and two segments that nightly runs have merged"
     assert len(report.rebuilt) == 1
     assert orphan not in installation.vectors.collections()
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    again = tidy(installation, corpus.name)
-    assert (again.retired, again.dropped, again.rebuilt) == ((), 0, ())
+    second = run_maintenance(installation, corpus.name)
+    assert (second.retired, second.dropped, second.rebuilt) == ((), 0, ())
 
 
-def test_a_version_never_has_more_than_three_segments(installation: Installation, corpus: Corpus) -> None:
+def test_version_has_at_most_three_segments(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(20)
     run_night(installation, corpus.name)
     for number in range(20, 30):
@@ -84,7 +84,7 @@ def test_a_version_never_has_more_than_three_segments(installation: Installation
         assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
 
 
-def test_a_night_leaves_the_large_segment_alone(installation: Installation, corpus: Corpus) -> None:
+def test_night_does_not_rewrite_the_large_segment(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(20)
     run_night(installation, corpus.name)
     (large,) = live_segments(installation, corpus.name)
@@ -94,71 +94,65 @@ def test_a_night_leaves_the_large_segment_alone(installation: Installation, corp
     assert large in live_segments(installation, corpus.name)
 
 
-def test_compaction_leaves_dead_chunks_behind_and_what_is_shown_is_found_as_before(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_compaction_drops_dead_chunks_and_keeps_search_results(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(20)
     run_night(installation, corpus.name)
     for number in range(6):
         corpus.write(f"doc{number}.md", document(number).replace("rooms", "halls"))
     run_night(installation, corpus.name)
-    report = tidy(installation, corpus.name)
+    report = run_maintenance(installation, corpus.name)
     (compaction,) = report.compacted
     assert (compaction.version, compaction.segments) == (2, 2)
     assert compaction.dead > 0
     (segment,) = live_segments(installation, corpus.name)
     with installation.catalog.reading() as connection:
-        shown = {chunk for (chunk,) in rows(connection, "SELECT chunk_id FROM placement WHERE valid_to IS NULL")}
-        assert set(segment_members(connection, segment.id)) == shown
+        visible = {chunk for (chunk,) in rows(connection, "SELECT chunk_id FROM placement WHERE valid_to IS NULL")}
+        assert set(segment_members(connection, segment.id)) == visible
     for number in range(20):
         assert ask(installation, corpus.name, document(number)[:40])[0] == f"doc{number}.md"
-    assert tidy(installation, corpus.name).compacted == ()
+    assert run_maintenance(installation, corpus.name).compacted == ()
 
 
-def test_a_version_that_is_kept_can_be_gone_back_to_after_compaction(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_rollback_to_a_retained_version_works_after_compaction(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(6)
     run_night(installation, corpus.name)
     for number in range(6):
         corpus.write(f"doc{number}.md", document(number + 10))
     run_night(installation, corpus.name)
-    tidy(installation, corpus.name)
+    run_maintenance(installation, corpus.name)
     roll_back(installation.catalog, corpus.name, "test", "it was better")
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
     assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
 
 
-def test_questions_asked_while_segments_are_compacted_are_answered_whole(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_searches_during_compaction_are_not_degraded(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(10)
     run_night(installation, corpus.name)
     kb = installation.knowledge_base(corpus.name)
-    over, searching = threading.Event(), threading.Lock()
+    stop, search_lock = threading.Event(), threading.Lock()
     degraded: list[str] = []
 
-    def keep_asking() -> None:
-        while not over.is_set():
-            with searching:
-                found = installation.searcher.search(kb, "How many rooms has the glacier 1?", [])
-            degraded.extend(found.failures.values())
+    def search_repeatedly() -> None:
+        while not stop.is_set():
+            with search_lock:
+                result = installation.searcher.search(kb, "How many rooms has the glacier 1?", [])
+            degraded.extend(result.failures.values())
 
-    asking = threading.Thread(target=keep_asking)
-    asking.start()
+    thread = threading.Thread(target=search_repeatedly)
+    thread.start()
     for number in range(10, 16):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-        # Nobody else needs the segments that are compacted, nor a search the version before.
-        with searching, installation.catalog.writing() as connection:
+        # Retire the old versions, so that compaction drops their segments. The lock waits for a search that uses one.
+        with search_lock, installation.catalog.writing() as connection:
             connection.execute("UPDATE version SET state = 'retired' WHERE number < %s", [number - 8])
-        tidy(installation, corpus.name)
-    over.set()
-    asking.join()
+        run_maintenance(installation, corpus.name)
+    stop.set()
+    thread.join()
     assert degraded == []
 
 
-def test_texts_that_no_retained_version_shows_are_forgotten_with_their_vectors(
+def test_texts_outside_retained_versions_are_deleted_with_their_vectors(
     installation: Installation, corpus: Corpus
 ) -> None:
     corpus.define(keep_versions=2)
@@ -169,19 +163,19 @@ def test_texts_that_no_retained_version_shows_are_forgotten_with_their_vectors(
     for number in (10, 11, 12):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    report = tidy(installation, corpus.name)
+    report = run_maintenance(installation, corpus.name)
     assert report.retired == (1, 2)
-    forgotten = report.deleted
-    assert (forgotten.placements, forgotten.revisions, forgotten.documents, forgotten.chunks) == (1, 1, 1, 1)
+    deleted = report.deleted
+    assert (deleted.placements, deleted.revisions, deleted.documents, deleted.chunks) == (1, 1, 1, 1)
     assert report.embeddings_deleted == 1
     for table in ("revision", "chunk"):
-        assert count(installation, f"{table} WHERE text LIKE '%%vault%%'") == 0
-    assert count(installation, "embedding") == count(installation, "chunk")
+        assert row_count(installation, f"{table} WHERE text LIKE '%%vault%%'") == 0
+    assert row_count(installation, "embedding") == row_count(installation, "chunk")
     with pytest.raises(UnknownVersion, match="no version 1, or it is retired"):
         installation.searcher.search(installation.knowledge_base(corpus.name), "vault", [], version=1)
 
 
-def test_what_was_forgotten_and_comes_back_is_shown_again(installation: Installation, corpus: Corpus) -> None:
+def test_deleted_document_that_returns_is_embedded_and_served_again(installation: Installation, corpus: Corpus) -> None:
     corpus.define(keep_versions=2)
     corpus.fill(8)
     run_night(installation, corpus.name)
@@ -189,15 +183,13 @@ def test_what_was_forgotten_and_comes_back_is_shown_again(installation: Installa
     for number in (10, 11, 12):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    assert tidy(installation, corpus.name).deleted.documents == 1
+    assert run_maintenance(installation, corpus.name).deleted.documents == 1
     corpus.write("doc3.md", document(3))
     assert run_night(installation, corpus.name).embedded == 4
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
 
 
-def test_a_document_taken_down_stays_down_after_its_texts_were_forgotten(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_taken_down_document_stays_down_after_its_texts_are_deleted(installation: Installation, corpus: Corpus) -> None:
     corpus.define(keep_versions=2)
     corpus.fill(4)
     run_night(installation, corpus.name)
@@ -207,27 +199,25 @@ def test_a_document_taken_down_stays_down_after_its_texts_were_forgotten(
     for number in (10, 11, 12):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    tidy(installation, corpus.name)
-    assert count(installation, "revision WHERE uri = 'doc3.md'") == 0
+    run_maintenance(installation, corpus.name)
+    assert row_count(installation, "revision WHERE uri = 'doc3.md'") == 0
     corpus.write("doc3.md", document(3))
     run_night(installation, corpus.name)
     assert "doc3.md" not in ask(installation, corpus.name, "rooms of the bakery 3", limit=20)
 
 
-def test_a_segment_is_rebuilt_without_the_chunks_whose_vectors_were_forgotten(
+def test_segment_is_rebuilt_without_chunks_whose_vectors_were_deleted(
     installation: Installation, corpus: Corpus
 ) -> None:
-    largest = segment_with_forgotten_chunks(installation, corpus)
+    largest = segment_with_deleted_chunks(installation, corpus)
     installation.vectors.drop(largest.collection)
-    assert len(tidy(installation, corpus.name).rebuilt) == 1
-    assert tidy(installation, corpus.name).rebuilt == ()
+    assert len(run_maintenance(installation, corpus.name).rebuilt) == 1
+    assert run_maintenance(installation, corpus.name).rebuilt == ()
     assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
 
 
-def test_a_vector_that_is_not_the_texts_is_found_and_its_segment_rebuilt(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_segment_with_a_wrong_vector_is_detected_and_rebuilt(installation: Installation, corpus: Corpus) -> None:
     import chromadb
 
     corpus.fill(4)
@@ -237,13 +227,11 @@ def test_a_vector_that_is_not_the_texts_is_found_and_its_segment_rebuilt(
     collection = chromadb.HttpClient(host="127.0.0.1", port=port).get_collection(segment.collection)
     damaged = collection.get(include=[])["ids"][7]
     collection.update(ids=[damaged], embeddings=np.ones((1, 256), dtype=np.float32))
-    assert tidy(installation, corpus.name).rebuilt == (segment.collection,)
-    assert tidy(installation, corpus.name).rebuilt == ()
+    assert run_maintenance(installation, corpus.name).rebuilt == (segment.collection,)
+    assert run_maintenance(installation, corpus.name).rebuilt == ()
 
 
-def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_vector_missing_from_postgres_is_reported(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(4)
     run_night(installation, corpus.name)
     corpus.write("doc0.md", document(20))
@@ -253,10 +241,10 @@ def test_a_text_that_lost_its_vector_in_postgres_is_told_and_not_left_out(
             "DELETE FROM embedding WHERE chunk_id = (SELECT max(chunk_id) FROM placement WHERE valid_to IS NULL)"
         )
     with pytest.raises(UnknownVersion, match=r"Postgres lacks the vectors of 1 texts of segment \d+"):
-        tidy(installation, corpus.name)
+        run_maintenance(installation, corpus.name)
 
 
-def test_a_damaged_segment_of_a_text_that_lost_its_vector_is_not_emptied(
+def test_damaged_segment_is_not_replaced_while_its_vectors_are_missing(
     installation: Installation, corpus: Corpus
 ) -> None:
     corpus.fill(4)
@@ -266,13 +254,11 @@ def test_a_damaged_segment_of_a_text_that_lost_its_vector_is_not_emptied(
         connection.execute("DELETE FROM embedding")
     installation.vectors.drop(segment.collection)
     with pytest.raises(UnknownVersion, match="16 texts of segment"):
-        tidy(installation, corpus.name)
+        run_maintenance(installation, corpus.name)
     assert live_segments(installation, corpus.name) == [segment]
 
 
-def test_a_version_does_not_get_a_segment_that_was_dropped_meanwhile(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_dropped_segment_cannot_be_attached_to_a_version(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
     (segment,) = live_segments(installation, corpus.name)
@@ -282,18 +268,16 @@ def test_a_version_does_not_get_a_segment_that_was_dropped_meanwhile(
         attach_segments(connection, corpus.name, 1, [segment.id])
 
 
-def test_a_retired_version_stays_retired(installation: Installation, corpus: Corpus) -> None:
+def test_retired_version_stays_retired(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE version SET state = 'retired'")
         set_state(connection, corpus.name, 1, "rejected")
-    assert count(installation, "version WHERE state = 'retired'") == 1
+    assert row_count(installation, "version WHERE state = 'retired'") == 1
 
 
-def test_a_segment_that_cannot_be_rebuilt_does_not_keep_the_others_from_it(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_failed_rebuild_does_not_prevent_other_rebuilds(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(10)
     run_night(installation, corpus.name)
     corpus.write("doc10.md", document(10))
@@ -304,15 +288,15 @@ def test_a_segment_that_cannot_be_rebuilt_does_not_keep_the_others_from_it(
             "DELETE FROM embedding WHERE chunk_id = (SELECT max(chunk_id) FROM segment_chunk WHERE segment_id = %s)",
             [large.id],
         )
-    for each in (large, small):
-        installation.vectors.drop(each.collection)
+    for segment in (large, small):
+        installation.vectors.drop(segment.collection)
     with pytest.raises(UnknownVersion, match=f"Postgres lacks the vectors of 1 texts of segment {large.id}"):
-        tidy(installation, corpus.name)
+        run_maintenance(installation, corpus.name)
     rebuilt = live_segments(installation, corpus.name)[1]
     assert installation.vectors.count(rebuilt.collection) == small.count
 
 
-def test_one_error_of_chroma_is_no_damage(
+def test_single_chroma_error_does_not_trigger_a_rebuild(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus.fill(2)
@@ -328,30 +312,28 @@ def test_one_error_of_chroma_is_no_damage(
     assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
 
 
-def test_a_search_begun_before_a_segment_was_replaced_finds_the_new_one_also_where_it_asks_after(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_search_with_an_older_snapshot_uses_the_replacement_segment(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(4)
     run_night(installation, corpus.name)
     corpus.write("doc4.md", document(4))
     run_night(installation, corpus.name)
     kb = installation.knowledge_base(corpus.name)
-    before = installation.searcher.snapshot(kb.name)
-    (segment, *_) = before.segments
+    snapshot = installation.searcher.snapshot(kb.name)
+    (segment, *_) = snapshot.segments
     installation.vectors.drop(segment.collection)
     assert restore_live(installation.catalog, corpus.name, installation.vectors)
-    found = installation.searcher.search(kb, "rooms of the bakery 3", [], snapshot=before)
-    assert (found.degraded, found.passages[0].place.uri) == ((), "doc3.md")
+    result = installation.searcher.search(kb, "rooms of the bakery 3", [], snapshot=snapshot)
+    assert (result.degraded, result.passages[0].place.uri) == ((), "doc3.md")
 
 
-def test_neither_a_night_nor_maintenance_waits_for_a_backup(
+def test_night_and_maintenance_do_not_wait_for_a_backup(
     installation: Installation, corpus: Corpus, postgres_url: str
 ) -> None:
     corpus.fill(2)
     with psycopg.connect(postgres_url) as backup:
         backup.execute("LOCK TABLE answer_log, embedding IN ACCESS SHARE MODE")
         run_night(installation, corpus.name)
-        report = tidy(installation, corpus.name)
+        report = run_maintenance(installation, corpus.name)
         assert (report.checked, report.postponed) == (1, ("partitions of the answer log",))
     with installation.catalog.reading() as connection:
         assert scalar(connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'answer_log'::regclass") == 1

@@ -1,4 +1,4 @@
-"""Another model or another chunking: everything is built anew beside what is live."""
+"""Full rebuilds after the embedding model or the chunking changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mindset.pipeline.ingest import ingest
 from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
 from mindset.releases.promotion import roll_back
 from tests.corpus import Corpus, ask, document, run_night
-from tests.integration.test_maintenance import count, live_segments, segment_with_forgotten_chunks, tidy
+from tests.integration.test_maintenance import live_segments, row_count, run_maintenance, segment_with_deleted_chunks
 from tests.providers.server import ProviderServer
 
 NIM = {"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024}
@@ -33,7 +33,7 @@ def with_nim(settings: Settings) -> Iterator[Installation]:
         yield opened
 
 
-def test_another_model_is_built_complete_beside_the_live_version_and_the_old_one_goes_when_it_retires(
+def test_new_model_builds_a_complete_version_and_retirement_deletes_the_old_vectors(
     with_nim: Installation, corpus: Corpus
 ) -> None:
     corpus.define(keep_versions=2)
@@ -42,22 +42,20 @@ def test_another_model_is_built_complete_beside_the_live_version_and_the_old_one
     corpus.define(embedding=NIM)
     night = run_night(with_nim, corpus.name)
     assert (night.embedded, night.decision and night.decision.version) == (16, 2)
-    assert count(with_nim, "embedding") == 32, "old and new stand beside each other"
+    assert row_count(with_nim, "embedding") == 32, "vectors of both models are stored"
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")
     roll_back(with_nim.catalog, corpus.name, "test", "the old model was better")
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
     for number in (10, 11):
         corpus.write(f"doc{number}.md", document(number))
         run_night(with_nim, corpus.name)
-    report = tidy(with_nim, corpus.name)
+    report = run_maintenance(with_nim, corpus.name)
     assert (report.retired, report.embeddings_deleted) == ((1, 2), 16)
-    assert tidy(with_nim, corpus.name).embeddings_deleted == 0
+    assert run_maintenance(with_nim, corpus.name).embeddings_deleted == 0
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")
 
 
-def test_vectors_of_a_model_that_was_given_up_before_its_version_was_finished_are_forgotten(
-    with_nim: Installation, corpus: Corpus
-) -> None:
+def test_vectors_of_an_abandoned_build_are_deleted(with_nim: Installation, corpus: Corpus) -> None:
     corpus.fill(4)
     run_night(with_nim, corpus.name)
     corpus.define(embedding=NIM)
@@ -66,11 +64,11 @@ def test_vectors_of_a_model_that_was_given_up_before_its_version_was_finished_ar
     embed(with_nim.catalog, kb, open_embedder(kb.embedding, with_nim.settings), version)
     corpus.define(embedding={"provider": "wordllama"})
     run_night(with_nim, corpus.name)
-    assert tidy(with_nim, corpus.name).embeddings_deleted == 16
+    assert run_maintenance(with_nim, corpus.name).embeddings_deleted == 16
     assert ask(with_nim, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
 
 
-def test_a_model_that_changes_in_the_middle_of_a_night_stops_it_and_the_next_one_goes_on_with_the_new(
+def test_model_change_during_a_night_stops_it_and_the_next_night_uses_the_new_model(
     with_nim: Installation, corpus: Corpus
 ) -> None:
     corpus.fill(4)
@@ -87,10 +85,10 @@ def test_a_model_that_changes_in_the_middle_of_a_night_stops_it_and_the_next_one
     with pytest.raises(UnknownVersion, match="Run the night again"):
         index(with_nim.catalog, kb, with_nim.vectors, version)
     assert run_night(with_nim, corpus.name).embedded == 20
-    assert {each.dimension for each in live_segments(with_nim, corpus.name)} == {1024}
+    assert {segment.dimension for segment in live_segments(with_nim, corpus.name)} == {1024}
 
 
-def test_a_full_rebuild_that_was_killed_goes_on_where_it_was(
+def test_interrupted_rebuild_resumes(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 2)
@@ -99,34 +97,34 @@ def test_a_full_rebuild_that_was_killed_goes_on_where_it_was(
     corpus.define(chunking={"tokens": 60})
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
 
-    def killed(done: int, _: int) -> None:
+    def interrupt(done: int, _: int) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=killed)
-    left = len(plan_build(catalog, kb).to_chunk)
-    assert 0 < left < 8
-    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "what is live is untouched"
+        chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=interrupt)
+    remaining = len(plan_build(catalog, kb).to_chunk)
+    assert 0 < remaining < 8
+    assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "the live version is unchanged"
     night = run_night(installation, corpus.name)
     assert night.decision
     assert night.decision.version == 2
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
 
 
-def test_a_full_rebuild_beside_a_live_version_rests_as_the_settings_say(
+def test_only_a_rebuild_of_a_live_knowledge_base_has_a_reduced_duty_cycle(
     installation: Installation, corpus: Corpus
 ) -> None:
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "the first build disturbs nobody"
+    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "the first build is not throttled"
     corpus.fill(2)
     run_night(installation, corpus.name)
-    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "nor does a night"
+    assert rebuild_duty_cycle(catalog, kb, 0.25) == 1, "an ordinary night is not throttled"
     corpus.define(chunking={"tokens": 60})
     assert rebuild_duty_cycle(catalog, installation.knowledge_base(corpus.name), 0.25) == 0.25
 
 
-def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:
+def test_changed_chunking_leaves_no_mostly_dead_segment(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(8)
     run_night(installation, corpus.name)
     corpus.define(chunking={"tokens": 60})
@@ -135,48 +133,48 @@ def test_cutting_anew_leaves_no_mostly_dead_segment(installation: Installation, 
     assert (night.indexed.segments, night.indexed.merged) == (1, 1)
 
 
-def test_a_segment_is_rebuilt_without_a_dead_text_that_came_back_under_another_model(
+def test_segment_is_rebuilt_without_a_dead_chunk_that_returned_under_another_model(
     with_nim: Installation, corpus: Corpus
 ) -> None:
-    segment = segment_with_forgotten_chunks(with_nim, corpus)
+    segment = segment_with_deleted_chunks(with_nim, corpus)
     corpus.define(embedding=NIM)
     corpus.write("doc3.md", document(3))
     run_night(with_nim, corpus.name)
     with_nim.vectors.drop(segment.collection)
-    assert tidy(with_nim, corpus.name).rebuilt == (segment.collection,)
-    assert tidy(with_nim, corpus.name).rebuilt == ()
+    assert run_maintenance(with_nim, corpus.name).rebuilt == (segment.collection,)
+    assert run_maintenance(with_nim, corpus.name).rebuilt == ()
     roll_back(with_nim.catalog, corpus.name, "test", "the old model was better")
     assert ask(with_nim, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
 
 
-def test_a_run_that_lost_its_lock_places_nothing_in_a_version_that_another_goes_on_with(
+def test_run_that_lost_its_lock_adds_nothing_to_a_build_taken_over_by_another(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 1)
     corpus.fill(8)
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
     ingest(catalog, kb)
-    placed: list[int] = []
+    progress_calls: list[int] = []
 
-    def overtaken(done: int, _: int) -> None:
+    def take_over(done: int, _: int) -> None:
         if done == 1:
             corpus.write("doc7.md", document(17))
             ingest(catalog, kb)
             chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="later")
-        placed.append(done)
+        progress_calls.append(done)
 
     with pytest.raises(UnknownVersion, match="another run has taken over the build"):
-        chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="earlier", progress=overtaken)
-    assert len(placed) < 8
+        chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="earlier", progress=take_over)
+    assert len(progress_calls) < 8
     assert plan_build(catalog, kb).to_chunk == ()
     run_night(installation, corpus.name)
     assert ask(installation, corpus.name, "rooms of the lighthouse 17")[0] == "doc7.md"
 
 
-def test_texts_are_embedded_page_by_page(
+def test_texts_are_embedded_in_pages(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "_PAGE_TEXTS", 4)
     corpus.fill(8)
     assert run_night(installation, corpus.name).embedded == 32
-    assert count(installation, "embedding") == 32
+    assert row_count(installation, "embedding") == 32

@@ -1,4 +1,4 @@
-"""Promotion and rollback: one version is live at every moment, and it is the one that was judged."""
+"""Promotion and rollback: exactly one evaluated version is live at any time."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def live(installation: Installation, kb: str) -> int | None:
         return live_version(connection, kb)
 
 
-def test_a_version_judged_against_something_else_than_live_is_not_released(
+def test_version_evaluated_against_an_outdated_baseline_is_not_released(
     installation: Installation, three_versions: Corpus
 ) -> None:
     kb = installation.knowledge_base(three_versions.name)
     promote(installation.catalog, kb.name, 1, "test", "back")
-    judged = evaluate(installation.catalog, kb, installation.searcher, 3).record
-    assert judged.baseline == 1
-    promote(installation.catalog, kb.name, 2, "test", "somebody was quicker")
+    evaluation = evaluate(installation.catalog, kb, installation.searcher, 3).record
+    assert evaluation.baseline == 1
+    promote(installation.catalog, kb.name, 2, "test", "promoted meanwhile")
     with pytest.raises(LiveReleaseChanged, match="version 2 is live now"):
-        deploy(installation.catalog, kb.name, judged.id, "test")
+        deploy(installation.catalog, kb.name, evaluation.id, "test")
     assert live(installation, kb.name) == 2
 
 
-def test_rollbacks_go_back_and_never_to_what_was_rejected(installation: Installation, three_versions: Corpus) -> None:
+def test_repeated_rollbacks_return_to_earlier_releases(installation: Installation, three_versions: Corpus) -> None:
     name = three_versions.name
     assert roll_back(installation.catalog, name, "test", "bad").version == 2
     assert roll_back(installation.catalog, name, "test", "worse").version == 1
@@ -54,31 +54,31 @@ def test_rollbacks_go_back_and_never_to_what_was_rejected(installation: Installa
     assert live(installation, name) == 1
 
 
-def test_what_does_not_exist_or_is_unfinished_cannot_be_promoted(
-    installation: Installation, three_versions: Corpus
-) -> None:
+def test_missing_version_cannot_be_promoted(installation: Installation, three_versions: Corpus) -> None:
     name = three_versions.name
     with pytest.raises(UnknownVersion, match="does not exist"):
         promote(installation.catalog, name, 9, "test", "why not")
     with pytest.raises(UnknownVersion, match="does not exist"):
-        promote(installation.catalog, "nobody", 1, "test", "why not")
+        promote(installation.catalog, "missing", 1, "test", "why not")
 
 
-def test_at_every_moment_exactly_one_version_is_live(installation: Installation, three_versions: Corpus) -> None:
+def test_exactly_one_version_is_live_during_concurrent_promotions(
+    installation: Installation, three_versions: Corpus
+) -> None:
     name = three_versions.name
-    seen: set[int | None] = set()
-    over = threading.Event()
+    live_versions: set[int | None] = set()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
-            seen.add(live(installation, name))
+        while not stop.is_set():
+            live_versions.add(live(installation, name))
 
     def change(versions: list[int]) -> None:
         for version in versions * 15:
             try:
                 promote(installation.catalog, name, version, "test", "again")
-            except MindsetError as refused:
-                raise AssertionError from refused
+            except MindsetError as error:
+                raise AssertionError from error
 
     watcher = threading.Thread(target=watch)
     changers = [threading.Thread(target=change, args=(order,)) for order in ([1, 2, 3], [3, 1, 2])]
@@ -86,9 +86,9 @@ def test_at_every_moment_exactly_one_version_is_live(installation: Installation,
         thread.start()
     for thread in changers:
         thread.join()
-    over.set()
+    stop.set()
     watcher.join()
-    assert seen <= {1, 2, 3}
+    assert live_versions <= {1, 2, 3}
     with installation.catalog.reading() as connection:
         overlaps = rows(
             connection,
@@ -98,10 +98,10 @@ def test_at_every_moment_exactly_one_version_is_live(installation: Installation,
         )
         chain = rows(connection, "SELECT version, replaces FROM release WHERE kb = %(kb)s ORDER BY id", kb=name)
     assert overlaps == []
-    assert [before for before, _ in chain[:-1]] == [replaced for _, replaced in chain[1:]]
+    assert [version for version, _ in chain[:-1]] == [replaces for _, replaces in chain[1:]]
 
 
-def test_a_candidate_that_got_worse_is_rejected_and_live_stays(installation: Installation, corpus: Corpus) -> None:
+def test_candidate_with_worse_metrics_is_rejected(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(6)
     corpus.golden(
         *(
@@ -134,20 +134,20 @@ def test_a_candidate_that_got_worse_is_rejected_and_live_stays(installation: Ins
     assert run_night(installation, corpus.name).decision is None
 
 
-def test_what_was_rolled_back_is_not_released_again_by_its_old_verdict(
+def test_rolled_back_version_is_not_released_again_by_its_old_evaluation(
     installation: Installation, three_versions: Corpus
 ) -> None:
     kb = three_versions.name
     with installation.catalog.reading() as connection:
-        verdict = newest_evaluation(connection, kb, 3)
-    assert verdict and verdict.passed
+        evaluation = newest_evaluation(connection, kb, 3)
+    assert evaluation and evaluation.passed
     roll_back(installation.catalog, kb, "test", "bad")
     with pytest.raises(UnknownVersion, match=rf"rejected or rolled back.*mindset promote {kb} 3"):
-        deploy(installation.catalog, kb, verdict.id, "test")
+        deploy(installation.catalog, kb, evaluation.id, "test")
     assert live(installation, kb) == 2
 
 
-def test_a_version_is_not_rejected_by_a_comparison_with_what_is_no_longer_live(
+def test_version_is_not_rejected_by_a_comparison_with_an_outdated_baseline(
     installation: Installation, three_versions: Corpus
 ) -> None:
     name = three_versions.name
@@ -158,17 +158,19 @@ def test_a_version_is_not_rejected_by_a_comparison_with_what_is_no_longer_live(
         evaluation={"golden_set": f"{name}.golden.jsonl", "gate": {"minimum": {"recall@5": 1.0}, "margins": {}}}
     )
     promote(installation.catalog, name, 2, "test", "back")
-    judged = evaluate(installation.catalog, installation.knowledge_base(name), installation.searcher, 3).record
-    assert not judged.passed
+    evaluation = evaluate(installation.catalog, installation.knowledge_base(name), installation.searcher, 3).record
+    assert not evaluation.passed
     promote(installation.catalog, name, 1, "test", "further back")
     with pytest.raises(LiveReleaseChanged):
-        deploy(installation.catalog, name, judged.id, "test")
+        deploy(installation.catalog, name, evaluation.id, "test")
     with installation.catalog.reading() as connection:
-        found = get_version(connection, name, 3)
-    assert found and found.state == "ready"
+        version = get_version(connection, name, 3)
+    assert version and version.state == "ready"
 
 
-def test_rejected_versions_do_not_retire_the_ways_back(installation: Installation, three_versions: Corpus) -> None:
+def test_rejected_versions_do_not_count_as_retained_versions(
+    installation: Installation, three_versions: Corpus
+) -> None:
     name = three_versions.name
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE version SET state = 'rejected' WHERE kb = %s AND number = 3", [name])
