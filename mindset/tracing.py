@@ -30,7 +30,7 @@ def set_attributes(**attributes: AttributeValue) -> None:
 
 
 def start_client_span(server: str, operation: str, **attributes: AttributeValue) -> trace.Span:
-    """Start a span for a request to another server. Whoever reads the response, perhaps elsewhere, ends it."""
+    """Start a span for a request to another server. The code that reads the response ends it."""
     return _tracer.start_span(f"{server}.{operation}", kind=trace.SpanKind.CLIENT, attributes=attributes)
 
 

@@ -239,7 +239,7 @@ def document_texts(connection: Connection, kb: str, uris: Sequence[str]) -> Iter
 
 
 def document_statistics(connection: Connection, kb: str, since: datetime | None) -> list[dict[str, Any]]:
-    """Return measures of current revisions for the quality report, optionally only of those fetched since a moment."""
+    """Return statistics of current revisions for the quality report; with `since`, only of those fetched from then on."""
     found = rows(
         connection,
         """SELECT uri, title, length(text), md5(text),

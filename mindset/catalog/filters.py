@@ -114,7 +114,7 @@ class Prefix(_Expression):
 
 
 class Compare(_Expression):
-    """True if the field, or an entry of its list, is a number (or a date) that compares so with the value."""
+    """True if the field, or an entry of its list, is a number (or a date) that is less or greater than the value."""
 
     field: _Metadata
     op: Literal["lt", "lte", "gt", "gte"]
@@ -216,8 +216,10 @@ def _check_size(raw: Any) -> None:
         if depth > MAX_DEPTH:
             raise PydanticCustomError("filter", f"nests more than {MAX_DEPTH} levels; flatten it")
         next_level: list[Any] = []
-        for each in level:
-            if isinstance(each, dict) and (inner := [each[key] for key in ("all", "any", "not") if key in each]):
+        for raw_part in level:
+            if isinstance(raw_part, dict) and (
+                inner := [raw_part[key] for key in ("all", "any", "not") if key in raw_part]
+            ):
                 for value in inner:
                     next_level += value if isinstance(value, list) else [value]
             else:
@@ -234,18 +236,18 @@ def _check_size(raw: Any) -> None:
 def _describe(error: ValidationError) -> str:
     """Describe the first three errors, each with its JSON pointer."""
     # For a union, pydantic adds the class name to the location.
-    classes = {each.__name__ for each in _CLASSES.values()}
+    classes = {class_.__name__ for class_ in _CLASSES.values()}
     messages: dict[str, str] = {}
-    for each in error.errors():
-        path = [str(at) for at in each["loc"] if at not in classes]
+    for raw in error.errors():
+        path = [str(step) for step in raw["loc"] if step not in classes]
         # After `value`, pydantic adds the type that it tried.
         pointer = "/" + "/".join(path[: path.index("value") + 1] if "value" in path else path)
-        messages.setdefault(pointer, each["msg"].removeprefix("Value error, "))
+        messages.setdefault(pointer, raw["msg"].removeprefix("Value error, "))
     return "; ".join(f"{pointer}: {message}" for pointer, message in list(messages.items())[:3])
 
 
 def _check_text(name: str, values: Sequence[Any]) -> None:
-    if not name.startswith("metadata.") and not all(isinstance(each, str) for each in values):
+    if not name.startswith("metadata.") and not all(isinstance(value, str) for value in values):
         raise ValueError(f"`{name}` is text: compare it with text")
 
 
@@ -288,7 +290,7 @@ class SqlCondition:
         if name in _COLUMNS:
             return f"{_COLUMNS[name]} = ANY({self._value(list(values))}::text[])"
         # In jsonb a list contains each of its entries and a scalar itself; values of different types never match.
-        wanted = self._value([json.dumps(each, ensure_ascii=False) for each in values])
+        wanted = self._value([json.dumps(value, ensure_ascii=False) for value in values])
         return f"coalesce((f.metadata -> {self._key(name)}::text) @> ANY({wanted}::jsonb[]), false)"
 
     def _comparison(self, expression: Compare) -> str:

@@ -49,7 +49,7 @@ class _Pooled(psycopg.Connection[Any]):
     """Its statement timeout; 0 means none."""
 
     def set_timeout(self, timeout_ms: int) -> None:
-        """Set the statement timeout; with one, also use generic plans, since planning a short statement took longer than it.
+        """Set the statement timeout. With one, also use generic plans: planning a short statement took longer than running it.
 
         Costs a round trip, but only if the timeout differs from that of the previous use. Call it outside a transaction."""
         if timeout_ms != self.timeout_ms:

@@ -25,7 +25,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class VersionSnapshot:
-    """What a search needs to know of a version: its model and its segments."""
+    """What a search reads of a version: its model and its segments."""
 
     version: int
     model: str
@@ -33,8 +33,8 @@ class VersionSnapshot:
     segments: tuple[Segment, ...]
     release: int | None
     rights_epoch: int
-    """The knowledge base's epoch of rights when this was read. Whatever is cached under it contains nothing that was
-    withdrawn earlier."""
+    """The knowledge base's rights epoch when this was read. Results cached under it contain no document that was taken
+    down or restricted earlier."""
 
 
 def version_snapshot(

@@ -47,7 +47,7 @@ knowledge_base = Table(
     metadata,
     Column("name", Text, primary_key=True),
     _time("created_at", required=True),
-    # Cache keys contain it. A trigger on `document` increments it, so that no statement can omit to.
+    # Cache keys contain it. A trigger on `document` increments it, so that no statement can forget to.
     Column(
         "rights_epoch", BIGINT, nullable=False, server_default=text("0"),
         comment="advances with every change of a document's rights and every take-down, in the same transaction",

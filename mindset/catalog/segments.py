@@ -67,7 +67,7 @@ def delete_segment(connection: WriteConnection, segment: int) -> None:
 def seal_segment(connection: WriteConnection, segment: int, count: int) -> None:
     """Seal a segment, whose collection now contains exactly its members and is never written again.
 
-    Raises IndexDamaged if another build, which took this one for dead, dropped the segment."""
+    Raises IndexDamaged if another build, which assumed that this one was killed, dropped the segment."""
     sealed = connection.execute(
         "UPDATE segment SET state = 'sealed', count = %s WHERE id = %s AND state = 'writing'",
         [count, segment],
@@ -79,7 +79,7 @@ def seal_segment(connection: WriteConnection, segment: int, count: int) -> None:
 def delete_dead_members(connection: WriteConnection, segment: int) -> int:
     """Delete members that belong to no unretired version that uses the segment. Returns the number that remain.
 
-    The segment's count is set to it, so its collection counts as damaged until it is rebuilt. Vectors of dead members
+    The segment's count is set to it, so its collection is regarded as damaged until it is rebuilt. Vectors of dead members
     may have been deleted, or may never have been computed again for this model after their text returned. If a version
     that is being built contains such a chunk, it is in no segment, so the build adds it to its own."""
     connection.execute(
@@ -199,7 +199,7 @@ def attach_segments(connection: WriteConnection, kb: str, version: int, segments
     ).rowcount
     if attached != len(segments):
         raise IndexDamaged(
-            f"{len(segments) - attached} segments of version {version} were dropped meanwhile. The stage selects again."
+            f"{len(segments) - attached} segments of version {version} were dropped meanwhile. A retry of the stage uses others."
         )
 
 

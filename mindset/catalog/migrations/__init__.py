@@ -38,7 +38,7 @@ def migrate(url: str) -> MigrationResult:
         config = configuration()
         config.attributes["connection"] = connection
         before = MigrationContext.configure(connection).get_current_revision()
-        known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if before is not None and before not in known:
             raise ConfigurationError(
                 f"The database's schema is at {before}, which this release does not know: a newer release migrated it. "
@@ -61,7 +61,7 @@ def check(url: str) -> None:
 
 
 def configuration() -> Config:
-    """Alembic's configuration, also for creating new migrations."""
+    """Return Alembic's configuration, also for creating new migrations."""
     config = Config()
     config.set_main_option("script_location", str(resources.files(__name__)))
     return config
