@@ -97,7 +97,7 @@ class RateLimits:
         required = settings.api_access == "required"
         self._caller = _limit("default", "MINDSET_RATE_LIMIT", settings.rate_limit if required else None)
         self._address = _limit("address", "MINDSET_RATE_LIMIT_ADDRESS", settings.rate_limit_address)
-        self._rejected = _limit("refused", "MINDSET_RATE_LIMIT_REJECTED", settings.rate_limit_rejected)
+        self._rejected = _limit("rejected", "MINDSET_RATE_LIMIT_REJECTED", settings.rate_limit_rejected)
         self._local = MemoryStorage()
         self._redis = redis
 
