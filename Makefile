@@ -63,22 +63,22 @@ check: lint types ## Check everything but behaviour
 	$(UV) lock --check --quiet
 	$(UV) build --quiet --out-dir .tools/dist
 
-# The libraries that we are compared with have an environment of their own: 150 packages that nothing else needs.
+# The libraries of the comparison have their own environment: 150 packages that nothing else needs.
 $(PEERS_STAMP): $(STAMP) $(PEERS)/pyproject.toml $(PEERS)/uv.lock
 	UV_PROJECT_ENVIRONMENT=$(abspath .tools/peers) UV_LINK_MODE=copy \
 	  $(UV) sync --locked --quiet --project $(PEERS) --python $(abspath $(RUN)/python)
 	@touch $@
 
 .PHONY: bench-search bench-serving bench-index bench-night bench-ingest bench-growth
-bench-search: setup ## Measure /v1/search at 100,000 chunks, beside bare Chroma (OPTIONS="--help")
+bench-search: setup ## Measure /v1/search at 100,000 chunks, compared with bare Chroma (OPTIONS="--help")
 	$(RUN)/python -m benchmarks.search $(OPTIONS)
-bench-serving: setup ## Measure what serving adds, a thousand streams, promotions under load, SIGTERM (OPTIONS="--help")
+bench-serving: setup ## Measure the overhead of serving, a thousand streams, promotions under load, SIGTERM (OPTIONS="--help")
 	$(RUN)/python -m benchmarks.serving $(OPTIONS)
 bench-index: setup ## Measure recall and cost of HNSW settings
 	$(RUN)/python -m benchmarks.index_recall
 bench-night: setup ## Measure nights over the guides
 	$(RUN)/python -m benchmarks.nights
-bench-ingest: setup $(PEERS_STAMP) ## Measure ingesting, beside LlamaIndex, Haystack and LangChain (OPTIONS="--help")
+bench-ingest: setup $(PEERS_STAMP) ## Measure ingestion, compared with LlamaIndex, Haystack and LangChain (OPTIONS="--help")
 	$(RUN)/python -m benchmarks.ingest $(OPTIONS)
-bench-growth: setup ## Measure how costs grow to 100,000 documents (OPTIONS="--long": and to a million vectors)
+bench-growth: setup ## Measure how costs grow to 100,000 documents (OPTIONS="--long": also to a million vectors)
 	$(RUN)/python -m benchmarks.growth $(OPTIONS)

@@ -19,7 +19,7 @@ MIN_DOCUMENTS = 50
 
 @flow(name="quality", flow_run_name=stage_name, persist_result=False)
 def quality(parameters: QualityParameters) -> None:
-    """Check a knowledge base's documents, or those read since a moment, and publish a table of the results."""
+    """Check a knowledge base's documents, or those read since a given time, and publish a table of the results."""
     os.nice(19)  # questions and the next night have priority
     with open_flow_installation(parameters.connections) as installation:
         rows = check_quality(installation, parameters)

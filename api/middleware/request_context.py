@@ -124,7 +124,9 @@ def _host_name(url: str) -> str | None:
 
 
 def _log_context(scope: Scope) -> dict[str, Any]:
-    """What the request turned out to be about; the threads that found it out have contexts of their own."""
+    """Return the caller, knowledge base and answer for the request's log line.
+
+    Worker threads store them in the request's state, because they have their own context variables."""
     state = scope["state"]
     context: dict[str, Any] = {"caller": state["caller"].name} if "caller" in state else {}
     if kb := scope.get("path_params", {}).get("kb"):

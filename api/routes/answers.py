@@ -104,7 +104,7 @@ async def answer(body: AnswerRequest, request: Request, caller: Asking) -> Respo
         return await streamed(request, start_answer(request, query), _events)
     collected = await only_event(start_whole_answer(request, query), request)
     if collected is None:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log, since the client is gone
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log, since the client has disconnected
     return _answer_response(request, *collected)
 
 

@@ -192,7 +192,11 @@ def describe(installation: Installation, kb: KnowledgeBase) -> KnowledgeBaseOut:
     """Return a knowledge base with its live release."""
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         live = next(
-            (each for each in list_releases(connection, kb.name) if each.channel == "live" and not each.replaced_at),
+            (
+                release
+                for release in list_releases(connection, kb.name)
+                if release.channel == "live" and not release.replaced_at
+            ),
             None,
         )
         version = get_version(connection, kb.name, live.version) if live else None
@@ -218,10 +222,10 @@ def _version_out(version: Version) -> VersionOut:
 
 
 def _expected(if_match: str | None) -> frozenset[int] | None:
-    """The releases that an If-Match header names; None: whichever is live. Raises RequestRejected."""
+    """Return the ids of the releases that an If-Match header names; None: any release. Raises RequestRejected."""
     if if_match is None or if_match.strip() == "*":
         return None
-    tags = [each.strip().removeprefix("W/").strip('"') for each in if_match.split(",")]
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
     if not all(tag.isascii() and tag.isdigit() and len(tag) < 19 for tag in tags):
         raise RequestRejected(
             f"If-Match {if_match[:50]!r} is not an ETag of the releases. `GET .../releases` sends it."

@@ -1,4 +1,4 @@
-"""What the API takes and gives."""
+"""Schemas of search and answers, and those that several routes share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mindset.generation.citations import Citation
 from mindset.retrieval.passage import Passage
 from mindset.retrieval.search_request import SearchResult
 
-# Far above the longest question, which the domain refuses with a reason; within the largest body, however it is escaped.
+# Far above the maximum, which the domain checks with a clearer message; fits into the largest body, however it is escaped.
 Question = Annotated[
-    str, Field(max_length=40_000, description="What is asked, in words", examples=["How do I roll back?"])
+    str, Field(max_length=40_000, description="The question, in words", examples=["How do I roll back?"])
 ]
 
 
@@ -29,33 +29,33 @@ class _Request(BaseModel):
 
 
 class SearchRequest(_Request):
-    """Which passages answer a question."""
+    """A question to search passages for."""
 
     knowledge_base: str = Field(max_length=40, description="Name of the knowledge base", examples=["docs"])
     question: Question
     limit: int | None = Field(
-        default=None, ge=1, le=50, description="Most chunks returned; the knowledge base has a default"
+        default=None, ge=1, le=50, description="Maximum number of chunks; the knowledge base has a default"
     )
     where: Where | None = Field(
         default=None,
-        description="Which documents; at most 4 levels and 32 conditions",
+        description="Restricts the search to matching documents; at most 4 levels and 32 conditions",
         examples=[{"all": [{"field": "metadata.team", "op": "eq", "value": "search"}]}],
     )
 
 
 class AnswerRequest(SearchRequest):
-    """What the documents answer to a question."""
+    """A question to answer from the documents."""
 
     conversation: str | None = Field(
         default=None,
         max_length=64,
-        description="`conversation` of an earlier answer of yours: then the question may lean on what was asked before",
+        description="`conversation` of an earlier answer of yours, so that the question may refer to earlier ones",
     )
     stream: bool = Field(default=False, description="Send server-sent events instead of one JSON document")
 
 
 class PlaceOut(BaseModel):
-    """Where a passage stands; offsets count characters of the document's text."""
+    """Where a passage occurs; offsets are in characters of the document's text."""
 
     uri: str
     title: str

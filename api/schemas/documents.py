@@ -20,7 +20,7 @@ class DocumentOut(BaseModel):
 
 
 class ChunkPlaceOut(BaseModel):
-    """A chunk of a document; offsets count characters of its text."""
+    """A chunk of a document; offsets are in characters of the document's text."""
 
     chunk_id: str
     heading_path: list[str]

@@ -57,7 +57,7 @@ class QuarantinedOut(BaseModel):
     """A quarantined document."""
 
     uri: str
-    reason: str = Field(examples=["It has no text."])
+    reason: str = Field(examples=["The PDF is encrypted. Save it without a password."])
 
 
 class _ReleaseRequest(BaseModel):

@@ -39,7 +39,7 @@ _UNSUPPORTED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
     "logprobs": ((False,), "probabilities are not available"),
     "top_logprobs": ((0,), "probabilities are not available"),
     "logit_bias": (({},), "the definition of the knowledge base decides how answers are written"),
-    "stop": (([], ""), "a cut answer could lose its citations"),
+    "stop": (([], ""), "a truncated answer could lose its citations"),
     "prediction": ((), "the definition of the knowledge base decides how answers are written"),
     "web_search_options": ((), "answers come from the documents, and the web is not searched"),
 }

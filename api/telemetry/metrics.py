@@ -106,7 +106,7 @@ class Metrics:
             self._cost.labels(model).inc((usage.input_tokens * price[0] + usage.output_tokens * price[1]) / 1e6)
 
     def judged(self, verdict: Verdict) -> None:
-        """Note what a guardrail result."""
+        """Count the broken rules of a guardrail's verdict."""
         for rule in verdict.reasons:
             self._verdicts.labels(verdict.stage, verdict.action, rule).inc()
 
