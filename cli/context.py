@@ -1,4 +1,4 @@
-"""Settings, installation and user of a command."""
+"""The settings, the installation and the user that commands work with."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ def announcer() -> OnEvent:
     started = time.monotonic()
 
     def announce(service: str, state: State, detail: str) -> None:
-        colour = {"ready": "green", "died": "red", "given": "cyan"}.get(state, "dim")
-        if state in ("ready", "died", "restarting", "given", "preparing"):
+        colour = {"ready": "green", "died": "red", "external": "cyan"}.get(state, "dim")
+        if state in ("ready", "died", "restarting", "external", "preparing"):
             out.print(
                 f"  {time.monotonic() - started:5.1f} s  {service:<11} [{colour}]{state}[/] {escape(detail)}",
                 highlight=False,

@@ -46,7 +46,7 @@ class Addresses:
 
 
 def configured_addresses(settings: Settings) -> Addresses:
-    """The addresses given in the settings. The stack does not start these servers."""
+    """Return the addresses in the settings. The stack does not start these servers."""
     return Addresses(
         postgres_url=settings.postgres_url.get_secret_value() if settings.postgres_url else None,
         chroma_url=settings.chroma_url,
@@ -59,7 +59,7 @@ def configured_addresses(settings: Settings) -> Addresses:
 def environment(
     addresses: Addresses, directory: Path | None = None, knowledge_bases: Path | None = None
 ) -> dict[str, str]:
-    """Environment variables for a child process or a flow: the addresses, and no usage statistics sent to vendors.
+    """Return environment variables for a child process or a flow: the addresses, and no usage statistics sent to vendors.
 
     Pass the stack's directory if the stack runs Prefect: results are stored under PREFECT_HOME, so all processes need
     the same one. `knowledge_bases` is the folder of the definitions."""

@@ -78,7 +78,7 @@ class Child:
         return ServerState(pid, self.server.port, str(self.log), self._started_at)
 
     def report_death(self) -> bool:
-        """True the first time it is called after the process died."""
+        """Return True the first time it is called after the process died."""
         new = not self.alive and not self._death_reported
         self._death_reported = True
         return new
@@ -91,7 +91,7 @@ class Child:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines that the current process wrote to the log."""
+        """Return the last lines that the current process wrote to the log."""
         return tail(self.log, lines, self._log_offset)
 
     def request_stop(self) -> None:
@@ -116,7 +116,7 @@ class Child:
 
 
 def tail(log: Path, lines: int = 20, offset: int = 0) -> str:
-    """The last lines of a log, ignoring the first `offset` bytes."""
+    """Return the last lines of a log, ignoring the first `offset` bytes."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)

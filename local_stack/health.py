@@ -17,7 +17,7 @@ _Check = Callable[[Addresses], bool]
 
 
 def is_healthy(server: str, addresses: Addresses, since: float = 0) -> bool:
-    """Whether the server answers now.
+    """Return whether the server answers now.
 
     A worker has no address; it is healthy if Prefect got a heartbeat from it after `since` (seconds since the epoch)."""
     if server.startswith("worker-"):
@@ -26,7 +26,7 @@ def is_healthy(server: str, addresses: Addresses, since: float = 0) -> bool:
 
 
 def worker_name(pool: str) -> str:
-    """The name under which the stack's worker of a pool registers with Prefect."""
+    """Return the name under which the stack's worker of a pool registers with Prefect."""
     return f"local-{pool}"
 
 

@@ -40,7 +40,7 @@ def hold(directory: Path, *, cleaning: bool = False) -> Iterator[None]:
 
 
 def holder(directory: Path) -> int | None:
-    """The pid of the directory's supervisor, or None."""
+    """Return the pid of the directory's supervisor, or None."""
     try:
         descriptor = os.open(_path(directory), os.O_RDONLY)
     except OSError:
@@ -56,7 +56,7 @@ def holder(directory: Path) -> int | None:
 
 
 def already_running(directory: Path, pid: int | None) -> StackError:
-    """The error for a second supervisor of the directory."""
+    """Return the error for a second supervisor of the directory."""
     return StackError(
         f"A stack is already running in {directory} (supervisor pid {pid}). "
         "Use it, stop it with `mindset down`, or name another folder in MINDSET_DIRECTORY."

@@ -11,7 +11,7 @@ _TIMEOUT_S: Final = 2
 
 
 def status(url: str | None) -> int:
-    """The response status of a GET; 0 if the server does not answer."""
+    """Return the response status of a GET; 0 if the server does not answer."""
     return 0 if url is None else _request("GET", url, None)[0]
 
 

@@ -33,7 +33,7 @@ def choose(names: Iterable[str], *, fixed: Mapping[str, int], remembered: Mappin
 
 
 def free(port: int) -> bool:
-    """Whether a server can listen on the port now."""
+    """Return whether a server can listen on the port now."""
     with socket.socket() as probe:
         # As servers do: connections in TIME_WAIT do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -21,17 +21,17 @@ _POLL_S: Final = 0.05
 
 
 def stack_variable(directory: Path) -> dict[str, str]:
-    """The environment variable by which `stack_processes` finds a child and its descendants."""
+    """Return the environment variable by which `stack_processes` finds a child and its descendants."""
     return {_VARIABLE: str(directory.resolve())}
 
 
 def environment_outside_stack() -> dict[str, str]:
-    """This process's environment without the variable, for processes that outlive the stack."""
+    """Return this process's environment without the variable, for processes that outlive the stack."""
     return {name: value for name, value in os.environ.items() if name != _VARIABLE}
 
 
 def stack_processes(directory: Path) -> list[psutil.Process]:
-    """The running processes of the stack, except this process and its ancestors."""
+    """Return the running processes of the stack, except this process and its ancestors."""
     value = str(directory.resolve())
     ancestors = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
     found = []
@@ -47,7 +47,7 @@ def stack_processes(directory: Path) -> list[psutil.Process]:
 
 
 def backends(data: Path) -> list[psutil.Process]:
-    """The Postgres processes of a data directory."""
+    """Return the Postgres processes of a data directory."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -74,7 +74,7 @@ class StackContext:
 
 
 def addresses_of(ports: Mapping[str, int]) -> Addresses:
-    """The addresses of servers on these ports."""
+    """Return the addresses of servers on these ports."""
     at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     return Addresses(
         postgres_url=f"postgresql://postgres@{at['postgres']}/postgres" if "postgres" in at else None,
@@ -214,13 +214,13 @@ def _api(context: StackContext) -> ServerSpec:
 
 
 def preparation(command: tuple[str, ...], context: StackContext) -> ServerSpec:
-    """A command that runs once while the servers start and must succeed; it gets the addresses in its environment."""
+    """Return how to run a command once while the servers start. It must succeed, and gets the addresses in its environment."""
     remedy = "Correct the reported problem, then start the stack again."
     return ServerSpec("prepare", command, _project_environment(context), port=None, remedy=remedy, deadline_s=180)
 
 
 def _project_environment(context: StackContext) -> dict[str, str]:
-    """The environment of processes that run this project's code: addresses, definitions and import path."""
+    """Return the environment of processes that run this project's code: addresses, definitions and import path."""
     path = os.pathsep.join(filter(None, (str(context.project), os.environ.get("PYTHONPATH"))))
     variables = environment(context.addresses, context.directory, context.knowledge_bases)
     return dict(os.environ) | variables | {"PYTHONPATH": path}

@@ -28,9 +28,9 @@ from local_stack.servers import (
 )
 from mindset.errors import StackError
 
-State = Literal["given", "starting", "preparing", "ready", "died", "restarting", "stopping", "stopped"]
+State = Literal["external", "starting", "preparing", "ready", "died", "restarting", "stopping", "stopped"]
 OnEvent = Callable[[str, State, str], None]
-"""Called with (service, state, detail); the service `stack` stands for the whole stack."""
+"""Called with (service, state, detail); the service `stack` is the whole stack."""
 
 _POLL_S: Final = 0.05
 _STOP_TIMEOUT_S: Final = 10.0
@@ -162,7 +162,7 @@ class Stack:
         self._write_state()
         for name, need in _NEED.items():
             if url := asdict(self._external)[FIELD[need]]:
-                self._notify(name, "given", url.rpartition("@")[2])  # without a password
+                self._notify(name, "external", url.rpartition("@")[2])  # without a password
         return StackContext(
             self.directory, self._project, self.addresses, chosen, self._api_command, self._knowledge_bases
         )

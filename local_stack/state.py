@@ -47,7 +47,7 @@ def write(state: StackState) -> None:
 
 
 def read(directory: Path) -> StackState | None:
-    """The last written state, even if the stack no longer runs; None if there is no valid file."""
+    """Return the last written state, even if the stack no longer runs; None if there is no valid file."""
     try:
         raw = json.loads(_path(directory).read_text())
         return StackState(
@@ -63,7 +63,7 @@ def read(directory: Path) -> StackState | None:
 
 
 def supervised(directory: Path) -> StackState | None:
-    """The state of the directory's stack if its supervisor is running, ready or not; otherwise None."""
+    """Return the state of the directory's stack if its supervisor is running, ready or not; otherwise None."""
     state = read(directory)
     if state is None or state.supervisor != lock.holder(directory):
         return None
@@ -71,7 +71,7 @@ def supervised(directory: Path) -> StackState | None:
 
 
 def running(directory: Path) -> StackState | None:
-    """The state of the directory's stack if its supervisor is running and every server was ready; otherwise None."""
+    """Return the state of the directory's stack if its supervisor is running and every server was ready; otherwise None."""
     state = supervised(directory)
     return state if state is not None and state.ready else None
 

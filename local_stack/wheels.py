@@ -11,7 +11,7 @@ from mindset.errors import StackError
 
 
 def find_binary(package: str, pattern: str) -> Path:
-    """The file of an installed package that matches a glob pattern.
+    """Return the file of an installed package that matches a glob pattern.
 
     Raises StackError if the package is not installed or not built for this machine."""
     spec = importlib.util.find_spec(package)

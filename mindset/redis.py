@@ -19,7 +19,7 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 TIMEOUT_S = 0.05
-"""Timeout of every operation: whatever Redis stores can be recreated in a few times as long."""
+"""Timeout of every operation. Recreating what Redis stores takes only a few times as long."""
 
 _RETRY_DELAY_S = 1.0
 _CONNECTIONS = 32

@@ -53,7 +53,7 @@ class DenseSearch:
         self._threads.shutdown(cancel_futures=True)
 
     def start(self, request: SearchRequest, cleanup: ExitStack) -> DenseStep:
-        """Embed the question and query all segments. `cleanup` cancels whatever has not been read in the end.
+        """Embed the question and query all segments. `cleanup` cancels requests whose responses were not read.
 
         A model that embeds instantly and a server with open connections are called right here, since nothing blocks.
         Everything else runs in a thread, so that full-text search and the deadline do not wait for it."""

@@ -159,7 +159,7 @@ def test_server_with_an_address_in_the_settings_is_not_started(tmp_path: Path) -
     ) as addresses:
         assert [server.name for server in status(tmp_path)] == ["valkey"]
         assert addresses.postgres_url == "postgresql://me:secret@elsewhere:5432/catalog"
-    assert ("postgres", "given", "elsewhere:5432/catalog") in events
+    assert ("postgres", "external", "elsewhere:5432/catalog") in events
     assert not (tmp_path / "postgres").exists()
     assert (tmp_path / "stack.json").stat().st_mode & 0o077 == 0
 
