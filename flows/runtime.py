@@ -14,7 +14,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential_jitter
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
 from flows.parameters import Connections, StageParameters
 from mindset.application import Installation, open_installation
@@ -100,7 +100,7 @@ def report_progress(key: str, description: str) -> Progress:
 @retry(
     retry=retry_if_exception_type((ServiceUnavailable, BuildInProgress)),
     stop=stop_after_attempt(20) | stop_after_delay(120),
-    wait=wait_exponential_jitter(initial=0.1, max=15),
+    wait=wait_exponential(multiplier=0.1, max=15) + wait_random(0, 1),
     reraise=True,
 )
 def keep_lock(lock: BuildLock) -> None:

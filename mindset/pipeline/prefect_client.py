@@ -119,7 +119,7 @@ class PrefectClient:
             for attempt in tenacity.Retrying(
                 retry=tenacity.retry_if_exception(_is_transient),
                 stop=tenacity.stop_after_attempt(6) | tenacity.stop_after_delay(self._timeout_s),
-                wait=tenacity.wait_exponential_jitter(initial=0.1, max=5),
+                wait=tenacity.wait_exponential(multiplier=0.1, max=5) + tenacity.wait_random(0, 1),
                 reraise=True,
             ):
                 with attempt:
