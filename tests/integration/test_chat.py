@@ -1,4 +1,4 @@
-"""OpenAI's paths, asked by OpenAI's own client."""
+"""The OpenAI-compatible endpoints, called by OpenAI's official client."""
 
 from __future__ import annotations
 
@@ -62,13 +62,11 @@ def user(question: str = QUESTION) -> Any:
 
 
 def extension(answer: Any) -> dict[str, Any]:
-    found: dict[str, Any] = answer.model_extra["mindset"]
-    return found
+    fields: dict[str, Any] = answer.model_extra["mindset"]
+    return fields
 
 
-def test_the_official_client_gets_an_answer_with_its_citations_and_release(
-    client: openai.OpenAI, released: Corpus
-) -> None:
+def test_answer_has_citations_and_a_release(client: openai.OpenAI, released: Corpus) -> None:
     answer = client.chat.completions.create(model=released.name, messages=user())
     choice = answer.choices[0]
     assert answer.model == released.name
@@ -76,11 +74,11 @@ def test_the_official_client_gets_an_answer_with_its_citations_and_release(
     text = choice.message.content
     assert text
     assert "bakery 3" in text
-    told = extension(answer)
-    assert (told["version"], told["supported"], told["degraded"], told["retracted"]) == (1, True, [], False)
-    assert told["release"]
+    fields = extension(answer)
+    assert (fields["version"], fields["supported"], fields["degraded"], fields["retracted"]) == (1, True, [], False)
+    assert fields["release"]
     assert choice.message.annotations
-    for annotation, citation in zip(choice.message.annotations, told["citations"], strict=True):
+    for annotation, citation in zip(choice.message.annotations, fields["citations"], strict=True):
         cited = annotation.url_citation
         assert (cited.url, cited.start_index, cited.end_index) == (citation["uri"], citation["start"], citation["end"])
         assert 0 <= cited.start_index < cited.end_index <= len(text)
@@ -88,7 +86,7 @@ def test_the_official_client_gets_an_answer_with_its_citations_and_release(
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_a_stream_says_the_same_and_ends_with_the_extension(client: openai.OpenAI, released: Corpus) -> None:
+def test_stream_equals_the_whole_answer_and_ends_with_the_extension(client: openai.OpenAI, released: Corpus) -> None:
     whole = client.chat.completions.create(model=released.name, messages=user())
     chunks = list(
         client.chat.completions.create(
@@ -109,12 +107,12 @@ def test_a_stream_says_the_same_and_ends_with_the_extension(client: openai.OpenA
     assert {chunk.id for chunk in chunks} == {chunks[0].id}
 
 
-def test_a_stream_without_the_option_has_no_usage(client: openai.OpenAI, released: Corpus) -> None:
+def test_stream_has_no_usage_unless_requested(client: openai.OpenAI, released: Corpus) -> None:
     chunks = list(client.chat.completions.create(model=released.name, messages=user(), stream=True))
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
 
 
-def test_the_clients_own_accumulation_of_a_stream_works(client: openai.OpenAI, released: Corpus) -> None:
+def test_stream_helper_of_the_client_works(client: openai.OpenAI, released: Corpus) -> None:
     with client.chat.completions.stream(model=released.name, messages=user()) as stream:
         stream.until_done()
         message = stream.get_final_completion().choices[0].message
@@ -123,7 +121,7 @@ def test_the_clients_own_accumulation_of_a_stream_works(client: openai.OpenAI, r
     assert message.annotations
 
 
-def test_the_clients_raw_stream_ends_with_done(client: openai.OpenAI, released: Corpus) -> None:
+def test_raw_stream_ends_with_done(client: openai.OpenAI, released: Corpus) -> None:
     body = {"model": released.name, "messages": user(), "stream": True}
     with httpx.stream("POST", f"{client.base_url}chat/completions", json=body, timeout=20) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -132,7 +130,7 @@ def test_the_clients_raw_stream_ends_with_done(client: openai.OpenAI, released: 
     assert all(line.startswith("data: ") for line in lines)
 
 
-def test_what_the_documents_do_not_tell_is_said_so_in_both_ways(client: openai.OpenAI, released: Corpus) -> None:
+def test_unanswerable_question_is_declined_with_and_without_streaming(client: openai.OpenAI, released: Corpus) -> None:
     question = user("Who won the quantum chess tournament?")
     answer = client.chat.completions.create(model=released.name, messages=question)
     assert answer.choices[0].message.content == "Not in the documents."
@@ -142,31 +140,31 @@ def test_what_the_documents_do_not_tell_is_said_so_in_both_ways(client: openai.O
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Not in the documents."
 
 
-def test_the_models_are_the_knowledge_bases_that_are_live(
-    client: openai.OpenAI, released: Corpus, settings: Settings
-) -> None:
+def test_models_are_the_released_knowledge_bases(client: openai.OpenAI, released: Corpus, settings: Settings) -> None:
     unreleased = (settings.knowledge_bases / f"{released.name}.yaml").read_text().replace(released.name, "unreleased")
     (settings.knowledge_bases / "unreleased.yaml").write_text(unreleased)
     listed = client.models.list().data
-    assert [each.id for each in listed] == [released.name]
+    assert [model.id for model in listed] == [released.name]
     assert client.models.retrieve(released.name) == listed[0]
     assert listed[0].created > 1_700_000_000
-    for name in ("unreleased", "nobody"):
-        with pytest.raises(openai.NotFoundError) as refused:
+    for name in ("unreleased", "missing"):
+        with pytest.raises(openai.NotFoundError) as error:
             client.models.retrieve(name)
-        assert refused.value.code == "model_not_found"
+        assert error.value.code == "model_not_found"
 
 
-def test_a_knowledge_base_for_others_is_no_model_and_cannot_be_asked(client: openai.OpenAI, released: Corpus) -> None:
-    released.define(audience=["somebody"])
+def test_knowledge_base_outside_the_callers_audience_is_not_a_model(client: openai.OpenAI, released: Corpus) -> None:
+    released.define(audience=["board"])
     assert client.models.list().data == []
-    with pytest.raises(openai.NotFoundError) as refused:
+    with pytest.raises(openai.NotFoundError) as error:
         client.chat.completions.create(model=released.name, messages=user())
-    assert refused.value.code == "model_not_found"
-    assert refused.value.param == "model"
+    assert error.value.code == "model_not_found"
+    assert error.value.param == "model"
 
 
-def test_a_promotion_is_followed(client: openai.OpenAI, released: Corpus, installation: Installation) -> None:
+def test_answers_follow_promotions_and_rollbacks(
+    client: openai.OpenAI, released: Corpus, installation: Installation
+) -> None:
     released.write("new.md", document(7))
     run_night(installation, released.name)
     assert extension(client.chat.completions.create(model=released.name, messages=user()))["version"] == 2
@@ -175,7 +173,7 @@ def test_a_promotion_is_followed(client: openai.OpenAI, released: Corpus, instal
 
 
 @pytest.mark.parametrize(
-    ("more", "param", "code"),
+    ("parameters", "param", "code"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
         ({"n": 2}, "n", "unsupported_parameter"),
@@ -198,19 +196,21 @@ def test_a_promotion_is_followed(client: openai.OpenAI, released: Corpus, instal
         ),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(
-    client: openai.OpenAI, released: Corpus, more: dict[str, Any], param: str, code: str
+def test_unsupported_parameter_is_rejected_by_name(
+    client: openai.OpenAI, released: Corpus, parameters: dict[str, Any], param: str, code: str
 ) -> None:
     for stream in (False, True):
-        with pytest.raises(openai.BadRequestError) as refused:
-            client.chat.completions.create(**{"model": released.name, "messages": user(), "stream": stream} | more)
-        assert (refused.value.param, refused.value.code) == (param, code)
-        assert refused.value.type == "invalid_request_error"
-        assert "pydantic" not in str(refused.value)
-        assert refused.value.request_id
+        with pytest.raises(openai.BadRequestError) as error:
+            client.chat.completions.create(
+                **{"model": released.name, "messages": user(), "stream": stream} | parameters
+            )
+        assert (error.value.param, error.value.code) == (param, code)
+        assert error.value.type == "invalid_request_error"
+        assert "pydantic" not in str(error.value)
+        assert error.value.request_id
 
 
-def test_parameters_that_ask_for_nothing_special_are_accepted(client: openai.OpenAI, released: Corpus) -> None:
+def test_ignored_parameters_and_default_values_are_accepted(client: openai.OpenAI, released: Corpus) -> None:
     answer = client.chat.completions.create(
         model=released.name,
         messages=[
@@ -221,7 +221,7 @@ def test_parameters_that_ask_for_nothing_special_are_accepted(client: openai.Ope
         top_p=1,
         max_tokens=50,
         seed=7,
-        user="somebody",
+        user="user-1",
         n=1,
         tools=[],
         tool_choice="none",
@@ -233,7 +233,7 @@ def test_parameters_that_ask_for_nothing_special_are_accepted(client: openai.Ope
     assert extension(answer)["supported"]
 
 
-def test_a_body_that_is_no_json_is_told_so_in_openais_shape(client: openai.OpenAI) -> None:
+def test_invalid_json_returns_an_error_in_openais_format(client: openai.OpenAI) -> None:
     response = httpx.post(
         f"{client.base_url}chat/completions", content=b"{", headers={"content-type": "application/json"}
     )
@@ -241,15 +241,15 @@ def test_a_body_that_is_no_json_is_told_so_in_openais_shape(client: openai.OpenA
     assert response.json()["error"]["code"] == "invalid_json"
 
 
-@pytest.mark.parametrize("sized", [True, False])
-def test_a_body_that_is_too_large_is_told_so_in_openais_shape(client: openai.OpenAI, sized: bool) -> None:
+@pytest.mark.parametrize("has_length", [True, False])
+def test_oversized_body_returns_an_error_in_openais_format(client: openai.OpenAI, has_length: bool) -> None:
     body = b"x" * 300_000
-    response = httpx.post(f"{client.base_url}chat/completions", content=body if sized else iter([body]))
+    response = httpx.post(f"{client.base_url}chat/completions", content=body if has_length else iter([body]))
     assert response.status_code == 413
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_keys_are_asked_for_and_scopes_are_kept_in_openais_shape(
+def test_authentication_scope_and_rate_limit_errors_use_openais_format(
     settings: Settings, installation: Installation, released: Corpus
 ) -> None:
     pepper = "a pepper of more than thirty-two characters"
@@ -258,56 +258,56 @@ def test_keys_are_asked_for_and_scopes_are_kept_in_openais_shape(
         with installation.catalog.writing() as connection:
             return create_key(connection, pepper, "test", [scope], (), None)[0]
 
-    guards = {"api_access": "required", "api_key_pepper": SecretStr(pepper), "rate_limit": "3/minute"}
-    with client_of(settings.model_copy(update=guards)) as client:
-        with pytest.raises(openai.AuthenticationError) as unknown:
+    access = {"api_access": "required", "api_key_pepper": SecretStr(pepper), "rate_limit": "3/minute"}
+    with client_of(settings.model_copy(update=access)) as client:
+        with pytest.raises(openai.AuthenticationError) as unauthenticated:
             client.models.list()
-        with pytest.raises(openai.PermissionDeniedError) as lacking:
+        with pytest.raises(openai.PermissionDeniedError) as forbidden:
             client.with_options(api_key=key_of(Scope.READ)).models.list()
-        asking = client.with_options(api_key=key_of(Scope.ASK))
-        assert extension(asking.chat.completions.create(model=released.name, messages=user()))["supported"]
-        assert [each.id for each in asking.models.list()] == [released.name]
-        asking.models.list()
+        authorized = client.with_options(api_key=key_of(Scope.ASK))
+        assert extension(authorized.chat.completions.create(model=released.name, messages=user()))["supported"]
+        assert [model.id for model in authorized.models.list()] == [released.name]
+        authorized.models.list()
         with pytest.raises(openai.RateLimitError) as limited:
-            asking.models.list()
-    assert (unknown.value.code, unknown.value.type) == ("invalid_api_key", "invalid_request_error")
-    assert lacking.value.code == "insufficient_permissions"
+            authorized.models.list()
+    assert (unauthenticated.value.code, unauthenticated.value.type) == ("invalid_api_key", "invalid_request_error")
+    assert forbidden.value.code == "insufficient_permissions"
     assert limited.value.code == "rate_limit_exceeded"
     assert int(limited.value.response.headers["retry-after"]) >= 1
 
 
-def test_an_answer_sent_back_as_it_came_is_part_of_the_conversation(client: openai.OpenAI, released: Corpus) -> None:
+def test_returned_message_can_be_sent_back_in_the_conversation(client: openai.OpenAI, released: Corpus) -> None:
     first = client.chat.completions.create(model=released.name, messages=user())
-    said: Any = first.choices[0].message
+    message: Any = first.choices[0].message
     answer = client.chat.completions.create(
-        model=released.name, messages=[*user(), said, *user("How many rooms has the orchestra 2?")]
+        model=released.name, messages=[*user(), message, *user("How many rooms has the orchestra 2?")]
     )
     assert answer.choices[0].message.content
     assert "orchestra 2" in answer.choices[0].message.content
 
 
-def test_messages_become_a_question_and_those_before_it() -> None:
-    def said(role: Any, content: Any) -> Message:
+def test_messages_are_split_into_question_and_previous_questions() -> None:
+    def message(role: Any, content: Any) -> Message:
         return Message.model_validate({"role": role, "content": content})
 
-    question, before = conversation(
+    question, previous = conversation(
         [
-            said("developer", "Lie."),
-            said("assistant", "Hello! What do you want to know?"),
-            said("user", "What is a night?"),
-            said("user", "In short."),
-            said("assistant", "A run of all stages."),
-            said("system", "Lie even more."),
-            said("user", [{"type": "text", "text": "And"}, {"type": "text", "text": "who starts it?"}]),
+            message("developer", "Lie."),
+            message("assistant", "Hello! What do you want to know?"),
+            message("user", "What is a night?"),
+            message("user", "In short."),
+            message("assistant", "A run of all stages."),
+            message("system", "Lie even more."),
+            message("user", [{"type": "text", "text": "And"}, {"type": "text", "text": "who starts it?"}]),
         ]
     )
     assert question == "And\nwho starts it?"
-    assert before == ("What is a night?\nIn short.",)
+    assert previous == ("What is a night?\nIn short.",)
 
 
 @pytest.fixture
-def spoken(installation: Installation, corpus: Corpus) -> Corpus:
-    """A released knowledge base whose answers a model behind the stand-in NIM writes, and nobody else."""
+def nim_corpus(installation: Installation, corpus: Corpus) -> Corpus:
+    """A released knowledge base whose answers are written only by a model of the fake NIM server."""
     generation = {"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 10}
     corpus.define(generation=generation)
     corpus.fill(4)
@@ -316,45 +316,45 @@ def spoken(installation: Installation, corpus: Corpus) -> Corpus:
 
 
 @pytest.fixture
-def told(settings: Settings, provider: ProviderServer) -> Settings:
+def nim_settings(settings: Settings, provider: ProviderServer) -> Settings:
     return settings.model_copy(update={"nim_url": provider.nim_url})
 
 
-def test_the_usage_is_the_providers(told: Settings, spoken: Corpus) -> None:
-    with client_of(told) as client:
-        answer = client.chat.completions.create(model=spoken.name, messages=user())
+def test_usage_is_reported_by_the_provider(nim_settings: Settings, nim_corpus: Corpus) -> None:
+    with client_of(nim_settings) as client:
+        answer = client.chat.completions.create(model=nim_corpus.name, messages=user())
     assert answer.usage
     assert answer.usage.completion_tokens > 0
 
 
-def test_an_error_in_the_middle_of_a_stream_reaches_the_client_as_one(
-    told: Settings, spoken: Corpus, provider: ProviderServer
+def test_error_during_a_stream_is_raised_by_the_client(
+    nim_settings: Settings, nim_corpus: Corpus, provider: ProviderServer
 ) -> None:
     provider.fail("/chat/completions", error_in_stream(after=3))
-    with client_of(told) as client, pytest.raises(openai.APIError) as failed:
-        list(client.chat.completions.create(model=spoken.name, messages=user(), stream=True))
-    assert failed.value.type == "server_error"
-    assert failed.value.message
+    with client_of(nim_settings) as client, pytest.raises(openai.APIError) as error:
+        list(client.chat.completions.create(model=nim_corpus.name, messages=user(), stream=True))
+    assert error.value.type == "server_error"
+    assert error.value.message
 
 
 class _Uncited(ProviderServer):
-    """A model that cites nothing."""
+    """A model whose answers have no citations."""
 
     def answer(self, request: Request) -> tuple[Reply, Fault | None]:
         reply, fault = super().answer(request)
-        cited = (b'"content": " ["', b'"content": "1]"')
-        return replace(reply, pieces=tuple(each for each in reply.pieces if not any(c in each for c in cited))), fault
+        citations = (b'"content": " ["', b'"content": "1]"')
+        return replace(
+            reply, pieces=tuple(piece for piece in reply.pieces if not any(citation in piece for citation in citations))
+        ), fault
 
 
-def test_a_stream_that_turns_out_to_be_unsupported_is_taken_back_by_its_last_chunk(
-    settings: Settings, spoken: Corpus
-) -> None:
+def test_unsupported_stream_is_retracted_by_its_last_chunk(settings: Settings, nim_corpus: Corpus) -> None:
     with _Uncited() as model, client_of(settings.model_copy(update={"nim_url": model.nim_url})) as client:
-        chunks = list(client.chat.completions.create(model=spoken.name, messages=user(), stream=True))
-        whole = client.chat.completions.create(model=spoken.name, messages=user())
+        chunks = list(client.chat.completions.create(model=nim_corpus.name, messages=user(), stream=True))
+        whole = client.chat.completions.create(model=nim_corpus.name, messages=user())
     last = chunks[-1]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    if text != "Not in the documents.":  # where the pipeline lets unsupported text out at all
+    if text != "Not in the documents.":  # only if unsupported text was streamed at all
         assert last.choices[0].finish_reason == "content_filter"
         assert extension(last)["retracted"] is True
         assert extension(last)["answer"] == "Not in the documents."
@@ -363,31 +363,31 @@ def test_a_stream_that_turns_out_to_be_unsupported_is_taken_back_by_its_last_chu
     assert extension(whole)["retracted"] is False
 
 
-def test_a_provider_that_is_down_is_a_503_that_says_when_to_come_back(
-    told: Settings, spoken: Corpus, provider: ProviderServer
+def test_unavailable_provider_returns_503_with_retry_after(
+    nim_settings: Settings, nim_corpus: Corpus, provider: ProviderServer
 ) -> None:
-    spoken.define(
+    nim_corpus.define(
         generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1, "fallback": []}
     )
     provider.fail("/chat/completions", *[status(503)] * 20)
-    with client_of(told) as client, pytest.raises(openai.InternalServerError) as failed:
-        client.chat.completions.create(model=spoken.name, messages=user())
-    assert failed.value.status_code == 503
-    assert failed.value.type == "server_error"
-    assert int(failed.value.response.headers["retry-after"]) >= 1
+    with client_of(nim_settings) as client, pytest.raises(openai.InternalServerError) as error:
+        client.chat.completions.create(model=nim_corpus.name, messages=user())
+    assert error.value.status_code == 503
+    assert error.value.type == "server_error"
+    assert int(error.value.response.headers["retry-after"]) >= 1
 
 
-def test_a_silent_stream_gets_comments_which_the_client_passes_over(
-    told: Settings, spoken: Corpus, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
+def test_idle_stream_sends_heartbeat_comments(
+    nim_settings: Settings, nim_corpus: Corpus, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.routes.answers.HEARTBEAT_S", 0.1)
+    monkeypatch.setattr("api.answering.HEARTBEAT_S", 0.1)
     provider.fail("/chat/completions", hang(after=3))
-    spoken.define(
+    nim_corpus.define(
         generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 1, "fallback": []}
     )
-    body = {"model": spoken.name, "messages": user(), "stream": True}
+    body = {"model": nim_corpus.name, "messages": user(), "stream": True}
     with (
-        client_of(told) as client,
+        client_of(nim_settings) as client,
         httpx.stream("POST", f"{client.base_url}chat/completions", json=body, timeout=20) as response,
     ):
         lines = list(response.iter_lines())
@@ -400,18 +400,18 @@ PAGES = ["README.md", "docs/reference/openai.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_the_pages_show_for_openais_client_works(page: str, client: openai.OpenAI, released: Corpus) -> None:
+def test_openai_client_example_in_the_docs_works(page: str, client: openai.OpenAI, released: Corpus) -> None:
     address = str(client.base_url).removesuffix("/v1/")
     code = snippet(page, "python", "import OpenAI", address=address, kb=released.name, question=QUESTION)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "bakery 3" in ran.stdout
-    assert "doc3.md" in ran.stdout
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in completed.stdout
+    assert "doc3.md" in completed.stdout
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_the_pages_show_for_curl_streams(page: str, client: openai.OpenAI, released: Corpus) -> None:
+def test_curl_example_in_the_docs_streams(page: str, client: openai.OpenAI, released: Corpus) -> None:
     address = str(client.base_url).removesuffix("/v1/")
     command = snippet(page, "", "curl -N", address=address, kb=released.name, question=QUESTION)
-    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
-    assert "bakery 3" in ran.stdout
-    assert ran.stdout.strip().endswith("data: [DONE]")
+    completed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in completed.stdout
+    assert completed.stdout.strip().endswith("data: [DONE]")

@@ -1,4 +1,4 @@
-"""`/mcp`, asked by the official client over real HTTP."""
+"""The MCP endpoint `/mcp`, called by the official client over real HTTP."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from tests.waiting import wait_until
 __all__ = ["provider"]
 
 QUESTION = "How many rooms has the bakery 3?"
-ASKING = ["search", "ask", "get_document", "list_knowledge_bases", "list_releases", "index_health"]
-OPERATING = ["compare_versions", "get_night", "start_night", "promote", "roll_back"]
+QUERY_TOOLS = ["search", "ask", "get_document", "list_knowledge_bases", "list_releases", "index_health"]
+OPERATION_TOOLS = ["compare_versions", "get_night", "start_night", "promote", "roll_back"]
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +55,8 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
 
 @pytest.fixture
 def address(settings: Settings) -> Iterator[str]:
-    with api_at(settings) as found:
-        yield found
+    with api_at(settings) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -71,10 +71,10 @@ def text(result: CallToolResult) -> str:
     return block.text
 
 
-async def test_the_tools_are_listed_with_what_they_take_give_and_change(address: str) -> None:
+async def test_tools_are_listed_with_schemas_and_annotations(address: str) -> None:
     async with client_at(address) as client:
         tools = (await client.list_tools()).tools
-    assert [tool.name for tool in tools] == [*ASKING, *OPERATING]
+    assert [tool.name for tool in tools] == [*QUERY_TOOLS, *OPERATION_TOOLS]
     for tool in tools:
         assert tool.description
         assert tool.input_schema["type"] == "object"
@@ -85,22 +85,22 @@ async def test_the_tools_are_listed_with_what_they_take_give_and_change(address:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_clients_of_both_ages_of_the_protocol_are_served(address: str, released: Corpus, mode: str) -> None:
+async def test_clients_of_both_protocol_versions_are_supported(address: str, released: Corpus, mode: str) -> None:
     async with client_at(address, mode=mode) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == [*ASKING, *OPERATING]
+        assert [tool.name for tool in (await client.list_tools()).tools] == [*QUERY_TOOLS, *OPERATION_TOOLS]
         answer = await client.call_tool("ask", {"knowledge_base": released.name, "question": QUESTION})
     assert "bakery 3" in text(answer)
 
 
-async def test_an_answer_names_its_sources_in_both_forms(address: str, released: Corpus) -> None:
+async def test_answer_cites_its_sources_in_text_and_structured_content(address: str, released: Corpus) -> None:
     steps: list[str | None] = []
 
-    async def told(progress: float, total: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         steps.append(message)
 
     async with client_at(address) as client:
-        given = {"knowledge_base": released.name, "question": QUESTION}
-        answer = await client.call_tool("ask", given, progress_callback=told)
+        arguments = {"knowledge_base": released.name, "question": QUESTION}
+        answer = await client.call_tool("ask", arguments, progress_callback=on_progress)
     assert not answer.is_error
     assert answer.structured_content["supported"]
     assert answer.structured_content["version"] == 1
@@ -111,23 +111,23 @@ async def test_an_answer_names_its_sources_in_both_forms(address: str, released:
     assert "passages found" in str(steps[0])
 
 
-async def test_what_searches_and_reads_returns_what_is_visible(
+async def test_search_and_get_document_return_only_visible_documents(
     address: str, released: Corpus, installation: Installation
 ) -> None:
     async with client_at(address) as client:
 
-        async def call(name: str, **more: Any) -> CallToolResult:
-            return await client.call_tool(name, {"knowledge_base": released.name} | more)
+        async def call(name: str, **arguments: Any) -> CallToolResult:
+            return await client.call_tool(name, {"knowledge_base": released.name} | arguments)
 
-        found = await call("search", question="rooms of the bakery 3", limit=3)
-        assert found.structured_content["passages"][0]["places"][0]["uri"] == "doc3.md"
-        assert "(doc3.md)" in text(found)
-        only = {"field": "uri", "op": "eq", "value": "doc1.md"}
-        among = await call("search", question="rooms of the bakery 3", where=only)
-        assert {each["places"][0]["uri"] for each in among.structured_content["passages"]} == {"doc1.md"}
-        wrong = await call("search", question="rooms", where=only | {"op": "like"})
-        assert wrong.is_error
-        assert "write `field`, `op`" in text(wrong)
+        result = await call("search", question="rooms of the bakery 3", limit=3)
+        assert result.structured_content["passages"][0]["places"][0]["uri"] == "doc3.md"
+        assert "(doc3.md)" in text(result)
+        condition = {"field": "uri", "op": "eq", "value": "doc1.md"}
+        filtered = await call("search", question="rooms of the bakery 3", where=condition)
+        assert {passage["places"][0]["uri"] for passage in filtered.structured_content["passages"]} == {"doc1.md"}
+        invalid = await call("search", question="rooms", where=condition | {"op": "like"})
+        assert invalid.is_error
+        assert "write `field`, `op`" in text(invalid)
         whole = await call("get_document", uri="doc3.md")
         assert text(whole).strip() == document(3).strip()
         assert whole.structured_content["length"] == len(text(whole))
@@ -135,14 +135,16 @@ async def test_what_searches_and_reads_returns_what_is_visible(
         assert text(rest) == text(whole)[100:]
         with installation.catalog.writing() as connection:
             take_down(connection, released.name, "doc3.md", "test")
-        gone = await call("get_document", uri="doc3.md")
-        assert gone.is_error
-        assert text(gone).startswith("UnknownDocument: ")
+        removed = await call("get_document", uri="doc3.md")
+        assert removed.is_error
+        assert text(removed).startswith("UnknownDocument: ")
         assert "doc3.md" not in text(await call("search", question="rooms of the bakery 3"))
 
 
-async def test_a_document_for_others_cannot_be_read(address: str, corpus: Corpus, installation: Installation) -> None:
-    corpus.define(acl=["somebody"])
+async def test_forbidden_document_is_reported_as_unknown(
+    address: str, corpus: Corpus, installation: Installation
+) -> None:
+    corpus.define(acl=["board"])
     corpus.fill(2)
     run_night(installation, corpus.name)
     async with client_at(address) as client:
@@ -160,39 +162,41 @@ async def test_knowledge_bases_and_their_releases_are_listed(address: str, relea
     async with client_at(address) as client:
         listed = await client.call_tool("list_knowledge_bases")
         history = await client.call_tool("list_releases", {"knowledge_base": released.name})
-        released.define(audience=["somebody"])
+        released.define(audience=["board"])
         hidden = await client.call_tool("list_knowledge_bases")
-        refused = await client.call_tool("ask", {"knowledge_base": released.name, "question": QUESTION})
-    assert [each["name"] for each in listed.structured_content["knowledge_bases"]] == [released.name]
-    assert [each["version"] for each in history.structured_content["releases"]] == [1]
-    assert [(each["number"], each["state"]) for each in history.structured_content["versions"]] == [(1, "ready")]
+        rejected = await client.call_tool("ask", {"knowledge_base": released.name, "question": QUESTION})
+    assert [kb["name"] for kb in listed.structured_content["knowledge_bases"]] == [released.name]
+    assert [release["version"] for release in history.structured_content["releases"]] == [1]
+    assert [(version["number"], version["state"]) for version in history.structured_content["versions"]] == [
+        (1, "ready")
+    ]
     assert hidden.structured_content["knowledge_bases"] == []
-    assert text(refused).startswith("UnknownKnowledgeBase: ")
+    assert text(rejected).startswith("UnknownKnowledgeBase: ")
 
 
-async def test_the_index_is_well_until_a_segment_is_lost(
+async def test_index_health_reports_a_missing_segment(
     address: str, released: Corpus, installation: Installation
 ) -> None:
     async with client_at(address) as client:
-        well = await client.call_tool("index_health", {"knowledge_base": released.name})
-        (segment,) = well.structured_content["segments"]
+        healthy = await client.call_tool("index_health", {"knowledge_base": released.name})
+        (segment,) = healthy.structured_content["segments"]
         installation.vectors.drop(segment["collection"])
-        ill = await client.call_tool("index_health", {"knowledge_base": released.name})
-    assert well.structured_content["healthy"]
+        damaged = await client.call_tool("index_health", {"knowledge_base": released.name})
+    assert healthy.structured_content["healthy"]
     assert segment["expected"] == segment["found"] > 0
-    assert not ill.structured_content["healthy"]
-    assert segment["collection"] in ill.structured_content["findings"][0]
+    assert not damaged.structured_content["healthy"]
+    assert segment["collection"] in damaged.structured_content["findings"][0]
 
 
 @pytest.mark.parametrize(
-    ("tool", "given", "told"),
+    ("tool", "arguments", "message"),
     [
         ("ask", {}, "`question` is missing"),
         ("ask", {"question": 7}, "`question` is invalid: it should be a valid string"),
         ("ask", {"question": "hello", "limit": 0}, "`limit` is invalid"),
         ("ask", {"question": "hello", "principals": ["root"]}, "`principals` is not an argument of this tool"),
         ("ask", {"question": ""}, "QuestionRejected: "),
-        ("search", {"question": "hello", "knowledge_base": "nobody"}, "UnknownKnowledgeBase: "),
+        ("search", {"question": "hello", "knowledge_base": "missing"}, "UnknownKnowledgeBase: "),
         ("search", {"question": "hello", "knowledge_base": "../etc"}, "UnknownKnowledgeBase: "),
         ("get_document", {"uri": "nothing.md"}, "UnknownDocument: "),
         ("compare_versions", {"new": 99}, "UnknownVersion: "),
@@ -202,26 +206,26 @@ async def test_the_index_is_well_until_a_segment_is_lost(
         ("get_night", {"id": "no id"}, "`id` is invalid"),
     ],
 )
-async def test_bad_input_is_told_in_our_words(
-    address: str, released: Corpus, tool: str, given: dict[str, Any], told: str
+async def test_invalid_arguments_return_a_clear_error(
+    address: str, released: Corpus, tool: str, arguments: dict[str, Any], message: str
 ) -> None:
     if tool != "get_night":
-        given = {"knowledge_base": released.name} | given
+        arguments = {"knowledge_base": released.name} | arguments
     async with client_at(address) as client:
-        result = await client.call_tool(tool, given)
+        result = await client.call_tool(tool, arguments)
     assert result.is_error
-    assert told in text(result)
+    assert message in text(result)
     assert "pydantic" not in text(result)
     assert "Traceback" not in text(result)
 
 
-async def test_a_tool_that_there_is_not_cannot_be_called(address: str) -> None:
+async def test_unknown_tool_cannot_be_called(address: str) -> None:
     async with client_at(address) as client:
         with pytest.raises(MCPError, match="You have no tool 'drop_database'"):
             await client.call_tool("drop_database", {})
 
 
-async def test_a_promotion_and_a_rollback_wait_for_confirmation(
+async def test_promotion_and_rollback_require_confirmation(
     address: str, released: Corpus, installation: Installation
 ) -> None:
     def live() -> int | None:
@@ -233,39 +237,37 @@ async def test_a_promotion_and_a_rollback_wait_for_confirmation(
     assert live() == 2
     async with client_at(address) as client:
 
-        async def call(name: str, **more: Any) -> Any:
-            return (await client.call_tool(name, {"knowledge_base": released.name} | more)).structured_content
+        async def call(name: str, **arguments: Any) -> Any:
+            return (await client.call_tool(name, {"knowledge_base": released.name} | arguments)).structured_content
 
         compared = await call("compare_versions", old=1, new=2)
         assert (compared["documents_added"], compared["uris_added"]) == (1, ["new.md"])
 
-        would = await call("roll_back", reason="bad")
-        assert (would["done"], would["version"], would["replaces"], live()) == (False, 1, 2, 2)
-        did = await call("roll_back", reason="bad", confirm=True)
-        assert (did["done"], did["version"], did["replaces"], live()) == (True, 1, 2, 1)
+        preview = await call("roll_back", reason="bad")
+        assert (preview["done"], preview["version"], preview["replaces"], live()) == (False, 1, 2, 2)
+        executed = await call("roll_back", reason="bad", confirm=True)
+        assert (executed["done"], executed["version"], executed["replaces"], live()) == (True, 1, 2, 1)
 
-        would = await call("promote", version=2, reason="good after all")
-        assert (would["done"], would["version"], would["replaces"], live()) == (False, 2, 1, 1)
-        did = await call("promote", version=2, reason="good after all", confirm=True)
-        assert (did["done"], did["version"], did["replaces"], live()) == (True, 2, 1, 2)
+        preview = await call("promote", version=2, reason="good after all")
+        assert (preview["done"], preview["version"], preview["replaces"], live()) == (False, 2, 1, 1)
+        executed = await call("promote", version=2, reason="good after all", confirm=True)
+        assert (executed["done"], executed["version"], executed["replaces"], live()) == (True, 2, 1, 2)
     with installation.catalog.reading() as connection:
         newest = list_releases(connection, released.name)[0]
     assert (newest.version, newest.reason, newest.released_by) == (2, "good after all", "anyone")
 
 
-async def test_a_night_without_confirmation_starts_nothing_and_without_prefect_says_so(
-    address: str, released: Corpus
-) -> None:
+async def test_start_night_requires_confirmation_and_prefect(address: str, released: Corpus) -> None:
     async with client_at(address) as client:
-        given = {"knowledge_base": released.name}
-        would = await client.call_tool("start_night", given)
-        failed = await client.call_tool("start_night", given | {"confirm": True})
-    assert would.structured_content["done"] is False
+        arguments = {"knowledge_base": released.name}
+        preview = await client.call_tool("start_night", arguments)
+        failed = await client.call_tool("start_night", arguments | {"confirm": True})
+    assert preview.structured_content["done"] is False
     assert failed.is_error
     assert "MINDSET_PREFECT_API_URL" in text(failed)
 
 
-async def test_a_client_that_goes_away_ends_the_work(
+async def test_client_disconnect_cancels_the_answer(
     settings: Settings, provider: ProviderServer, installation: Installation, corpus: Corpus
 ) -> None:
     corpus.define(generation={"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 30})
@@ -279,7 +281,7 @@ async def test_a_client_that_goes_away_ends_the_work(
                 await client.call_tool(
                     "ask", {"knowledge_base": corpus.name, "question": QUESTION}, read_timeout_seconds=1
                 )
-        # Less than the 30 seconds after which the answer's own deadline would end it.
+        # Less than the answer's own deadline of 30 seconds.
         await anyio.to_thread.run_sync(
             wait_until, lambda: app.state.streams.in_progress == 0, 10, "The stream was not closed"
         )
@@ -296,7 +298,7 @@ async def test_a_client_that_goes_away_ends_the_work(
         ("anything", "*", 200),
     ],
 )
-def test_it_answers_only_to_its_own_names(settings: Settings, host: str, hosts: str | None, status: int) -> None:
+def test_requests_for_unknown_hosts_are_rejected(settings: Settings, host: str, hosts: str | None, status: int) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     accept = {"accept": "application/json, text/event-stream"}
     with api_at(settings.model_copy(update={"mcp_hosts": hosts})) as address:
@@ -334,16 +336,16 @@ async def client_with(address: str, key: str) -> AsyncIterator[Client]:
         (Scope.OPERATE, ["compare_versions", "get_night", "start_night"]),
         (Scope.RELEASE, ["compare_versions", "promote", "roll_back"]),
         (Scope.FEEDBACK, []),
-        (Scope.ADMIN, [*ASKING, *OPERATING]),
+        (Scope.ADMIN, [*QUERY_TOOLS, *OPERATION_TOOLS]),
     ],
 )
-async def test_a_key_lists_and_calls_the_tools_of_its_scopes_and_no_others(
+async def test_key_lists_and_calls_only_the_tools_of_its_scopes(
     guarded: Settings, installation: Installation, released: Corpus, scope: Scope, tools: list[str]
 ) -> None:
     with api_at(guarded) as address:
         async with client_with(address, key_of(installation, scope)) as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == tools
-            for name in [*ASKING, *OPERATING]:
+            for name in [*QUERY_TOOLS, *OPERATION_TOOLS]:
                 if name not in tools:
                     with pytest.raises(MCPError, match=f"You have no tool '{name}'"):
                         await client.call_tool(name, {"knowledge_base": released.name, "reason": "x", "confirm": True})
@@ -351,7 +353,7 @@ async def test_a_key_lists_and_calls_the_tools_of_its_scopes_and_no_others(
         assert live_version(connection, released.name) == 1
 
 
-async def test_a_key_reads_as_its_principals_and_releases_under_its_name(
+async def test_key_reads_with_its_principals_and_releases_under_its_id(
     guarded: Settings, installation: Installation, corpus: Corpus
 ) -> None:
     corpus.define(acl=["board"])
@@ -359,71 +361,73 @@ async def test_a_key_reads_as_its_principals_and_releases_under_its_name(
     run_night(installation, corpus.name)
     corpus.write("doc2.md", document(2))
     run_night(installation, corpus.name)
-    where = {"knowledge_base": corpus.name, "uri": "doc1.md"}
+    document_arguments = {"knowledge_base": corpus.name, "uri": "doc1.md"}
     with api_at(guarded) as address:
         async with client_with(address, key_of(installation, Scope.READ)) as client:
-            assert (await client.call_tool("get_document", where)).is_error
+            assert (await client.call_tool("get_document", document_arguments)).is_error
         async with client_with(address, key_of(installation, Scope.READ, principals=("board",))) as client:
-            assert not (await client.call_tool("get_document", where)).is_error
+            assert not (await client.call_tool("get_document", document_arguments)).is_error
         key = key_of(installation, Scope.RELEASE)
         async with client_with(address, key) as client:
-            given = {"knowledge_base": corpus.name, "reason": "bad", "confirm": True}
-            assert (await client.call_tool("roll_back", given)).structured_content["version"] == 1
+            arguments = {"knowledge_base": corpus.name, "reason": "bad", "confirm": True}
+            assert (await client.call_tool("roll_back", arguments)).structured_content["version"] == 1
     with installation.catalog.reading() as connection:
         assert list_releases(connection, corpus.name)[0].released_by == f"key:{key.split('_')[1]}"
 
 
-def test_without_credentials_nothing_is_served_and_the_issuer_is_named(guarded: Settings) -> None:
+def test_missing_credentials_are_rejected_and_the_issuer_is_advertised(guarded: Settings) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     accept = {"accept": "application/json, text/event-stream"}
     metadata = "/.well-known/oauth-protected-resource/mcp"
     with api_at(guarded) as address:
-        refused = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
-        wrong = httpx.post(f"{address}/mcp", json=call, headers=accept | {"authorization": "Bearer pm_no"}, timeout=10)
+        rejected = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
+        invalid = httpx.post(
+            f"{address}/mcp", json=call, headers=accept | {"authorization": "Bearer pm_no"}, timeout=10
+        )
         assert httpx.get(f"{address}{metadata}", timeout=10).status_code == 404
-    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-    assert (wrong.status_code, wrong.headers["content-type"]) == (401, "application/problem+json")
+    assert (rejected.status_code, rejected.headers["www-authenticate"]) == (401, "Bearer")
+    assert (invalid.status_code, invalid.headers["content-type"]) == (401, "application/problem+json")
 
-    issued = {"oidc_issuer": "https://login.example.com", "oidc_audience": "mindset"}
-    with api_at(guarded.model_copy(update=issued)) as address:
-        refused = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
-        shown = httpx.get(f"{address}{metadata}", timeout=10).json()
-        assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{address}{metadata}"'
-        assert shown["resource"] == f"{address}/mcp"
-    assert shown["authorization_servers"] == ["https://login.example.com"]
-    assert set(shown["scopes_supported"]) == {"ask", "search", "read", "release", "operate"}
+    oidc = {"oidc_issuer": "https://login.example.com", "oidc_audience": "mindset"}
+    with api_at(guarded.model_copy(update=oidc)) as address:
+        rejected = httpx.post(f"{address}/mcp", json=call, headers=accept, timeout=10)
+        resource = httpx.get(f"{address}{metadata}", timeout=10).json()
+        assert rejected.headers["www-authenticate"] == f'Bearer resource_metadata="{address}{metadata}"'
+        assert resource["resource"] == f"{address}/mcp"
+    assert resource["authorization_servers"] == ["https://login.example.com"]
+    assert set(resource["scopes_supported"]) == {"ask", "search", "read", "release", "operate"}
 
 
-def test_calls_count_against_the_limit_of_the_key(guarded: Settings, installation: Installation) -> None:
+def test_calls_are_rate_limited_per_key(guarded: Settings, installation: Installation) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    sent = {
+    headers = {
         "accept": "application/json, text/event-stream",
         "authorization": f"Bearer {key_of(installation, Scope.ASK)}",
     }
     with api_at(guarded.model_copy(update={"rate_limit": "3/minute"})) as address:
-        answers = [httpx.post(f"{address}/mcp", json=call, headers=sent, timeout=10) for _ in range(4)]
-    assert [each.status_code for each in answers] == [200, 200, 200, 429]
-    assert int(answers[-1].headers["retry-after"]) >= 1
+        responses = [httpx.post(f"{address}/mcp", json=call, headers=headers, timeout=10) for _ in range(4)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429]
+    assert int(responses[-1].headers["retry-after"]) >= 1
 
 
-def test_nothing_but_a_post_is_served(address: str) -> None:
+def test_only_post_is_allowed(address: str) -> None:
     for method in ("GET", "DELETE"):
         response = httpx.request(method, f"{address}/mcp", headers={"accept": "text/event-stream"}, timeout=5)
         assert response.status_code == 405
 
 
-def test_what_the_reference_shows_for_a_client_works(address: str, released: Corpus) -> None:
+def test_client_example_in_the_reference_works(address: str, released: Corpus) -> None:
     page = "docs/reference/mcp.md"
     code = snippet(page, "python", "from mcp import Client", address=address, kb=released.name, question=QUESTION)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "bakery 3" in ran.stdout
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "bakery 3" in completed.stdout
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/mcp.md"])
-async def test_the_configuration_that_the_pages_show_leads_to_the_tools(page: str, address: str) -> None:
-    shown = json.loads(snippet(page, "json", "mcpServers", address=address))["mcpServers"]["product-mindset"]
+async def test_client_configuration_in_the_docs_connects(page: str, address: str) -> None:
+    configuration = json.loads(snippet(page, "json", "mcpServers", address=address))["mcpServers"]["product-mindset"]
     async with (
-        httpx2.AsyncClient(headers=shown["headers"]) as http,
-        Client(streamable_http_client(shown["url"], http_client=http)) as client,
+        httpx2.AsyncClient(headers=configuration["headers"]) as http,
+        Client(streamable_http_client(configuration["url"], http_client=http)) as client,
     ):
         assert (await client.list_tools()).tools

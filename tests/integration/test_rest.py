@@ -31,7 +31,7 @@ def prefect() -> Iterator[PrefectServer]:
 
 @pytest.fixture
 def client(settings: Settings, installation: Installation, prefect: PrefectServer) -> Iterator[httpx.Client]:
-    """As an administrator who reads as everybody."""
+    """A client with an administrator's key that has no principals."""
     guarded = settings.model_copy(
         update={"api_access": "required", "api_key_pepper": SecretStr(PEPPER), "prefect_api_url": prefect.url}
     )
@@ -54,46 +54,48 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
 # Documents and passages
 
 
-def test_documents_are_listed_a_page_at_a_time_and_none_twice(client: httpx.Client, released: Corpus) -> None:
-    seen: list[str] = []
+def test_documents_are_listed_in_pages_without_duplicates(client: httpx.Client, released: Corpus) -> None:
+    uris: list[str] = []
     cursor: str | None = None
     while True:
         params: dict[str, Any] = {"knowledge_base": released.name, "limit": 2} | ({"cursor": cursor} if cursor else {})
         page = client.get("/v1/documents", params=params).json()
-        seen += [each["uri"] for each in page["items"]]
+        uris += [item["uri"] for item in page["items"]]
         cursor = page["next"]
         if cursor is None:
             break
         assert len(page["items"]) == 2
-    assert seen == ["doc0.md", "doc1.md", "doc2.md", "doc3.md", "doc4.md", "guides/a b.md"]
-    within = client.get("/v1/documents", params={"knowledge_base": released.name, "prefix": "guides/"}).json()
-    assert [(each["uri"], each["metadata"]) for each in within["items"]] == [("guides/a b.md", {"team": "search"})]
+    assert uris == ["doc0.md", "doc1.md", "doc2.md", "doc3.md", "doc4.md", "guides/a b.md"]
+    filtered = client.get("/v1/documents", params={"knowledge_base": released.name, "prefix": "guides/"}).json()
+    assert [(item["uri"], item["metadata"]) for item in filtered["items"]] == [("guides/a b.md", {"team": "search"})]
 
 
 @pytest.mark.parametrize("cursor", ["x", "bnVsbA", "W10", "MQ", "IlwwIg", "e30", "====", "\u00e9"])
-def test_a_cursor_that_is_none_is_refused(client: httpx.Client, released: Corpus, cursor: str) -> None:
+def test_invalid_cursor_is_rejected(client: httpx.Client, released: Corpus, cursor: str) -> None:
     for path in ("/v1/documents", f"/v1/knowledge-bases/{released.name}/releases"):
         response = client.get(path, params={"knowledge_base": released.name, "cursor": cursor})
         assert response.status_code in (200, 422)
         assert response.status_code == 422 or cursor == "MQ"
 
 
-def test_a_document_is_shown_whole_with_its_chunks(client: httpx.Client, released: Corpus) -> None:
+def test_document_is_returned_with_its_text_and_chunks(client: httpx.Client, released: Corpus) -> None:
     params = {"knowledge_base": released.name}
     response = client.get("/v1/documents/doc3.md", params=params)
-    found = response.json()
-    assert found["title"]
-    for chunk in found["chunks"]:
+    body = response.json()
+    assert body["title"]
+    for chunk in body["chunks"]:
         passage = client.get(f"/v1/passages/{chunk['chunk_id']}", params=params).json()
         assert passage["places"][0]["uri"] == "doc3.md"
-        assert found["text"][chunk["start"] : chunk["end"]].split()[:3] == passage["text"].split()[:3]
-    again = client.get("/v1/documents/doc3.md", params=params, headers={"if-none-match": response.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
+        assert body["text"][chunk["start"] : chunk["end"]].split()[:3] == passage["text"].split()[:3]
+    not_modified = client.get(
+        "/v1/documents/doc3.md", params=params, headers={"if-none-match": response.headers["etag"]}
+    )
+    assert (not_modified.status_code, not_modified.content) == (304, b"")
     assert client.get("/v1/documents/guides/a b.md", params=params).status_code == 200
     assert client.get("/v1/documents/guides%2Fa%20b.md", params=params).status_code == 200
 
 
-def test_what_may_not_be_read_or_was_taken_down_is_not_there(
+def test_forbidden_and_taken_down_documents_return_404(
     client: httpx.Client, released: Corpus, installation: Installation
 ) -> None:
     params = {"knowledge_base": released.name}
@@ -112,20 +114,22 @@ def test_what_may_not_be_read_or_was_taken_down_is_not_there(
 # Feedback
 
 
-def test_feedback_on_an_answer_is_kept_and_a_second_one_replaces_it(
+def test_second_feedback_on_an_answer_replaces_the_first(
     client: httpx.Client, released: Corpus, installation: Installation
 ) -> None:
     body = {"knowledge_base": released.name, "question": "How many rooms has the bakery 3?"}
     answer = client.post("/v1/answers", json=body).json()["id"]
     for rating, comment in (("bad", "too short"), ("good", None)):
-        given = client.post("/v1/feedback", json={"answer": answer, "rating": rating, "comment": comment})
-        assert given.status_code == 201, given.text
+        response = client.post("/v1/feedback", json={"answer": answer, "rating": rating, "comment": comment})
+        assert response.status_code == 201, response.text
     with installation.catalog.reading() as connection:
-        kept = rows(connection, "SELECT kb, rating, comment FROM feedback WHERE answer_id = %(id)s", id=answer)
-    assert kept == [(released.name, "good", None)]
+        stored = rows(connection, "SELECT kb, rating, comment FROM feedback WHERE answer_id = %(id)s", id=answer)
+    assert stored == [(released.name, "good", None)]
 
 
-def test_nobody_judges_an_answer_of_another(client: httpx.Client, released: Corpus, installation: Installation) -> None:
+def test_answer_of_another_caller_cannot_be_rated(
+    client: httpx.Client, released: Corpus, installation: Installation
+) -> None:
     body = {"knowledge_base": released.name, "question": "How many rooms has the bakery 3?"}
     answer = client.post("/v1/answers", json=body).json()["id"]
     other = bearer(make_key(installation, Scope.FEEDBACK))
@@ -138,29 +142,29 @@ def test_nobody_judges_an_answer_of_another(client: httpx.Client, released: Corp
 # Versions and releases
 
 
-def test_versions_and_what_changed_between_them(
+def test_versions_and_their_differences_are_returned(
     client: httpx.Client, released: Corpus, installation: Installation
 ) -> None:
     released.write("doc0.md", document(9))
     released.write("new.md", document(7))
     (released.folder / "doc1.md").unlink()
     run_night(installation, released.name)
-    at = f"/v1/knowledge-bases/{released.name}/versions"
-    page = client.get(at, params={"limit": 1}).json()
-    assert [each["number"] for each in page["items"]] == [2]
-    page = client.get(at, params={"limit": 1, "cursor": page["next"]}).json()
-    assert ([each["number"] for each in page["items"]], page["next"]) == ([1], None)
-    version = client.get(f"{at}/2").json()
+    path = f"/v1/knowledge-bases/{released.name}/versions"
+    page = client.get(path, params={"limit": 1}).json()
+    assert [item["number"] for item in page["items"]] == [2]
+    page = client.get(path, params={"limit": 1, "cursor": page["next"]}).json()
+    assert ([item["number"] for item in page["items"]], page["next"]) == ([1], None)
+    version = client.get(f"{path}/2").json()
     assert (version["state"], version["documents"]) == ("ready", 7)
     assert version["evaluation"]["passed"]
-    changes = client.get(f"{at}/2/difference", params={"base": 1}).json()
+    changes = client.get(f"{path}/2/difference", params={"base": 1}).json()
     names = ("documents_added", "documents_changed", "documents_removed")
     assert [changes[name] for name in names] == [["new.md"], ["doc0.md"], ["doc1.md"]]
-    assert client.get(f"{at}/9").status_code == 404
+    assert client.get(f"{path}/9").status_code == 404
 
 
 @pytest.fixture
-def twice(released: Corpus, installation: Installation) -> Corpus:
+def two_versions(released: Corpus, installation: Installation) -> Corpus:
     released.write("new.md", document(7))
     run_night(installation, released.name)
     return released
@@ -174,46 +178,46 @@ def live(client: httpx.Client, kb: str) -> Any:
     return client.get(f"/v1/knowledge-bases/{kb}").json()["live_version"]
 
 
-def test_a_release_is_rolled_back_and_promoted_and_says_by_whom(client: httpx.Client, twice: Corpus) -> None:
-    back = post(client, twice.name, action="roll_back", reason="wrong prices")
-    assert (back.status_code, back.json()) == (201, {"version": 1, "replaces": 2, "reasons": ["wrong prices"]})
-    assert live(client, twice.name) == 1
-    assert post(client, twice.name, action="promote", version=2).status_code == 201
-    newest, before, *_ = client.get(f"/v1/knowledge-bases/{twice.name}/releases").json()["items"]
-    assert (newest["version"], before["version"]) == (2, 1)
-    assert before["released_by"].startswith("key:")
-    assert before["reason"] == "wrong prices"
+def test_rollback_and_promotion_record_the_caller(client: httpx.Client, two_versions: Corpus) -> None:
+    rollback = post(client, two_versions.name, action="roll_back", reason="wrong prices")
+    assert (rollback.status_code, rollback.json()) == (201, {"version": 1, "replaces": 2, "reasons": ["wrong prices"]})
+    assert live(client, two_versions.name) == 1
+    assert post(client, two_versions.name, action="promote", version=2).status_code == 201
+    newest, previous, *_ = client.get(f"/v1/knowledge-bases/{two_versions.name}/releases").json()["items"]
+    assert (newest["version"], previous["version"]) == (2, 1)
+    assert previous["released_by"].startswith("key:")
+    assert previous["reason"] == "wrong prices"
 
 
-def test_a_release_that_is_not_what_one_saw_is_not_changed(client: httpx.Client, twice: Corpus) -> None:
-    seen = {"if-match": client.get(f"/v1/knowledge-bases/{twice.name}/releases").headers["etag"]}
-    assert post(client, twice.name, seen, action="roll_back").status_code == 201
-    refused = post(client, twice.name, seen, action="promote", version=2)
-    assert (refused.status_code, refused.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
-    assert live(client, twice.name) == 1
-    assert post(client, twice.name, {"if-match": '"latest"'}, action="roll_back").status_code == 422
-    now = client.get(f"/v1/knowledge-bases/{twice.name}/releases").headers["etag"]
-    either = {"if-match": f"{seen['if-match']}, {now}"}
-    assert post(client, twice.name, either, action="promote", version=2).status_code == 201
+def test_outdated_if_match_header_is_rejected(client: httpx.Client, two_versions: Corpus) -> None:
+    outdated = {"if-match": client.get(f"/v1/knowledge-bases/{two_versions.name}/releases").headers["etag"]}
+    assert post(client, two_versions.name, outdated, action="roll_back").status_code == 201
+    rejected = post(client, two_versions.name, outdated, action="promote", version=2)
+    assert (rejected.status_code, rejected.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
+    assert live(client, two_versions.name) == 1
+    assert post(client, two_versions.name, {"if-match": '"latest"'}, action="roll_back").status_code == 422
+    current = client.get(f"/v1/knowledge-bases/{two_versions.name}/releases").headers["etag"]
+    either = {"if-match": f"{outdated['if-match']}, {current}"}
+    assert post(client, two_versions.name, either, action="promote", version=2).status_code == 201
 
 
-def test_a_release_that_must_be_there_is_not_where_none_is(client: httpx.Client, corpus: Corpus) -> None:
-    refused = post(client, corpus.name, {"if-match": "*"}, action="promote", version=1)
-    assert (refused.status_code, refused.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
+def test_if_match_any_is_rejected_without_a_release(client: httpx.Client, corpus: Corpus) -> None:
+    rejected = post(client, corpus.name, {"if-match": "*"}, action="promote", version=1)
+    assert (rejected.status_code, rejected.json()["type"]) == (412, "urn:mindset:PreconditionFailed")
 
 
-def test_the_same_request_sent_again_is_done_once_and_told_the_same(
-    client: httpx.Client, twice: Corpus, installation: Installation
+def test_requests_with_the_same_idempotency_key_are_executed_once(
+    client: httpx.Client, two_versions: Corpus, installation: Installation
 ) -> None:
-    key = {"idempotency-key": "night-of-the-long-knives"}
+    key = {"idempotency-key": "rollback-1"}
     with ThreadPoolExecutor(4) as threads:
-        replies = list(threads.map(lambda _: post(client, twice.name, key, action="roll_back"), range(8)))
+        replies = list(threads.map(lambda _: post(client, two_versions.name, key, action="roll_back"), range(8)))
     assert {reply.status_code for reply in replies} == {201}
     assert len({reply.text for reply in replies}) == 1
     assert sum(reply.headers.get("idempotent-replay") == "true" for reply in replies) == 7
-    assert len(client.get(f"/v1/knowledge-bases/{twice.name}/releases").json()["items"]) == 3
-    other = post(client, twice.name, key, action="promote", version=2)
-    assert (other.status_code, other.json()["type"]) == (422, "urn:mindset:RequestRejected")
+    assert len(client.get(f"/v1/knowledge-bases/{two_versions.name}/releases").json()["items"]) == 3
+    different_body = post(client, two_versions.name, key, action="promote", version=2)
+    assert (different_body.status_code, different_body.json()["type"]) == (422, "urn:mindset:RequestRejected")
 
 
 @pytest.mark.parametrize(
@@ -226,35 +230,37 @@ def test_the_same_request_sent_again_is_done_once_and_told_the_same(
         ({"action": "roll_back", "force": True}, 422),
     ],
 )
-def test_a_wrong_release_changes_nothing(
-    client: httpx.Client, twice: Corpus, body: dict[str, Any], status: int
+def test_invalid_release_request_changes_nothing(
+    client: httpx.Client, two_versions: Corpus, body: dict[str, Any], status: int
 ) -> None:
-    assert post(client, twice.name, **body).status_code == status
-    assert live(client, twice.name) == 2
+    assert post(client, two_versions.name, **body).status_code == status
+    assert live(client, two_versions.name) == 2
 
 
 # Nights
 
 
-def test_a_night_is_started_once_and_watched(client: httpx.Client, released: Corpus, prefect: PrefectServer) -> None:
-    at, key = f"/v1/knowledge-bases/{released.name}/nights", {"idempotency-key": "tonight"}
-    started = client.post(at, json={"allow_deletions": True}, headers=key)
+def test_night_is_started_once_per_idempotency_key(
+    client: httpx.Client, released: Corpus, prefect: PrefectServer
+) -> None:
+    path, key = f"/v1/knowledge-bases/{released.name}/nights", {"idempotency-key": "tonight"}
+    started = client.post(path, json={"allow_deletions": True}, headers=key)
     assert started.status_code == 202
     assert "idempotent-replay" not in started.headers
-    again = client.post(at, json={"allow_deletions": True}, headers=key)
-    assert (again.json()["id"], again.headers["idempotent-replay"]) == (started.json()["id"], "true")
-    other = client.post(at, json={"allow_deletions": False}, headers=key)
-    assert (other.status_code, other.json()["type"]) == (422, "urn:mindset:RequestRejected")
-    assert client.post(at).json()["id"] != started.json()["id"]
+    repeated = client.post(path, json={"allow_deletions": True}, headers=key)
+    assert (repeated.json()["id"], repeated.headers["idempotent-replay"]) == (started.json()["id"], "true")
+    different_body = client.post(path, json={"allow_deletions": False}, headers=key)
+    assert (different_body.status_code, different_body.json()["type"]) == (422, "urn:mindset:RequestRejected")
+    assert client.post(path).json()["id"] != started.json()["id"]
     (run, *_) = prefect.runs.values()
     assert run["parameters"] == {"parameters": {"kb": released.name, "allow_deletions": True}}
     run["state_type"] = "COMPLETED"
     night = client.get(started.headers["location"]).json()
     assert (night["state"], night["knowledge_base"]) == ("COMPLETED", released.name)
-    assert {each["id"] for each in client.get(at).json()} == set(prefect.runs)
+    assert {listed["id"] for listed in client.get(path).json()} == set(prefect.runs)
 
 
-def test_the_report_of_a_night_names_documents_and_is_for_admins_alone(
+def test_report_of_a_night_is_returned_only_to_administrators(
     client: httpx.Client, released: Corpus, installation: Installation, prefect: PrefectServer
 ) -> None:
     location = client.post(f"/v1/knowledge-bases/{released.name}/nights").headers["location"]
@@ -262,11 +268,11 @@ def test_the_report_of_a_night_names_documents_and_is_for_admins_alone(
     run["state_type"] = "COMPLETED"
     prefect.reports[run["id"]] = "- `legal/secret.md`"
     for scope, report in ((Scope.OPERATE, None), (Scope.ADMIN, "- `legal/secret.md`")):
-        told = client.get(location, headers=bearer(make_key(installation, scope)))
-        assert (told.status_code, told.json()["report"]) == (200, report)
+        response = client.get(location, headers=bearer(make_key(installation, scope)))
+        assert (response.status_code, response.json()["report"]) == (200, report)
 
 
-def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
+def test_night_of_a_hidden_knowledge_base_returns_404(
     client: httpx.Client, released: Corpus, installation: Installation, prefect: PrefectServer
 ) -> None:
     location = client.post(f"/v1/knowledge-bases/{released.name}/nights").headers["location"]
@@ -277,29 +283,29 @@ def test_a_night_of_a_knowledge_base_that_one_does_not_see_is_not_there(
     assert client.get(location, headers=board).status_code == 200
 
 
-def test_without_prefect_it_is_said(settings: Settings, released: Corpus) -> None:
-    for url, said in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "is unavailable")):
-        with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
-            response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=20)
+def test_missing_or_unreachable_prefect_returns_503(settings: Settings, released: Corpus) -> None:
+    for url, message in ((None, "MINDSET_PREFECT_API_URL"), ("http://127.0.0.1:9/api", "is unavailable")):
+        with api_at(settings.model_copy(update={"prefect_api_url": url})) as api_url:
+            response = httpx.post(f"{api_url}/v1/knowledge-bases/{released.name}/nights", timeout=20)
         assert response.status_code == 503
-        assert said in response.json()["detail"]
-        assert "127.0.0.1" not in response.text, "where things are is told to nobody"
+        assert message in response.json()["detail"]
+        assert "127.0.0.1" not in response.text, "internal addresses must not be disclosed"
 
 
-def test_what_is_not_prefect_is_told_so(settings: Settings, released: Corpus, prefect: PrefectServer) -> None:
+def test_server_that_is_not_prefect_returns_503(settings: Settings, released: Corpus, prefect: PrefectServer) -> None:
     with ProviderServer() as other:
         other.fail("nightly/nightly", always=garbage())
-        for url, said in ((f"{other.url}/v1", "is unavailable"), (f"{prefect.url}/elsewhere", "no deployment")):
-            with api_at(settings.model_copy(update={"prefect_api_url": url})) as at:
-                response = httpx.post(f"{at}/v1/knowledge-bases/{released.name}/nights", timeout=60)
+        for url, message in ((f"{other.url}/v1", "is unavailable"), (f"{prefect.url}/elsewhere", "no deployment")):
+            with api_at(settings.model_copy(update={"prefect_api_url": url})) as api_url:
+                response = httpx.post(f"{api_url}/v1/knowledge-bases/{released.name}/nights", timeout=60)
             assert response.status_code == 503
-            assert said in response.json()["detail"]
+            assert message in response.json()["detail"]
 
 
 # Problems
 
 
-def test_unknown_paths_and_methods_are_problems_too(client: httpx.Client) -> None:
+def test_unknown_paths_and_methods_return_problem_details(client: httpx.Client) -> None:
     for method, path, status, kind in (
         ("GET", "/v1/none", 404, "NotFound"), ("DELETE", "/v1/search", 405, "MethodNotAllowed"),
     ):  # fmt: skip
@@ -310,12 +316,12 @@ def test_unknown_paths_and_methods_are_problems_too(client: httpx.Client) -> Non
     assert response.headers["allow"] == "POST"
 
 
-def test_a_wrong_field_is_pointed_to(client: httpx.Client) -> None:
+def test_validation_error_points_to_the_field(client: httpx.Client) -> None:
     problem = client.post("/v1/search", json={"knowledge_base": "x", "question": "y", "limit": 0}).json()
     assert problem["errors"] == [{"pointer": "/limit", "detail": "Input should be greater than or equal to 1"}]
     problem = client.get("/v1/documents", params={"limit": 0}).json()
-    assert [each["parameter"] for each in problem["errors"]] == ["knowledge_base", "limit"]
-    # pydantic's own location names the model that it tried too.
+    assert [error["parameter"] for error in problem["errors"]] == ["knowledge_base", "limit"]
+    # The pointer omits the name of the model, which is part of pydantic's own location.
     problem = post(client, "docs", action="promote", version=0).json()
     assert problem["errors"] == [{"pointer": "/version", "detail": "Input should be greater than or equal to 1"}]
     assert post(client, "docs", action="promote").json()["errors"][0]["pointer"] == "/version"

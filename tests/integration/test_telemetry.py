@@ -1,4 +1,4 @@
-"""What there is to see: traces, metrics, logs, the answer log, flags."""
+"""Traces, metrics, logs, the answer log and feature flags."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
     return corpus
 
 
-# Traces: in a process of its own, since OpenTelemetry is set up once in a process.
+# Traces. The API runs in a separate process because OpenTelemetry can be set up only once per process.
 
 _SERVE = "import sys; from api.__main__ import main; sys.exit(main())"
 PARENT = "0af7651916cd43dd8448eb211c80319c"
@@ -64,8 +64,8 @@ def collector() -> Iterator[Collector]:
         yield opened
 
 
-class Serving:
-    """An API in a process of its own; its log is there once it has ended."""
+class ApiProcess:
+    """An API in a separate process. Its log lines are available after `stop`."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self._process, self.url = process, url
@@ -74,25 +74,25 @@ class Serving:
     def post(self, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=30)
 
-    def answers(self) -> bool:
+    def is_up(self) -> bool:
         try:
             return httpx.get(f"{self.url}/livez").is_success
         except httpx.TransportError:
             return False
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._process.terminate()
         assert self._process.stdout
         self.lines = [json.loads(line) for line in self._process.stdout]  # every line is JSON
         self._process.wait(20)
 
     def line(self, route: str) -> dict[str, Any]:
-        (line,) = [each for each in self.lines if each.get("route") == route]
+        (line,) = [entry for entry in self.lines if entry.get("route") == route]
         return line
 
 
 @contextmanager
-def serving(settings: Settings, provider: ProviderServer, **more: str) -> Iterator[Serving]:
+def api_process(settings: Settings, provider: ProviderServer, **variables: str) -> Iterator[ApiProcess]:
     assert settings.postgres_url
     assert settings.redis_url
     port = ports.choose(["api"], fixed={}, remembered={})["api"]
@@ -106,97 +106,97 @@ def serving(settings: Settings, provider: ProviderServer, **more: str) -> Iterat
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVE], env=environment | more, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _SERVE], env=environment | variables, stdout=subprocess.PIPE, text=True
     ) as process:
-        opened = Serving(process, f"http://127.0.0.1:{port}")
+        api = ApiProcess(process, f"http://127.0.0.1:{port}")
         try:
-            wait_until(opened.answers, 60, "The API did not start")
-            yield opened
+            wait_until(api.is_up, 60, "The API did not start")
+            yield api
         finally:
             process.kill()
 
 
-def test_a_trace_leads_from_the_request_to_sql_chroma_and_the_model(
+def test_trace_covers_the_request_sql_chroma_and_the_model(
     settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
 ) -> None:
-    with serving(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url) as api:
+    with api_process(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url) as api:
         body = {"knowledge_base": released.name, "question": QUESTION, "stream": True}
         answer = api.post("/v1/answers", body, traceparent=f"00-{PARENT}-b7ad6b7169203331-01")
         assert "answer.completed" in answer.text
-        api.end()
+        api.stop()
     tree = collector.tree()
     paths = collector.paths()
-    assert {each.trace_id.hex() for each in collector.spans if each.name.startswith("POST /v1")} == {PARENT}
+    assert {span.trace_id.hex() for span in collector.spans if span.name.startswith("POST /v1")} == {PARENT}
     for path in (
         ("POST /v1/answers", "retrieval.search", "retrieval.lexical", "WITH"),
         ("POST /v1/answers", "retrieval.search", "retrieval.visible", "WITH"),
-        # The first question opens the collection; the next ones ask it before anything is waited for.
+        # The first question opens the collection. Later questions send this query before they wait for anything.
         ("POST /v1/answers", "retrieval.search", "retrieval.dense", "chroma.query"),
         ("POST /v1/answers", "generation.nim", "POST"),
     ):
         assert path in paths, tree
     roots = {path[0] for path in paths}
-    assert all(re.match("GET|POST", each) for each in roots), f"traced, and asked for by nobody: {roots}"
+    assert all(re.match("GET|POST", root) for root in roots), f"traces without a request: {roots}"
 
     def span(name: str) -> Any:
-        return next(each for each in collector.spans if each.name == name)
+        return next(recorded for recorded in collector.spans if recorded.name == name)
 
-    whole, model = span("POST /v1/answers"), span("generation.nim")
-    assert whole.end_time_unix_nano >= model.end_time_unix_nano
-    attributes = {each.key: each.value.string_value or each.value.int_value for each in model.attributes}
+    request_span, model_span = span("POST /v1/answers"), span("generation.nim")
+    assert request_span.end_time_unix_nano >= model_span.end_time_unix_nano
+    attributes = {item.key: item.value.string_value or item.value.int_value for item in model_span.attributes}
     assert attributes["gen_ai.request.model"] == NIM
     assert attributes["gen_ai.usage.output_tokens"] > 0
     assert QUESTION not in str(collector.spans)
     line = api.line("/v1/answers")
-    assert (line["trace"], line["span"]) == (PARENT, whole.span_id.hex())
+    assert (line["trace"], line["span"]) == (PARENT, request_span.span_id.hex())
     assert (line["knowledge_base"], line["caller"]) == (released.name, "anyone")
     assert line["release"] > 0
     assert QUESTION not in str(api.lines)
 
 
-def test_without_a_share_only_requests_that_ask_for_it_are_traced(
+def test_sample_rate_of_zero_traces_only_requests_with_a_sampled_parent(
     settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
 ) -> None:
-    with serving(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url, MINDSET_TRACE_SAMPLE_RATE="0") as api:
+    with api_process(settings, provider, MINDSET_OTLP_ENDPOINT=collector.url, MINDSET_TRACE_SAMPLE_RATE="0") as api:
         body = {"knowledge_base": released.name, "question": QUESTION}
         assert api.post("/v1/search", body).is_success
         assert api.post("/v1/answers", body, traceparent=f"00-{PARENT}-b7ad6b7169203331-01").is_success
-        api.end()
-    assert {each.trace_id.hex() for each in collector.spans} == {PARENT}
+        api.stop()
+    assert {span.trace_id.hex() for span in collector.spans} == {PARENT}
     assert "trace" not in api.line("/v1/search")
 
 
-def test_a_collector_that_is_away_hurts_nobody_and_questions_are_told_where_asked_for(
+def test_unreachable_collector_does_not_delay_requests_and_questions_are_logged_if_enabled(
     settings: Settings, released: Corpus, provider: ProviderServer
 ) -> None:
-    away = {"MINDSET_OTLP_ENDPOINT": "http://127.0.0.1:1", "MINDSET_LOG_QUESTIONS": "true"}
-    with serving(settings, provider, **away) as api:
+    variables = {"MINDSET_OTLP_ENDPOINT": "http://127.0.0.1:1", "MINDSET_LOG_QUESTIONS": "true"}
+    with api_process(settings, provider, **variables) as api:
         body = {"knowledge_base": released.name, "question": QUESTION}
         assert api.post("/v1/answers", body).is_success
-        assert httpx.post(f"{api.url}/v1/search", json=body, timeout=5).is_success  # an export is given up after 10 s
-        api.end()
+        assert httpx.post(f"{api.url}/v1/search", json=body, timeout=5).is_success  # an export times out after 10 s
+        api.stop()
     assert api.line("/v1/answers")["question"] == QUESTION
 
 
-def test_questions_stand_in_spans_where_the_settings_ask_for_it(
+def test_question_is_a_span_attribute_if_enabled(
     settings: Settings, released: Corpus, provider: ProviderServer, collector: Collector
 ) -> None:
-    told = {"MINDSET_OTLP_ENDPOINT": collector.url, "MINDSET_LOG_QUESTIONS": "true"}
-    with serving(settings, provider, **told) as api:
+    variables = {"MINDSET_OTLP_ENDPOINT": collector.url, "MINDSET_LOG_QUESTIONS": "true"}
+    with api_process(settings, provider, **variables) as api:
         api.post("/v1/answers", {"knowledge_base": released.name, "question": QUESTION})
-        api.end()
-    holding = {each.name for each in collector.spans if QUESTION in str(each)}
-    assert holding == {"POST /v1/answers"}
+        api.stop()
+    spans_with_question = {span.name for span in collector.spans if QUESTION in str(span)}
+    assert spans_with_question == {"POST /v1/answers"}
 
 
-def test_without_a_collector_nothing_that_traces_is_imported() -> None:
+def test_tracing_is_not_imported_without_a_collector() -> None:
     script = (
         "import sys; from api.app import create_app; from mindset.config.settings import Settings; "
         "create_app(Settings(postgres_url='postgresql://127.0.0.1:1/none')); "
         "print([name for name in sys.modules if name.startswith(('opentelemetry.instrumentation', 'opentelemetry.exporter'))])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert completed.stdout.strip() == "[]"
 
 
 # Metrics
@@ -211,28 +211,28 @@ def metrics_of(url: str) -> dict[str, Any]:
     }
 
 
-def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
+def test_metrics_report_tokens_costs_cache_hits_circuit_breakers_and_degradation(
     settings: Settings, released: Corpus, provider: ProviderServer
 ) -> None:
-    told = settings.model_copy(update={"nim_url": provider.nim_url, "prices": {f"nim:{NIM}": (1e6, 2e6)}})
+    configured = settings.model_copy(update={"nim_url": provider.nim_url, "prices": {f"nim:{NIM}": (1e6, 2e6)}})
     body = {"knowledge_base": released.name, "question": QUESTION}
-    with api_at(told) as url:
+    with api_at(configured) as url:
         answer = httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["cached"]
         provider.fail("/chat/completions", always=status(400))
         httpx.post(f"{url}/v1/answers", json=body | {"question": "Where is the glacier 1?"}, timeout=30)
-        found = metrics_of(url)
+        metrics = metrics_of(url)
 
     def value(name: str) -> float:
-        return float(sum(number for key, number in found.items() if re.fullmatch(name, key)))
+        return float(sum(number for key, number in metrics.items() if re.fullmatch(name, key)))
 
     assert answer["generator"] == f"nim:{NIM}"
     assert value(r"mindset_cache_total.*'answer'.*'hit'.*") == 1
-    tokens_in, tokens_out = (value(rf"mindset_tokens_total.*'{each}'.*nim.*") for each in ("input", "output"))
+    tokens_in, tokens_out = (value(rf"mindset_tokens_total.*'{direction}'.*nim.*") for direction in ("input", "output"))
     assert min(tokens_in, tokens_out) > 0
     assert value(r"mindset_cost_usd_total.*") == tokens_in + 2 * tokens_out
     assert value(r"mindset_degraded_total.*'generation'.*") == 1
-    assert value(r"mindset_first_token_seconds_count.*") == 2  # the cached one tells nothing of a model
+    assert value(r"mindset_first_token_seconds_count.*") == 2  # not for the cached answer
     assert value(r"mindset_generation_seconds_count.*nim.*") == 1
     assert value(r"mindset_answer_seconds_count.*'true'.*") == 1
     assert value(r"mindset_circuit_breaker_state.*") == 0
@@ -244,14 +244,14 @@ def test_metrics_tell_of_tokens_costs_caches_breakers_and_what_was_degraded(
 # The answer log
 
 
-def logged(id_: str, **more: Any) -> LoggedAnswer:
-    given: dict[str, Any] = {
+def logged(id_: str, **changed: Any) -> LoggedAnswer:
+    fields: dict[str, Any] = {
         "id": id_, "kb": "docs", "version": 1, "release_id": 1, "request_id": "r", "caller": "c", "generator": "g",
         "prompt_fingerprint": None,
         "chunk_ids": ["a"], "supported": True, "degraded": [], "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2,
         "cached": False, "duration_ms": 3,
     }  # fmt: skip
-    return LoggedAnswer(**(given | more))
+    return LoggedAnswer(**(fields | changed))
 
 
 def count(installation: Installation) -> int:
@@ -259,7 +259,7 @@ def count(installation: Installation) -> int:
         return int(scalar(connection, "SELECT count(*) FROM answer_log"))
 
 
-def test_answers_are_written_soon_and_the_rest_at_the_end(installation: Installation) -> None:
+def test_all_answers_are_written_when_the_log_is_closed(installation: Installation) -> None:
     log = AnswerLog(installation.catalog)
     for _ in range(1_200):
         log.add(logged(new_answer_id()))
@@ -268,22 +268,22 @@ def test_answers_are_written_soon_and_the_rest_at_the_end(installation: Installa
     assert log.dropped == 0
 
 
-def test_answers_wait_while_the_log_cannot_be_written(installation: Installation) -> None:
+def test_answers_are_kept_while_the_log_table_is_unavailable(installation: Installation) -> None:
     with installation.catalog.writing() as connection:
-        connection.execute("ALTER TABLE answer_log RENAME TO away")
+        connection.execute("ALTER TABLE answer_log RENAME TO answer_log_renamed")
     log = AnswerLog(installation.catalog)
     with capture_logs() as lines:
         for _ in range(3):
             log.add(logged(new_answer_id()))
         wait_until(lambda: lines, message="The log did not try to write")
     with installation.catalog.writing() as connection:
-        connection.execute("ALTER TABLE away RENAME TO answer_log")
+        connection.execute("ALTER TABLE answer_log_renamed RENAME TO answer_log")
     wait_until(lambda: count(installation) == 3, message="The answers were not written")
     log.close()
     assert log.dropped == 0
 
 
-def test_an_answer_that_cannot_be_logged_takes_no_other_with_it(installation: Installation) -> None:
+def test_invalid_answer_does_not_prevent_logging_of_others(installation: Installation) -> None:
     log = AnswerLog(installation.catalog)
     for number in range(20):
         log.add(logged(new_answer_id(), version=2**40 if number == 7 else 1))
@@ -291,11 +291,11 @@ def test_an_answer_that_cannot_be_logged_takes_no_other_with_it(installation: In
     assert (count(installation), log.dropped) == (19, 1)
 
 
-def test_an_answer_is_logged_at_the_time_when_it_was_given(installation: Installation) -> None:
+def test_answer_is_logged_once_under_the_time_of_its_id(installation: Installation) -> None:
     id_ = f"{946_684_800_000:012x}{new_answer_id()[12:]}"
     with installation.catalog.writing() as connection:
         log_answers(connection, [logged(id_)])
-        log_answers(connection, [logged(id_)])  # as after a commit of which nobody heard
+        log_answers(connection, [logged(id_)])  # retried, as after a commit whose confirmation was lost
         ((day, year),) = rows(connection, "SELECT day::text, extract(year FROM asked_at) FROM answer_log")
     assert (day, year) == ("2000-01-01", 2000)
 
@@ -311,24 +311,24 @@ def waiting_for_a_lock(installation: Installation) -> bool:
         )
 
 
-def test_a_partition_is_made_while_answers_are_being_added(installation: Installation) -> None:
-    def make() -> None:
+def test_partition_is_created_while_answers_are_inserted(installation: Installation) -> None:
+    def create() -> None:
         with installation.catalog.writing() as connection:
             create_partitions(connection)
 
-    with installation.catalog.writing() as adding:
-        log_answers(adding, [logged(new_answer_id())])
-        making = threading.Thread(target=make)
-        making.start()
+    with installation.catalog.writing() as inserting:
+        log_answers(inserting, [logged(new_answer_id())])
+        creating = threading.Thread(target=create)
+        creating.start()
         wait_until(lambda: waiting_for_a_lock(installation), message="The partition did not wait for the insert")
-        assert making.is_alive()
-    making.join(10)
+        assert creating.is_alive()
+    creating.join(10)
     with installation.catalog.reading() as connection:
         assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 0
     assert count(installation) == 1
 
 
-def test_a_share_of_the_answers_is_logged(installation: Installation) -> None:
+def test_only_a_sample_of_the_answers_is_logged(installation: Installation) -> None:
     log = AnswerLog(installation.catalog, sample_rate=0.2)
     for _ in range(1_000):
         log.add(logged(new_answer_id()))
@@ -336,7 +336,7 @@ def test_a_share_of_the_answers_is_logged(installation: Installation) -> None:
     assert 120 < count(installation) < 280
 
 
-def test_answers_of_before_their_partition_move_into_it_and_old_days_go(installation: Installation) -> None:
+def test_answers_move_from_the_default_partition_and_old_partitions_are_dropped(installation: Installation) -> None:
     with installation.catalog.writing() as connection:
         log_answers(connection, [logged(new_answer_id())])
         assert scalar(connection, "SELECT count(*) FROM answer_log_p_default") == 1
@@ -354,41 +354,43 @@ def test_answers_of_before_their_partition_move_into_it_and_old_days_go(installa
     assert count(installation) == 0
 
 
-def test_the_day_of_an_answer_is_told_by_its_id(installation: Installation) -> None:
+def test_day_of_an_answer_is_derived_from_its_id(installation: Installation) -> None:
     id_ = new_answer_id()
     with installation.catalog.writing() as connection:
         log_answers(connection, [logged(id_)])
         assert scalar(connection, "SELECT day FROM answer_log WHERE id = %s", id_) == day_of(id_)
-    assert [day_of(each) for each in ("", "x" * 32, "f" * 32, "0")] == [None] * 4
+    assert [day_of(invalid_id) for invalid_id in ("", "x" * 32, "f" * 32, "0")] == [None] * 4
 
 
-@pytest.mark.parametrize("asks", [True, False])
-def test_questions_are_logged_only_where_the_settings_ask_for_it(
-    settings: Settings, installation: Installation, released: Corpus, provider: ProviderServer, asks: bool
+@pytest.mark.parametrize("log_questions", [True, False])
+def test_questions_are_logged_only_if_enabled(
+    settings: Settings, installation: Installation, released: Corpus, provider: ProviderServer, log_questions: bool
 ) -> None:
-    told = settings.model_copy(update={"nim_url": provider.nim_url, "log_questions": asks})
-    with api_at(told) as url:
+    configured = settings.model_copy(update={"nim_url": provider.nim_url, "log_questions": log_questions})
+    with api_at(configured) as url:
         httpx.post(f"{url}/v1/answers", json={"knowledge_base": released.name, "question": QUESTION}, timeout=30)
     with installation.catalog.reading() as connection:
         (row,) = rows(
             connection,
             "SELECT question, generator, input_tokens > 0, prompt_fingerprint IS NOT NULL, release_id FROM answer_log",
         )
-    assert row[:4] == (QUESTION if asks else None, f"nim:{NIM}", True, True)
+    assert row[:4] == (QUESTION if log_questions else None, f"nim:{NIM}", True, True)
     assert row[4] is not None
 
 
 # Flags
 
 
-def test_a_flag_sends_questions_another_way(settings: Settings, released: Corpus, provider: ProviderServer) -> None:
-    told = settings.model_copy(update={"nim_url": provider.nim_url, "flags": Flags(provider_route="extractive")})
+def test_provider_route_flag_overrides_the_configured_generator(
+    settings: Settings, released: Corpus, provider: ProviderServer
+) -> None:
+    configured = settings.model_copy(update={"nim_url": provider.nim_url, "flags": Flags(provider_route="extractive")})
     body = {"knowledge_base": released.name, "question": QUESTION}
-    with api_at(told) as url:
+    with api_at(configured) as url:
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
     released.define(generation={"provider": "nim", "model": NIM, "fallback": []})
-    with api_at(told) as url:  # the way out when no model is to be asked, also where none was planned
+    with api_at(configured) as url:  # even if no fallback is configured
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == "extractive:extractive"
-    assert {each.method for each in provider.requests} <= {"GET"}  # which models there are
-    with api_at(told.model_copy(update={"flags": Flags()})) as url:
+    assert {request.method for request in provider.requests} <= {"GET"}  # the list of models
+    with api_at(configured.model_copy(update={"flags": Flags()})) as url:
         assert httpx.post(f"{url}/v1/answers", json=body, timeout=30).json()["generator"] == f"nim:{NIM}"
