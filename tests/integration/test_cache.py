@@ -1,4 +1,4 @@
-"""What is kept in Redis: searches, answers, conversations, limits. And what happens without it."""
+"""Redis: caches of searches and answers, conversations and release notifications."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
     return corpus
 
 
-def asked(installation: Installation, kb: str, *principals: str, question: str = QUESTION, **more: Any) -> Query:
+def query(installation: Installation, kb: str, *principals: str, question: str = QUESTION, **more: Any) -> Query:
     caller = Caller("test", frozenset(Scope), as_principals(principals))
     return Query(installation.knowledge_base(kb), question, caller, **more)
 
 
-def test_the_same_question_is_answered_as_before_and_says_so(installation: Installation, released: Corpus) -> None:
-    first = collect(installation.answering.answer(asked(installation, released.name)))
-    again = collect(installation.answering.answer(asked(installation, released.name)))
+def test_repeated_question_is_answered_from_the_cache(installation: Installation, released: Corpus) -> None:
+    first = collect(installation.answering.answer(query(installation, released.name)))
+    second = collect(installation.answering.answer(query(installation, released.name)))
     assert not (first[0].cached or first[1].cached)
-    assert again[0].cached and again[1].cached
-    assert (again[1].text, again[1].citations) == (first[1].text, first[1].citations)
-    assert again[0].passages == first[0].passages
-    events = list(installation.answering.answer(asked(installation, released.name)))
+    assert second[0].cached and second[1].cached
+    assert (second[1].text, second[1].citations) == (first[1].text, first[1].citations)
+    assert second[0].passages == first[0].passages
+    events = list(installation.answering.answer(query(installation, released.name)))
     assert len(events) == 3 + len(first[1].citations)
 
 
@@ -59,64 +59,64 @@ def test_the_same_question_is_answered_as_before_and_says_so(installation: Insta
     [{"limit": 2}, {"question": "Where is the glacier 1?"}],
     ids=lambda other: next(iter(other)),
 )
-def test_another_question_is_another(installation: Installation, released: Corpus, other: dict[str, Any]) -> None:
-    installation.answering.search(asked(installation, released.name))
-    assert not installation.answering.search(asked(installation, released.name, **other)).cached
+def test_different_query_is_not_served_from_the_cache(
+    installation: Installation, released: Corpus, other: dict[str, Any]
+) -> None:
+    installation.answering.search(query(installation, released.name))
+    assert not installation.answering.search(query(installation, released.name, **other)).cached
 
 
-def test_who_may_read_less_is_not_served_what_another_may(installation: Installation, released: Corpus) -> None:
-    board = installation.answering.search(asked(installation, released.name, "board", limit=50))
-    assert "secret" in str(board.passages)
+def test_cached_results_are_not_shared_between_principals(installation: Installation, released: Corpus) -> None:
+    board_result = installation.answering.search(query(installation, released.name, "board", limit=50))
+    assert "secret" in str(board_result.passages)
     for principals in ((), ("staff",), ("Board",)):
-        found = installation.answering.search(asked(installation, released.name, *principals, limit=50))
-        assert not found.cached
-        assert "secret" not in str(found.passages)
+        result = installation.answering.search(query(installation, released.name, *principals, limit=50))
+        assert not result.cached
+        assert "secret" not in str(result.passages)
 
 
-def test_what_is_taken_down_between_two_equal_questions_is_gone(installation: Installation, released: Corpus) -> None:
-    question = asked(installation, released.name)
-    before = collect(installation.answering.answer(question))
-    assert before[1].citations
+def test_taking_a_document_down_invalidates_the_cache(installation: Installation, released: Corpus) -> None:
+    question = query(installation, released.name)
+    cached = collect(installation.answering.answer(question))
+    assert cached[1].citations
     with installation.catalog.writing() as connection:
         take_down(connection, released.name, "doc3.md", "test")
-    found, _ = collect(installation.answering.answer(question))
-    assert not found.cached
-    assert "doc3.md" not in str(found.passages)
+    result, _ = collect(installation.answering.answer(question))
+    assert not result.cached
+    assert "doc3.md" not in str(result.passages)
 
 
-def test_rights_that_are_narrowed_between_two_equal_questions_count(
-    installation: Installation, released: Corpus
-) -> None:
-    question = asked(installation, released.name)
+def test_changed_acl_applies_to_cached_questions(installation: Installation, released: Corpus) -> None:
+    question = query(installation, released.name)
     collect(installation.answering.answer(question))
     with installation.catalog.writing() as connection:
         connection.execute("UPDATE document SET acl = '{board}' WHERE kb = %s AND uri = 'doc3.md'", [released.name])
-    found, _ = collect(installation.answering.answer(question))
-    assert "doc3.md" not in str(found.passages)
+    result, _ = collect(installation.answering.answer(question))
+    assert "doc3.md" not in str(result.passages)
 
 
-def test_another_release_is_asked_anew(installation: Installation, released: Corpus) -> None:
-    question = asked(installation, released.name)
+def test_cache_is_not_used_after_a_new_release(installation: Installation, released: Corpus) -> None:
+    question = query(installation, released.name)
     installation.answering.search(question)
     released.write("new.md", document(7))
     run_night(installation, released.name)
-    found = installation.answering.search(question)
-    assert (found.version, found.cached) == (2, False)
+    result = installation.answering.search(question)
+    assert (result.version, result.cached) == (2, False)
     roll_back(installation.catalog, released.name, "test", "bad")
-    found = installation.answering.search(question)
-    assert (found.version, found.cached) == (1, False)
+    result = installation.answering.search(question)
+    assert (result.version, result.cached) == (1, False)
 
 
-def test_what_is_degraded_is_not_kept(installation: Installation, released: Corpus) -> None:
+def test_degraded_results_are_not_cached(installation: Installation, released: Corpus) -> None:
     with installation.catalog.reading() as connection:
         (collection,) = connection.execute(
             "SELECT collection FROM segment WHERE kb = %s", [released.name]
         ).fetchone() or ("",)
     installation.vectors.drop(collection)
     for _ in range(2):
-        found = installation.answering.search(asked(installation, released.name))
-        assert found.degraded == ("dense",)
-        assert not found.cached
+        result = installation.answering.search(query(installation, released.name))
+        assert result.degraded == ("dense",)
+        assert not result.cached
 
 
 # Conversations
@@ -129,7 +129,7 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
         yield opened
 
 
-def test_a_follow_up_is_understood_in_its_conversation(
+def test_follow_up_question_is_resolved_in_its_conversation(
     client: httpx.Client, installation: Installation, released: Corpus
 ) -> None:
     headers = bearer(make_key(installation, Scope.ASK))
@@ -146,17 +146,19 @@ def test_a_follow_up_is_understood_in_its_conversation(
     assert second["passages"][0]["places"][0]["uri"] == "doc2.md"
 
 
-def test_anothers_conversation_is_none(client: httpx.Client, installation: Installation, released: Corpus) -> None:
+def test_conversation_of_another_caller_is_rejected(
+    client: httpx.Client, installation: Installation, released: Corpus
+) -> None:
     body = {"knowledge_base": released.name, "question": QUESTION}
-    mine, other = (bearer(make_key(installation, Scope.ASK)) for _ in range(2))
-    conversation = client.post("/v1/answers", json=body, headers=mine).json()["conversation"]
-    for headers, expected in ((mine, 200), (other, 422)):
+    own, other = (bearer(make_key(installation, Scope.ASK)) for _ in range(2))
+    conversation = client.post("/v1/answers", json=body, headers=own).json()["conversation"]
+    for headers, expected in ((own, 200), (other, 422)):
         response = client.post("/v1/answers", json=body | {"conversation": conversation}, headers=headers)
         assert response.status_code == expected
-    assert client.post("/v1/answers", json=body | {"conversation": "invented"}, headers=mine).status_code == 422
+    assert client.post("/v1/answers", json=body | {"conversation": "unknown"}, headers=own).status_code == 422
 
 
-def test_a_question_that_nobody_answers_is_no_part_of_its_conversation(
+def test_failed_question_is_not_added_to_its_conversation(
     settings: Settings, installation: Installation, corpus: Corpus, provider: ProviderServer
 ) -> None:
     model = {"provider": "nim", "model": "meta/llama-3.1-8b-instruct", "deadline_s": 10, "fallback": []}
@@ -178,21 +180,23 @@ def test_a_question_that_nobody_answers_is_no_part_of_its_conversation(
         )
 
 
-# Announcements
+# Release notifications
 
 
-def test_a_release_is_heard_of_at_once(settings: Settings, installation: Installation, released: Corpus) -> None:
+def test_release_notification_reaches_the_listener(
+    settings: Settings, installation: Installation, released: Corpus
+) -> None:
     from mindset.releases.notifications import Listener
 
     assert installation.redis
-    heard: list[tuple[str, int]] = []
-    listener = Listener(installation.redis, lambda kb, version: heard.append((kb, version)))
+    received: list[tuple[str, int]] = []
+    listener = Listener(installation.redis, lambda kb, version: received.append((kb, version)))
 
-    def announced_and_heard() -> bool:
-        installation.publish_release(released.name, 1)  # again each time: a subscription takes a moment
-        return (released.name, 1) in heard
+    def published_and_received() -> bool:
+        installation.publish_release(released.name, 1)  # on every attempt, because subscribing takes a moment
+        return (released.name, 1) in received
 
     try:
-        wait_until(announced_and_heard, message="The release was not heard of")
+        wait_until(published_and_received, message="The release notification was not received")
     finally:
         listener.close()

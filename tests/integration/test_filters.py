@@ -1,4 +1,4 @@
-"""Filters on documents, against plain Python over the same documents."""
+"""Document filters, compared with an evaluation of the same filters in plain Python."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ VALUES: list[Any] = [
 BOUNDS: list[Any] = [0, 1, 2.5, 2025, "2026-01-05", "2026-01-05T08:30:00Z", "2026-01-05 10:00", "2026-02-01"]
 
 
-class Described:
-    """A document's fields, and what a filter says of them in Python."""
+class ReferenceDocument:
+    """The fields of a document, and the reference evaluation of filters on them."""
 
     def __init__(self, uri: str, title: str, metadata: dict[str, Any]) -> None:
         self.uri, self.title, self.metadata = uri, title, metadata
 
-    def holds(self, part: dict[str, Any]) -> bool:  # noqa: PLR0911  # a line for each kind of part
-        if "all" in part:
-            return all(map(self.holds, part["all"]))
-        if "any" in part:
-            return any(map(self.holds, part["any"]))
-        if "not" in part:
-            return not self.holds(part["not"])
-        name, wanted = part["field"].removeprefix("metadata."), part.get("value", True)
-        if part["op"] == "exists":
-            return bool((name in self.metadata) == wanted)
-        if name == part["field"]:
+    def matches(self, condition: dict[str, Any]) -> bool:  # noqa: PLR0911  # one return for each kind of condition
+        if "all" in condition:
+            return all(map(self.matches, condition["all"]))
+        if "any" in condition:
+            return any(map(self.matches, condition["any"]))
+        if "not" in condition:
+            return not self.matches(condition["not"])
+        name, expected = condition["field"].removeprefix("metadata."), condition.get("value", True)
+        if condition["op"] == "exists":
+            return bool((name in self.metadata) == expected)
+        if name == condition["field"]:
             entries = [{"uri": self.uri, "title": self.title, "media_type": "text/markdown"}[name]]
         else:
-            found = self.metadata.get(name, [])
-            entries = found if isinstance(found, list) else [found]
-        match part["op"]:
+            value = self.metadata.get(name, [])
+            entries = value if isinstance(value, list) else [value]
+        match condition["op"]:
             case "eq":
-                return any(_same(each, wanted) for each in entries)
+                return any(_same(entry, expected) for entry in entries)
             case "ne":
-                return not any(_same(each, wanted) for each in entries)
+                return not any(_same(entry, expected) for entry in entries)
             case "in":
-                return any(_same(each, one) for each in entries for one in wanted)
+                return any(_same(entry, candidate) for entry in entries for candidate in expected)
             case "prefix":
-                return str(entries[0]).startswith(wanted)
-        return any(_beside(each, part["op"], wanted) for each in entries)
+                return str(entries[0]).startswith(expected)
+        return any(_compare(entry, condition["op"], expected) for entry in entries)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -68,14 +68,14 @@ def _type(value: Any) -> type:
     return float if type(value) is int else type(value)
 
 
-def _beside(entry: Any, sign: str, bound: Any) -> bool:
-    compare: dict[str, Callable[[Any, Any], bool]] = {
+def _compare(entry: Any, operator: str, bound: Any) -> bool:
+    operators: dict[str, Callable[[Any, Any], bool]] = {
         "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b, "gt": lambda a, b: a > b, "gte": lambda a, b: a >= b,
     }  # fmt: skip
     if isinstance(bound, str):
         moments = _moment(entry), _moment(bound)
-        return None not in moments and compare[sign](*moments)
-    return _type(entry) is float and compare[sign](entry, bound)
+        return None not in moments and operators[operator](*moments)
+    return _type(entry) is float and operators[operator](entry, bound)
 
 
 def _moment(value: Any) -> datetime | None:
@@ -88,12 +88,12 @@ def _moment(value: Any) -> datetime | None:
 
 fields = st.sampled_from(["uri", "title", "media_type", *(f"metadata.{key}" for key in KEYS), "metadata.missing"])
 metadata_fields = fields.filter(lambda name: name.startswith("metadata."))
-scalars = st.sampled_from([each for each in VALUES if not isinstance(each, list)] + ["web", "text/markdown"])
+scalars = st.sampled_from([value for value in VALUES if not isinstance(value, list)] + ["web", "text/markdown"])
 
 
 def _fits(condition: dict[str, Any]) -> bool:
     values = condition["value"] if isinstance(condition["value"], list) else [condition["value"]]
-    return condition["field"].startswith("metadata.") or all(isinstance(each, str) for each in values)
+    return condition["field"].startswith("metadata.") or all(isinstance(value, str) for value in values)
 
 
 conditions = st.one_of(
@@ -132,33 +132,35 @@ expressions = st.one_of(conditions, _grouped(conditions), _grouped(st.one_of(con
 
 
 @pytest.fixture
-def described(installation: Installation, corpus: Corpus) -> list[Described]:
-    """Documents with metadata of every kind, released."""
-    made = []
+def documents_with_metadata(installation: Installation, corpus: Corpus) -> list[ReferenceDocument]:
+    """Released documents with metadata of every kind."""
+    documents = []
     for number in range(48):
-        values = [VALUES[(number * 7 + at * 5) % len(VALUES)] for at in range(len(KEYS))]
-        metadata = {key: value for at, (key, value) in enumerate(zip(KEYS, values, strict=True)) if number % (at + 2)}
+        values = [VALUES[(number * 7 + position * 5) % len(VALUES)] for position in range(len(KEYS))]
+        metadata = {
+            key: value
+            for position, (key, value) in enumerate(zip(KEYS, values, strict=True))
+            if number % (position + 2)
+        }
         title = f"Page {number}"
         front = yaml.safe_dump({"title": title, **metadata}, allow_unicode=True)
         corpus.write(f"doc{number}.md", f"---\n{front}---\n{document(number, sections=1)}")
-        made.append(Described(f"doc{number}.md", title, metadata))
+        documents.append(ReferenceDocument(f"doc{number}.md", title, metadata))
     corpus.define(retrieval={"candidates": 5})
     run_night(installation, corpus.name)
-    return made
+    return documents
 
 
-def found(installation: Installation, kb: str, where: Filter | None, limit: int = 50) -> list[str]:
-    searched = installation.searcher.search(
-        installation.knowledge_base(kb), QUESTION, [], limit, where=where, join=False
-    )
-    assert searched.degraded == ()
-    return [passage.place.uri for passage in searched.passages]
+def search_uris(installation: Installation, kb: str, where: Filter | None, limit: int = 50) -> list[str]:
+    result = installation.searcher.search(installation.knowledge_base(kb), QUESTION, [], limit, where=where, join=False)
+    assert result.degraded == ()
+    return [passage.place.uri for passage in result.passages]
 
 
-def test_what_a_filter_keeps_is_what_it_keeps_in_python(
-    installation: Installation, corpus: Corpus, described: list[Described]
+def test_filter_matches_its_evaluation_in_python(
+    installation: Installation, corpus: Corpus, documents_with_metadata: list[ReferenceDocument]
 ) -> None:
-    chunks = {each.uri: 0 for each in described}
+    chunks = {document.uri: 0 for document in documents_with_metadata}
     with installation.catalog.reading() as connection:
         for (uri,) in connection.execute("SELECT uri FROM placement WHERE kb = %s", [corpus.name]).fetchall():
             chunks[uri] += 1
@@ -166,38 +168,42 @@ def test_what_a_filter_keeps_is_what_it_keeps_in_python(
     @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(expressions)
     def check(raw: dict[str, Any]) -> None:
-        expected = {each.uri for each in described if each.holds(raw)}
-        passages = found(installation, corpus.name, parse_filter(raw))
+        expected = {document.uri for document in documents_with_metadata if document.matches(raw)}
+        passages = search_uris(installation, corpus.name, parse_filter(raw))
         assert set(passages) <= expected, json.dumps(raw)
-        # As many as there are: the documents differ in nothing that a search would leave out.
+        # The search returns every matching chunk, because only the filter excludes documents.
         assert len(passages) == min(50, sum(chunks[uri] for uri in expected)), json.dumps(raw)
 
     check()
 
 
-def test_dates_that_are_equal_in_another_zone_are_equal(
-    installation: Installation, corpus: Corpus, described: list[Described]
+def test_equal_dates_in_different_time_zones_match(
+    installation: Installation, corpus: Corpus, documents_with_metadata: list[ReferenceDocument]
 ) -> None:
-    at = {each.uri for each in described if each.metadata.get("team") == "2026-01-05T10:00:00+02:00"}
-    assert at
-    exactly = [{"field": "metadata.team", "op": op, "value": "2026-01-05T08:00:00Z"} for op in ("gte", "lte")]
-    assert set(found(installation, corpus.name, parse_filter({"all": exactly}))) == at
+    expected = {
+        document.uri
+        for document in documents_with_metadata
+        if document.metadata.get("team") == "2026-01-05T10:00:00+02:00"
+    }
+    assert expected
+    bounds = [{"field": "metadata.team", "op": op, "value": "2026-01-05T08:00:00Z"} for op in ("gte", "lte")]
+    assert set(search_uris(installation, corpus.name, parse_filter({"all": bounds}))) == expected
 
 
-def test_a_selective_filter_still_gets_as_many_as_were_asked_for(installation: Installation, corpus: Corpus) -> None:
+def test_selective_filter_still_fills_the_limit(installation: Installation, corpus: Corpus) -> None:
     corpus.define(retrieval={"candidates": 5})
     for number in range(60):
         team = "---\nteam: search\n---\n" if number % 10 == 7 else ""
         corpus.write(f"doc{number}.md", team + document(number))
     run_night(installation, corpus.name)
     where = parse_filter({"field": "metadata.team", "op": "eq", "value": "search"})
-    # What is asked is about a document that the filter leaves out, and candidates are few.
-    passages = found(installation, corpus.name, where, 10)
+    # The question is about a document that the filter excludes, and there are few candidates.
+    passages = search_uris(installation, corpus.name, where, 10)
     assert len(passages) == 10
     assert {int(uri.removeprefix("doc").removesuffix(".md")) % 10 for uri in passages} == {7}
 
 
-def test_a_filter_shows_nobody_what_they_may_not_read(installation: Installation, corpus: Corpus) -> None:
+def test_filter_does_not_reveal_restricted_documents(installation: Installation, corpus: Corpus) -> None:
     corpus.write("open.md", "---\nteam: search\n---\n" + document(1))
     corpus.write("closed.md", "---\nteam: search\nacl: [staff]\n---\n" + document(11))
     run_night(installation, corpus.name)
@@ -207,30 +213,30 @@ def test_a_filter_shows_nobody_what_they_may_not_read(installation: Installation
         {"any": [{"field": "metadata.team", "op": "ne", "value": "x"}, {"field": "uri", "op": "prefix", "value": ""}]},
         {"not": {"field": "metadata.none", "op": "exists"}},
     ):
-        assert "closed.md" not in found(installation, corpus.name, parse_filter(raw))
+        assert "closed.md" not in search_uris(installation, corpus.name, parse_filter(raw))
 
 
-def test_a_filter_that_matches_nothing_finds_nothing(
-    installation: Installation, corpus: Corpus, described: list[Described]
+def test_filter_without_matches_returns_no_passages(
+    installation: Installation, corpus: Corpus, documents_with_metadata: list[ReferenceDocument]
 ) -> None:
     where = parse_filter({"field": "metadata.team", "op": "eq", "value": ODD + "?"})
-    assert found(installation, corpus.name, where) == []
+    assert search_uris(installation, corpus.name, where) == []
     with installation.catalog.reading() as connection:
         assert connection.execute("SELECT count(*) FROM placement").fetchall()[0][0] > 0
 
 
-def test_a_filter_takes_part_in_a_search_over_http(corpus: Corpus, asked: Callable[[Any], Any]) -> None:
-    answer = asked({"field": "metadata.year", "op": "gte", "value": 2026})
-    assert answer.status_code == 200, answer.text
-    assert {place["uri"] for passage in answer.json()["passages"] for place in passage["places"]} == {"new.md"}
-    wrong = asked({"all": [{"field": "metadata.year", "op": "gte", "value": "soon"}]})
-    assert wrong.status_code == 422
-    assert "where: /all/0/value: " in wrong.json()["detail"]
+def test_search_over_http_applies_the_filter(corpus: Corpus, search_with_filter: Callable[[Any], Any]) -> None:
+    response = search_with_filter({"field": "metadata.year", "op": "gte", "value": 2026})
+    assert response.status_code == 200, response.text
+    assert {place["uri"] for passage in response.json()["passages"] for place in passage["places"]} == {"new.md"}
+    invalid = search_with_filter({"all": [{"field": "metadata.year", "op": "gte", "value": "soon"}]})
+    assert invalid.status_code == 422
+    assert "where: /all/0/value: " in invalid.json()["detail"]
 
 
 @pytest.fixture
-def asked(installation: Installation, corpus: Corpus) -> Iterator[Callable[[Any], Any]]:
-    """Searches over HTTP with a filter."""
+def search_with_filter(installation: Installation, corpus: Corpus) -> Iterator[Callable[[Any], Any]]:
+    """Return a function that searches over HTTP with a filter."""
     from fastapi.testclient import TestClient
 
     from api.app import create_app
