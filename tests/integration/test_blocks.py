@@ -1,4 +1,4 @@
-"""Blocks test their connections for real, open their domain objects, and hide their secrets."""
+"""Blocks: connection tests against real servers, their domain objects and their secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from tests.providers.server import ProviderServer
 
 pytest_plugins = ["tests.providers.fixtures"]
 
-ALL: list[type[Block]] = [each for _, each in inspect.getmembers(registry, inspect.isclass) if issubclass(each, Block)]
+ALL: list[type[Block]] = [
+    member for _, member in inspect.getmembers(registry, inspect.isclass) if issubclass(member, Block)
+]
 
 
 def test_postgres_block_tests_its_connection_and_opens_a_catalog(postgres_url: str) -> None:
@@ -33,7 +35,7 @@ def test_postgres_block_tests_its_connection_and_opens_a_catalog(postgres_url: s
 
 def test_unreachable_postgres_is_named() -> None:
     with pytest.raises(ServiceUnavailable, match="Postgres"):
-        PostgresCatalog(url=SecretStr("postgresql://nobody@127.0.0.1:9/none")).test_connection()
+        PostgresCatalog(url=SecretStr("postgresql://user@127.0.0.1:9/none")).test_connection()
 
 
 def test_chroma_and_redis_blocks_test_their_connections(stack: Addresses) -> None:
@@ -94,7 +96,7 @@ def test_flow_uses_the_blocks_that_its_parameters_name(
     from flows.runtime import open_flow_installation
     from mindset.errors import ConfigurationError
 
-    monkeypatch.setenv("MINDSET_POSTGRES_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("MINDSET_POSTGRES_URL", "postgresql://user@127.0.0.1:9/none")
     PostgresCatalog(url=SecretStr(postgres_url)).save("test")
     RedisStore(url=SecretStr(stack.redis_url or "")).save("test")
     connections = Connections(postgres="test", redis="test")

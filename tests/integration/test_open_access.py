@@ -1,4 +1,4 @@
-"""An API that lets everybody do everything does so for this machine alone, and for no page in its browser."""
+"""An API with open access serves only this machine, and no web page of another site in its browser."""
 
 from __future__ import annotations
 
@@ -28,30 +28,31 @@ def url(settings: Settings) -> Iterator[str]:
         {"origin": "null"},
     ],
 )
-def test_a_page_of_somebody_elses_reads_and_starts_nothing(url: str, headers: dict[str, str]) -> None:
+def test_request_with_a_foreign_host_or_origin_is_rejected(url: str, headers: dict[str, str]) -> None:
     for method, path in (("GET", "/v1/knowledge-bases"), ("POST", "/v1/knowledge-bases/docs/nights")):
-        refused = httpx.request(method, f"{url}{path}", headers=headers)
-        assert (refused.status_code, refused.json()["type"]) == (403, "urn:mindset:NotAllowed")
-        assert "MINDSET_API_ACCESS=required" in refused.json()["detail"]
-        assert refused.json()["request_id"] == refused.headers["x-request-id"]
+        response = httpx.request(method, f"{url}{path}", headers=headers)
+        assert (response.status_code, response.json()["type"]) == (403, "urn:mindset:NotAllowed")
+        assert "MINDSET_API_ACCESS=required" in response.json()["detail"]
+        assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"host": "localhost:1"}, {"host": "[::1]:8080"}, {"origin": "http://localhost:5173"}]
 )
-def test_this_machine_is_let_in_by_all_its_names(url: str, headers: dict[str, str]) -> None:
+def test_request_with_a_local_host_or_origin_is_accepted(url: str, headers: dict[str, str]) -> None:
     assert httpx.get(f"{url}/v1/knowledge-bases", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "named", [{"mcp_hosts": "kb.example.com:*, 10.0.0.7"}, {"mcp_hosts": "*"}, {"api_url": "https://kb.example.com/"}]
+    "configured",
+    [{"mcp_hosts": "kb.example.com:*, 10.0.0.7"}, {"mcp_hosts": "*"}, {"api_url": "https://kb.example.com/"}],
 )
-def test_a_name_in_the_settings_is_let_in(settings: Settings, named: dict[str, str]) -> None:
-    with api_at(settings.model_copy(update=named)) as url:
+def test_configured_host_is_accepted(settings: Settings, configured: dict[str, str]) -> None:
+    with api_at(settings.model_copy(update=configured)) as url:
         assert httpx.get(f"{url}/v1/knowledge-bases", headers={"host": "kb.example.com"}).status_code == 200
 
 
-def test_where_access_is_required_a_credential_counts_whatever_the_name(settings: Settings) -> None:
+def test_host_is_not_checked_if_access_is_required(settings: Settings) -> None:
     guarded = settings.model_copy(
         update={"api_access": "required", "oidc_issuer": "http://127.0.0.1:9", "oidc_audience": "x"}
     )

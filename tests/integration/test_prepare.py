@@ -1,4 +1,4 @@
-"""What a stack prepares, and for whom."""
+"""Preparation of a local stack: migrations of Postgres and deployments of Prefect."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from local_stack.supervision import local_stack
 
 
 @pytest.fixture
-def somebody_elses() -> Iterator[tuple[str, list[str]]]:
-    """Address of a Prefect server, and what was asked of it."""
-    asked: list[str] = []
+def external_prefect() -> Iterator[tuple[str, list[str]]]:
+    """URL of an external Prefect server, and the requests that it received."""
+    requests: list[str] = []
 
     class Prefect(BaseHTTPRequestHandler):
         def handle_one_request(self) -> None:
-            asked.append(str(self.rfile.readline()))
+            requests.append(str(self.rfile.readline()))
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:
@@ -32,14 +32,14 @@ def somebody_elses() -> Iterator[tuple[str, list[str]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Prefect) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api", asked
+        yield f"http://127.0.0.1:{server.server_port}/api", requests
         server.shutdown()
 
 
-def test_somebody_elses_prefect_is_circuit_open_and_a_postgres_is_migrated(
-    tmp_path: Path, postgres_url: str, somebody_elses: tuple[str, list[str]]
+def test_external_prefect_is_not_contacted_and_external_postgres_is_migrated(
+    tmp_path: Path, postgres_url: str, external_prefect: tuple[str, list[str]]
 ) -> None:
-    url, asked = somebody_elses
+    url, requests = external_prefect
     with psycopg.connect(postgres_url) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
@@ -48,12 +48,12 @@ def test_somebody_elses_prefect_is_circuit_open_and_a_postgres_is_migrated(
         tmp_path, services=["valkey"], external=external, project=PROJECT, prepare=command(external)
     ) as addresses:
         assert addresses.prefect_api_url == url
-    assert asked == []
+    assert requests == []
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT to_regclass('release') IS NOT NULL").fetchone() == (True,)
 
 
-def test_a_prefect_of_the_stacks_own_is_given_its_deployments() -> None:
+def test_only_the_prefect_of_the_stack_gets_deployments() -> None:
     assert (
         command()
         == command(Addresses(postgres_url="postgresql://elsewhere"))
@@ -61,7 +61,7 @@ def test_a_prefect_of_the_stacks_own_is_given_its_deployments() -> None:
     )
 
 
-def test_a_postgres_whose_address_is_kept_in_a_file_is_migrated(tmp_path: Path, postgres_url: str) -> None:
+def test_postgres_whose_url_is_read_from_a_file_is_migrated(tmp_path: Path, postgres_url: str) -> None:
     with psycopg.connect(postgres_url) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")

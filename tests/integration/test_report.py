@@ -1,4 +1,4 @@
-"""What a night says of itself in the morning."""
+"""The report of a nightly run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prefect() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_quality_check_that_cannot_be_asked_for_is_said_and_does_not_fail_the_night(
+def test_missing_quality_deployment_is_reported_and_does_not_fail_the_night(
     prefect: None,
     settings: Settings,
     installation: Installation,
@@ -45,18 +45,18 @@ def test_a_quality_check_that_cannot_be_asked_for_is_said_and_does_not_fail_the_
     page = str(getattr(Artifact.get(f"night-{corpus.name}"), "data", None))
     assert "version 1 is live" in page
     assert "## Quality of the new and changed documents\n\n**Not checked**" in page
-    assert "quality/quality" in page  # which this Prefect does not have
+    assert "quality/quality" in page  # a deployment that this Prefect does not have
 
 
-def test_a_night_that_stops_while_ingesting_does_not_say_that_nothing_was_changed() -> None:
-    # Batches that were stored before it stopped brought their documents' rights, which act at once.
+def test_report_of_a_night_that_stopped_while_ingesting_mentions_changed_rights() -> None:
+    # Rights of documents in the batches that were stored before the stop take effect immediately.
     summary = NightReport("docs", failed=True).summary
     assert (
         summary == "docs: the night stopped while ingesting. The live version is unchanged; rights read so far apply."
     )
 
 
-def test_a_night_that_was_cancelled_does_not_say_that_nothing_changed() -> None:
-    listed = {"listed": 5, "added": [], "changed": [], "quarantined": []}
-    assert NightReport("docs", ingested=listed).summary.startswith("docs: the night stopped")
-    assert "nothing changed" in NightReport("docs", ingested=listed, failed=False).summary
+def test_report_of_a_cancelled_night_does_not_say_that_nothing_changed() -> None:
+    ingested = {"listed": 5, "added": [], "changed": [], "quarantined": []}
+    assert NightReport("docs", ingested=ingested).summary.startswith("docs: the night stopped")
+    assert "nothing changed" in NightReport("docs", ingested=ingested, failed=False).summary
