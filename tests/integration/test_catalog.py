@@ -1,4 +1,4 @@
-"""What the catalog asks of Postgres, and what it says where Postgres cannot."""
+"""Requirements of the catalog on Postgres, and the errors if Postgres fails them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from mindset.errors import ConfigurationError, ServiceUnavailable
 from tests.corpus import Corpus, ask, run_night
 
 
-def test_the_server_looks_after_a_build_locks_machine_every_half_minute(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_connection_of_a_build_lock_sends_tcp_keepalives(installation: Installation, corpus: Corpus) -> None:
     with installation.catalog.build_lock(corpus.name) as lock:
         assert lock._connection
         assert lock._connection.info.get_parameters()["keepalives_idle"] == "30"
         settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
-        shown = [scalar(lock._connection, "SELECT current_setting(%s)", each) for each in settings]
-        assert shown == ["30", "10", "3"]
+        values = [scalar(lock._connection, "SELECT current_setting(%s)", name) for name in settings]
+        assert values == ["30", "10", "3"]
 
 
-def test_a_build_right_after_another_finds_the_lock_free(
+def test_build_lock_is_free_immediately_after_a_build(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with installation.catalog.build_lock(corpus.name) as lock:
@@ -40,21 +38,17 @@ def test_a_build_right_after_another_finds_the_lock_free(
         pass
 
 
-def test_a_language_that_postgres_does_not_know_is_named_before_a_version_is_begun(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_unknown_language_is_rejected_before_a_version_is_created(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     corpus.define(chunking={"language": "klingon"})
-    named = rf"{corpus.name}: chunking\.language is 'klingon'.*arabic, .*english, .*simple"
-    with pytest.raises(ConfigurationError, match=named):
+    message = rf"{corpus.name}: chunking\.language is 'klingon'.*arabic, .*english, .*simple"
+    with pytest.raises(ConfigurationError, match=message):
         run_night(installation, corpus.name)
     with installation.catalog.reading() as connection:
         assert building_version(connection, corpus.name) is None
 
 
-def test_a_question_in_a_language_that_postgres_does_not_know_names_it(
-    installation: Installation, corpus: Corpus
-) -> None:
+def test_search_with_an_unknown_language_is_rejected(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
     corpus.define(chunking={"language": "klingon"})
@@ -62,7 +56,7 @@ def test_a_question_in_a_language_that_postgres_does_not_know_names_it(
         ask(installation, corpus.name, "How many rooms has the glacier 1?")
 
 
-def test_a_text_search_configuration_of_ones_own_is_used(
+def test_custom_text_search_configuration_is_used(
     installation: Installation, corpus: Corpus, postgres_url: str
 ) -> None:
     with psycopg.connect(postgres_url) as connection:
@@ -75,7 +69,7 @@ def test_a_text_search_configuration_of_ones_own_is_used(
 
 @pytest.fixture
 def tiny_disk(stack: Addresses, tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB that belongs to Postgres."""
+    """A file system of 2 MB that is owned by the user of Postgres."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     tmp_path.chmod(0o755)
@@ -84,21 +78,21 @@ def tiny_disk(stack: Addresses, tmp_path: Path) -> Iterator[Path]:
         data = Path(scalar(connection, "SHOW data_directory"))
     size = f"size=2m,uid={data.stat().st_uid},mode=700"
     if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=False).returncode:
-        pytest.skip("only root can make a small file system")
+        pytest.skip("only root can mount a small file system")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_named_loses_nothing_and_says_what_to_do(postgres_url: str, tiny_disk: Path) -> None:
+def test_full_disk_is_reported_without_loss_of_data(postgres_url: str, tiny_disk: Path) -> None:
     name = f"tiny_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE TABLESPACE {name} LOCATION '{tiny_disk}'")
         connection.execute(f"CREATE TABLE filled TABLESPACE {name} AS SELECT 1 AS number")
-    filled = "INSERT INTO filled SELECT generate_series(1, 200000)"
+    fill = "INSERT INTO filled SELECT generate_series(1, 200000)"
     with Catalog(postgres_url) as catalog:
-        told = r"out of disk space: could not extend file.*Free some; the next night resumes"
-        with pytest.raises(ServiceUnavailable, match=told), catalog.writing() as connection:
-            connection.execute(filled)
+        message = r"out of disk space: could not extend file.*Free some; the next night resumes"
+        with pytest.raises(ServiceUnavailable, match=message), catalog.writing() as connection:
+            connection.execute(fill)
         with catalog.reading() as connection:
             assert scalar(connection, "SELECT count(*) FROM filled") == 1
     with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""A guardrail of Bedrock on questions, passages and answers, whoever writes them."""
+"""A Bedrock guardrail on questions, passages and answers, with any generator."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ __all__ = ["provider"]
 
 @pytest.fixture
 def client(settings: Settings, provider: ProviderServer) -> Iterator[httpx.Client]:
-    told = settings.model_copy(update={"nim_url": provider.nim_url, "bedrock_url": provider.url, "cache_ttl_s": 0})
-    with api_at(told) as url, httpx.Client(base_url=url, timeout=20) as opened:
+    configured = settings.model_copy(
+        update={"nim_url": provider.nim_url, "bedrock_url": provider.url, "cache_ttl_s": 0}
+    )
+    with api_at(configured) as url, httpx.Client(base_url=url, timeout=20) as opened:
         yield opened
 
 
@@ -42,38 +44,38 @@ def ask(client: httpx.Client, kb: str, question: str) -> dict[str, Any]:
     return answer
 
 
-def test_what_passes_is_answered_and_asked_about_with_the_configured_version(
+def test_question_passages_and_answer_are_checked_with_the_configured_version(
     client: httpx.Client, guarded: Corpus, provider: ProviderServer
 ) -> None:
     answer = ask(client, guarded.name, "How many rooms has the orchestra 2?")
     assert answer["supported"]
-    sources = [each.body["source"] for each in provider.requests if each.path == "/guardrail/gr-1/version/3/apply"]
+    sources = [
+        request.body["source"] for request in provider.requests if request.path == "/guardrail/gr-1/version/3/apply"
+    ]
     assert sources == ["INPUT", *["INPUT"] * len(answer["passages"]), "OUTPUT"]
 
 
-def test_a_question_that_is_blocked_is_not_even_looked_up(
-    client: httpx.Client, guarded: Corpus, provider: ProviderServer
-) -> None:
+def test_blocked_question_is_not_searched(client: httpx.Client, guarded: Corpus, provider: ProviderServer) -> None:
     answer = ask(client, guarded.name, "Where do I get the forbidden orchestra 2?")
     assert (answer["supported"], answer["passages"], answer["finish_reason"]) == (False, [], "guardrail")
-    assert not any("completions" in each.path for each in provider.requests)
+    assert not any("completions" in request.path for request in provider.requests)
 
 
-def test_a_passage_that_is_blocked_is_neither_told_nor_cited(client: httpx.Client, guarded: Corpus) -> None:
+def test_blocked_passage_is_neither_returned_nor_cited(client: httpx.Client, guarded: Corpus) -> None:
     answer = ask(client, guarded.name, "What does the tavern serve at night?")
     assert "forbidden" not in str(answer)
 
 
-def test_an_answer_that_is_blocked_is_taken_back(
-    client: httpx.Client, guarded: Corpus, provider: ProviderServer
-) -> None:
+def test_blocked_answer_is_replaced(client: httpx.Client, guarded: Corpus, provider: ProviderServer) -> None:
     provider.script = "The orchestra has forbidden rooms [1]."
     answer = ask(client, guarded.name, "How many rooms has the orchestra 2?")
     assert answer["answer"] == "Let us talk of something else."
     assert (answer["supported"], answer["citations"], answer["finish_reason"]) == (False, [], "guardrail")
 
 
-def test_what_cannot_be_checked_does_not_pass(client: httpx.Client, guarded: Corpus, provider: ProviderServer) -> None:
+def test_request_fails_if_the_guardrail_is_unavailable(
+    client: httpx.Client, guarded: Corpus, provider: ProviderServer
+) -> None:
     provider.fail("/apply", always=status(503))
     body = {"knowledge_base": guarded.name, "question": "How many rooms has the orchestra 2?"}
     assert client.post("/v1/answers", json=body).status_code == 503

@@ -1,4 +1,4 @@
-"""Redis dies, comes back, or says nothing: limits, caches, conversations and announcements go on without it."""
+"""Rate limits, caches, conversations and notifications while Redis is down, unresponsive or restarted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mindset.config.settings import Settings
 from mindset.redis import RedisClient
 from mindset.releases.notifications import Listener
 from tests.corpus import Corpus, run_night
-from tests.faults.victims import Servers
+from tests.faults.kills import Servers
 from tests.integration.test_access import PEPPER, bearer, make_key
 from tests.served import api_at
 from tests.silence import SilentServer, silent
@@ -32,8 +32,8 @@ from tests.waiting import wait_until
 __all__ = ["silent"]
 
 QUESTION = "How many rooms has the bakery 3?"
-BACK_S = 30.0
-"""The supervisor's start of the server, and the second for which it is left alone."""
+RECOVERY_S = 30.0
+"""Time for the supervisor to restart the server and for the circuit breaker to close."""
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def released(installation: Installation, corpus: Corpus) -> Corpus:
     return corpus
 
 
-class Mortal:
-    """A Valkey of its own."""
+class KillableValkey:
+    """A Valkey server that only one test uses."""
 
     def __init__(self, directory: Path, url: str) -> None:
         self.url, self._servers = url, Servers(directory)
@@ -54,9 +54,9 @@ class Mortal:
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Mortal]:
+def killable_valkey(tmp_path: Path) -> Iterator[KillableValkey]:
     with local_stack(tmp_path / "valkey", services=("valkey",)) as addresses:
-        yield Mortal(tmp_path / "valkey", addresses.redis_url or "")
+        yield KillableValkey(tmp_path / "valkey", addresses.redis_url or "")
 
 
 def guarded(settings: Settings, redis_url: str, **more: Any) -> Settings:
@@ -65,59 +65,59 @@ def guarded(settings: Settings, redis_url: str, **more: Any) -> Settings:
     )
 
 
-def test_everything_goes_on_while_redis_is_away_and_is_shared_again_once_it_is_back(
-    settings: Settings, installation: Installation, released: Corpus, mortal: Mortal
+def test_answers_continue_while_redis_is_down_and_are_cached_again_after_its_restart(
+    settings: Settings, installation: Installation, released: Corpus, killable_valkey: KillableValkey
 ) -> None:
     headers = bearer(make_key(installation, Scope.ASK))
     body = {"knowledge_base": released.name, "question": QUESTION}
-    told: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
 
     with (
-        api_at(guarded(settings, mortal.url)) as url,
+        api_at(guarded(settings, killable_valkey.url)) as url,
         httpx.Client(base_url=url, headers=headers, timeout=20) as client,
     ):
 
-        def ask(**more: Any) -> dict[str, Any]:
-            response = client.post("/v1/answers", json=body | more)
+        def ask(**fields: Any) -> dict[str, Any]:
+            response = client.post("/v1/answers", json=body | fields)
             assert response.status_code == 200, response.text
             assert response.headers["ratelimit"]
-            told.append(response.json())
-            return told[-1]
+            answers.append(response.json())
+            return answers[-1]
 
         conversation = ask()["conversation"]
         assert conversation
         assert ask(conversation=conversation)["cached"]
-        mortal.kill()
+        killable_valkey.kill()
         assert not ask()["cached"]
-        wait_until(lambda: ask()["cached"], BACK_S, "No answer came from the cache")
+        wait_until(lambda: ask()["cached"], RECOVERY_S, "No answer came from the cache")
         assert ask()["conversation"]
-    assert {each["answer"] for each in told} == {told[0]["answer"]}
-    assert [each["degraded"] for each in told] == [[]] * len(told)
+    assert {answer["answer"] for answer in answers} == {answers[0]["answer"]}
+    assert [answer["degraded"] for answer in answers] == [[]] * len(answers)
 
 
-def test_a_conversation_where_no_redis_is_set_up_is_not_promised(settings: Settings, released: Corpus) -> None:
-    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "of-yesterday"}
+def test_conversation_is_degraded_without_a_configured_redis(settings: Settings, released: Corpus) -> None:
+    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "yesterday"}
     with api_at(settings.model_copy(update={"redis_url": None})) as url:
-        told = httpx.post(f"{url}/v1/answers", json=body, timeout=20).json()
-    assert (told["conversation"], told["degraded"]) == (None, ["conversation"])
+        answer = httpx.post(f"{url}/v1/answers", json=body, timeout=20).json()
+    assert (answer["conversation"], answer["degraded"]) == (None, ["conversation"])
 
 
-def test_a_conversation_without_redis_is_degraded_and_so_is_its_stream(
+def test_conversation_is_degraded_while_redis_is_unresponsive(
     settings: Settings, released: Corpus, silent: SilentServer
 ) -> None:
-    own = settings.model_copy(update={"redis_url": SecretStr(silent.url)})
-    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "of-yesterday"}
-    with api_at(own) as url:
+    configured = settings.model_copy(update={"redis_url": SecretStr(silent.url)})
+    body = {"knowledge_base": released.name, "question": QUESTION, "conversation": "yesterday"}
+    with api_at(configured) as url:
         whole = httpx.post(f"{url}/v1/answers", json=body, timeout=20).json()
         events = httpx.post(f"{url}/v1/answers", json=body | {"stream": True}, timeout=20).text
     assert (whole["conversation"], whole["degraded"]) == (None, ["conversation"])
     assert '"degraded":["conversation"]' in events
 
 
-def test_a_silent_redis_is_waited_for_once_a_second_whatever_is_asked_of_it(
+def test_unresponsive_redis_is_tried_at_most_once_a_second(
     settings: Settings, installation: Installation, released: Corpus, silent: SilentServer
 ) -> None:
-    # Of each answer, the address, the caller, the cache of searches and of answers, and the conversation are asked for.
+    # Each answer queries Redis for the address, the caller, both caches and the conversation.
     headers, body = bearer(make_key(installation, Scope.ASK)), {"knowledge_base": released.name, "question": QUESTION}
     started = time.monotonic()
     with (
@@ -130,37 +130,41 @@ def test_a_silent_redis_is_waited_for_once_a_second_whatever_is_asked_of_it(
             assert response.json()["citations"]
             assert response.headers["ratelimit"]
     seconds = time.monotonic() - started
-    assert silent.connections() <= 2 + seconds + seconds / 2  # and the listener tries every two seconds
+    assert silent.connections() <= 2 + seconds + seconds / 2  # the listener retries every two seconds
 
 
-def test_that_too_many_ask_at_once_does_not_make_redis_look_down(stack: Addresses) -> None:
+def test_many_concurrent_commands_do_not_open_the_circuit_breaker(stack: Addresses) -> None:
     valkey = RedisClient(stack.redis_url or "")
-    together = threading.Barrier(150)
+    barrier = threading.Barrier(150)
 
-    def ask(number: int) -> bool | None:
-        together.wait()
+    def set_key(number: int) -> bool | None:
+        barrier.wait()
         return valkey.execute(lambda client: client.set(f"thread {number}", "here", ex=10))
 
     with ThreadPoolExecutor(150) as threads:
-        answered = list(threads.map(ask, range(150)))
-    assert True in answered
+        results = list(threads.map(set_key, range(150)))
+    assert True in results
     assert not valkey.is_down
 
 
-def test_a_listener_hears_again_once_redis_is_back_and_ends_at_once(mortal: Mortal) -> None:
-    heard: list[tuple[str, int]] = []
-    listening, speaking = RedisClient(mortal.url), RedisClient(mortal.url)
-    listener = Listener(listening, lambda kb, version: heard.append((kb, version)))
+def test_listener_reconnects_after_a_restart_of_redis_and_closes_immediately(killable_valkey: KillableValkey) -> None:
+    received: list[tuple[str, int]] = []
+    subscriber, publisher = RedisClient(killable_valkey.url), RedisClient(killable_valkey.url)
+    listener = Listener(subscriber, lambda kb, version: received.append((kb, version)))
 
-    def announced_and_heard(version: int) -> bool:
-        speaking.execute(lambda client: client.publish("mindset:releases", f'["docs", {version}]'))
-        speaking.execute(lambda client: client.publish("mindset:releases", "no announcement"))
-        return ("docs", version) in heard
+    def published_and_received(version: int) -> bool:
+        publisher.execute(lambda client: client.publish("mindset:releases", f'["docs", {version}]'))
+        publisher.execute(lambda client: client.publish("mindset:releases", "invalid message"))
+        return ("docs", version) in received
 
     try:
         for version in (1, 2):
-            wait_until(partial(announced_and_heard, version), BACK_S, f"Version {version} was not heard of")
-            mortal.kill()
+            wait_until(
+                partial(published_and_received, version),
+                RECOVERY_S,
+                f"Version {version} was not announced to the listener",
+            )
+            killable_valkey.kill()
     finally:
         listener.close()
-    wait_until(lambda: not listener._thread.is_alive(), message="The listener did not end")
+    wait_until(lambda: not listener._thread.is_alive(), message="The listener did not stop")

@@ -1,4 +1,4 @@
-"""A reranker in a search: it orders what the caller may see, and is done without where it fails."""
+"""Reranking of search results: order, visibility, feature flag and failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = "How many rooms has the bakery?"
 
 
 @pytest.fixture
-def told(settings: Settings, provider: ProviderServer) -> Settings:
+def nim_settings(settings: Settings, provider: ProviderServer) -> Settings:
     return settings.model_copy(update={"nim_url": provider.nim_url, "cache_ttl_s": 0})
 
 
@@ -38,66 +38,68 @@ def reranked(installation: Installation, corpus: Corpus) -> Corpus:
     return corpus
 
 
-def found(url: str, corpus: Corpus, **more: Any) -> dict[str, Any]:
+def search(url: str, corpus: Corpus, **fields: Any) -> dict[str, Any]:
     response = httpx.post(
-        f"{url}/v1/search", json={"knowledge_base": corpus.name, "question": QUESTION, **more}, timeout=20
+        f"{url}/v1/search", json={"knowledge_base": corpus.name, "question": QUESTION, **fields}, timeout=20
     )
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
     return body
 
 
-def test_what_the_reranker_puts_first_comes_first(told: Settings, reranked: Corpus, provider: ProviderServer) -> None:
-    with api_at(told) as url:
-        body = found(url, reranked, limit=3)
+def test_results_are_in_the_order_of_the_reranker(
+    nim_settings: Settings, reranked: Corpus, provider: ProviderServer
+) -> None:
+    with api_at(nim_settings) as url:
+        body = search(url, reranked, limit=3)
         metrics = httpx.get(f"{url}/metrics").text
     assert body["passages"][0]["text"] == BEST
     assert body["degraded"] == []
     assert body["milliseconds"]["rerank"] > 0
-    assert sum(len(each["chunk_ids"]) for each in body["passages"]) == 3
+    assert sum(len(passage["chunk_ids"]) for passage in body["passages"]) == 3
     assert 'mindset_search_step_seconds_count{step="rerank"} 1.0' in metrics
 
 
-def test_it_reads_only_what_the_caller_may_see_and_no_more_than_it_is_to(
-    told: Settings, reranked: Corpus, provider: ProviderServer
+def test_reranker_receives_a_limited_number_of_visible_candidates(
+    nim_settings: Settings, reranked: Corpus, provider: ProviderServer
 ) -> None:
-    with api_at(told) as url:
-        found(url, reranked)
-    (asked,) = [each for each in provider.requests if each.path.endswith("/ranking")]
-    assert asked.body["query"] == {"text": QUESTION}
-    assert len(asked.body["passages"]) == 12
-    assert "secret" not in str(asked.body["passages"])
+    with api_at(nim_settings) as url:
+        search(url, reranked)
+    (ranking,) = [request for request in provider.requests if request.path.endswith("/ranking")]
+    assert ranking.body["query"] == {"text": QUESTION}
+    assert len(ranking.body["passages"]) == 12
+    assert "secret" not in str(ranking.body["passages"])
 
 
 @pytest.mark.parametrize("fault", [status(503), status(401), garbage(), hang()], ids=lambda fault: fault.kind)
-def test_without_it_the_fusion_decides_and_the_answer_says_so(
-    told: Settings, reranked: Corpus, provider: ProviderServer, fault: Fault
+def test_search_falls_back_to_fusion_if_the_reranker_fails(
+    nim_settings: Settings, reranked: Corpus, provider: ProviderServer, fault: Fault
 ) -> None:
-    with api_at(told) as url:
+    with api_at(nim_settings) as url:
         provider.fail("/ranking", always=fault)
-        without = found(url, reranked)
-        assert without["degraded"] == ["rerank"]
-        assert "rerank" not in without["milliseconds"]
+        degraded = search(url, reranked)
+        assert degraded["degraded"] == ["rerank"]
+        assert "rerank" not in degraded["milliseconds"]
         reranked.define(retrieval={})
-        assert found(url, reranked)["passages"] == without["passages"]
+        assert search(url, reranked)["passages"] == degraded["passages"]
 
 
-def test_the_flag_switches_it_off(told: Settings, reranked: Corpus, provider: ProviderServer) -> None:
-    with api_at(told.model_copy(update={"flags": Flags(rerank=False)})) as url:
-        body = found(url, reranked)
+def test_flag_disables_reranking(nim_settings: Settings, reranked: Corpus, provider: ProviderServer) -> None:
+    with api_at(nim_settings.model_copy(update={"flags": Flags(rerank=False)})) as url:
+        body = search(url, reranked)
     assert body["degraded"] == []
-    assert not [each for each in provider.requests if each.path.endswith("/ranking")]
+    assert not [request for request in provider.requests if request.path.endswith("/ranking")]
 
 
-def test_what_was_found_without_it_is_not_kept_for_who_gets_it(
+def test_results_without_reranking_are_not_cached_for_reranked_searches(
     settings: Settings, reranked: Corpus, provider: ProviderServer
 ) -> None:
     with open_installation(settings.model_copy(update={"nim_url": provider.nim_url})) as opened:
-        asked = Query(opened.knowledge_base(reranked.name), QUESTION, ANYONE)
+        query = Query(opened.knowledge_base(reranked.name), QUESTION, ANYONE)
         use_settings(Flags(rerank=False))
-        without = opened.answering.search(asked)
+        without_rerank = opened.answering.search(query)
         use_settings(Flags())
-        with_it = opened.answering.search(Query(asked.kb, QUESTION, ANYONE))
-    assert not with_it.cached
-    assert "rerank" in with_it.milliseconds
-    assert "rerank" not in without.milliseconds
+        with_rerank = opened.answering.search(Query(query.kb, QUESTION, ANYONE))
+    assert not with_rerank.cached
+    assert "rerank" in with_rerank.milliseconds
+    assert "rerank" not in without_rerank.milliseconds

@@ -40,15 +40,15 @@ ANSWER_ID = "0193f4a2b6d05c1e8a7f3b2d4c6e8f90"
 
 def _rows(url: str, names: Literal["old", "new"]) -> dict[str, list[str]]:
     """Return the rows of every table in a comparable order, with the new column names."""
-    found: dict[str, list[str]] = {}
+    rows_by_table: dict[str, list[str]] = {}
     with psycopg.connect(url, row_factory=dict_row) as connection:
         for table, renamed in RENAMED.items():
             new_names = renamed if names == "old" else {}
             rows = connection.execute(f"SELECT * FROM {table}").fetchall()
-            found[table] = sorted(
+            rows_by_table[table] = sorted(
                 str(sorted((new_names.get(name, name), value) for name, value in row.items())) for row in rows
             )
-    return found
+    return rows_by_table
 
 
 def test_upgrade_keeps_every_row_and_the_ranking(installation: Installation, corpus: Corpus, postgres_url: str) -> None:

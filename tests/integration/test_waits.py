@@ -1,4 +1,4 @@
-"""Servers that neither answer nor refuse, and the proxies before them."""
+"""Timeouts of servers that accept connections but do not answer, and failures of proxies in front of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
 from mindset.evaluation.evaluate import evaluate
-from mindset.retrieval import search
+from mindset.retrieval import rankings as retrieval_rankings
 from mindset.retrieval.fusion import reciprocal_rank_fusion
 from mindset.retrieval.search import Searcher
 from mindset.vector_index import client
@@ -40,19 +40,19 @@ QUESTION = "How many rooms has the glacier 1?"
 
 
 @pytest.fixture
-def deaf() -> Iterator[str]:
-    """The address of a server that takes connections and never answers, like one that is stopped."""
+def unresponsive_url() -> Iterator[str]:
+    """The URL of a server that accepts connections and never answers, like a stopped process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 class Proxy:
-    """Before a real Chroma: it answers with `status` instead, or hangs up on the second request of a connection."""
+    """A proxy in front of a real Chroma. Can return `status` itself or close a connection on its second request."""
 
     def __init__(self, url: str) -> None:
         self.status: int | None = None
-        self.hangs_up = False
-        self.hung_up = 0
+        self.closes_connections = False
+        self.closed_connections = 0
         proxy, target = self, urlsplit(url)
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,19 +65,19 @@ class Proxy:
             def do_GET(self) -> None:
                 self.requests += 1
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                if proxy.hangs_up and self.requests > 1:
-                    proxy.hung_up += 1
+                if proxy.closes_connections and self.requests > 1:
+                    proxy.closed_connections += 1
                     self.close_connection = True
                     return
-                status, kind, answer = proxy.status or 0, "text/html", b"<h1>from the proxy</h1>"
+                status, content_type, answer = proxy.status or 0, "text/html", b"<h1>from the proxy</h1>"
                 if not proxy.status:
-                    onward = http.client.HTTPConnection(target.hostname or "", target.port)
-                    onward.request(self.command, self.path, body, {"content-type": "application/json"})
-                    response = onward.getresponse()
+                    upstream = http.client.HTTPConnection(target.hostname or "", target.port)
+                    upstream.request(self.command, self.path, body, {"content-type": "application/json"})
+                    response = upstream.getresponse()
                     answer, status = response.read(), response.status
-                    kind = response.headers["content-type"]
+                    content_type = response.headers["content-type"]
                 self.send_response(status)
-                self.send_header("content-type", kind)
+                self.send_header("content-type", content_type)
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -95,55 +95,55 @@ class Proxy:
 
 @pytest.fixture
 def proxy(settings: Settings) -> Iterator[Proxy]:
-    """A proxy before the test's Chroma."""
-    made = Proxy(settings.chroma_url or "")
-    serving = threading.Thread(target=made.server.serve_forever, daemon=True)
+    """A proxy in front of the test's Chroma."""
+    instance = Proxy(settings.chroma_url or "")
+    serving = threading.Thread(target=instance.server.serve_forever, daemon=True)
     serving.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    yield instance
+    instance.server.shutdown()
+    instance.server.server_close()
     serving.join()
 
 
-class Hanging:
-    """An embedder that answers nothing before it is let go."""
+class HangingEmbedder:
+    """An embedder that does not answer before `release` is set."""
 
     model_id, dimension = "wordllama:wordllama:256", 256
 
     def __init__(self) -> None:
-        self.over = threading.Event()
+        self.release = threading.Event()
 
     def embed_query(self, _: str) -> NDArray[np.float32]:
-        self.over.wait(60)
+        self.release.wait(60)
         return np.ones(256, dtype=np.float32)
 
     def close(self) -> None:
         pass
 
 
-def test_dense_steps_that_hang_leave_the_full_text_alone(
+def test_hanging_embedder_degrades_the_search_to_full_text(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus.fill(3)
     run_night(installation, corpus.name)
     corpus.define(retrieval={"deadline_s": 1.5})
     kb = installation.knowledge_base(corpus.name)
-    hanging = Hanging()
+    hanging = HangingEmbedder()
     monkeypatch.setattr(embedding_registry, "open_embedder", lambda *_: hanging)
     searcher = Searcher(installation.catalog, installation.vectors, installation.settings, threads=2)
     try:
-        for _ in range(4):  # more than there are threads
-            found = searcher.search(kb, QUESTION, [])
-            assert found.degraded == ("dense",)
-            assert "deadline_s" in found.failures["dense"]
-            assert found.passages[0].place.uri == "doc1.md"
+        for _ in range(4):  # more searches than threads
+            result = searcher.search(kb, QUESTION, [])
+            assert result.degraded == ("dense",)
+            assert "deadline_s" in result.failures["dense"]
+            assert result.passages[0].place.uri == "doc1.md"
     finally:
-        hanging.over.set()
+        hanging.release.set()
         searcher.close()
 
 
-def test_a_search_asks_chroma_for_no_longer_than_it_has(
-    installation: Installation, corpus: Corpus, deaf: str, proxy: Proxy
+def test_chroma_query_respects_the_timeout_of_the_search(
+    installation: Installation, corpus: Corpus, unresponsive_url: str, proxy: Proxy
 ) -> None:
     corpus.fill(1)
     run_night(installation, corpus.name)
@@ -151,27 +151,27 @@ def test_a_search_asks_chroma_for_no_longer_than_it_has(
     index = ChromaIndex(proxy.url)
     vector = np.ones(256, dtype=np.float32)
     index.search(collection, vector, 1)
-    index._connections = ConnectionPool(deaf)
+    index._connections = ConnectionPool(unresponsive_url)
     started = time.perf_counter()
     with pytest.raises(ServiceUnavailable, match="Chroma does not respond"):
         index.search(collection, vector, 1, 0.3)
-    assert time.perf_counter() - started < 10, "a query's own time-out is 30 s"
+    assert time.perf_counter() - started < 10, "the default timeout of a query is 30 s"
 
 
-@pytest.mark.parametrize("pinged", [True, False])
-def test_a_stopped_chroma_holds_nobody_up(deaf: str, monkeypatch: pytest.MonkeyPatch, pinged: bool) -> None:
+@pytest.mark.parametrize("ping", [True, False])
+def test_unresponsive_chroma_times_out(unresponsive_url: str, monkeypatch: pytest.MonkeyPatch, ping: bool) -> None:
     monkeypatch.setattr(client, "_TIMEOUT", httpx.Timeout(1.0))
-    index = ChromaIndex(deaf)
-    call: Callable[[], object] = index.ping if pinged else index.collections
+    index = ChromaIndex(unresponsive_url)
+    call: Callable[[], object] = index.ping if ping else index.collections
     _ = index._client
     started = time.perf_counter()
     with pytest.raises(ServiceUnavailable, match="Chroma does not respond"):
         call()
-    assert time.perf_counter() - started < 20, "the client's own time-out is 60 s"
+    assert time.perf_counter() - started < 20, "the default timeout of the client is 60 s"
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_a_proxy_says_of_a_busy_chroma_damages_no_segment(
+def test_proxy_error_is_not_reported_as_index_damage(
     installation: Installation, corpus: Corpus, proxy: Proxy, status: int
 ) -> None:
     name = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
@@ -188,7 +188,7 @@ def test_what_a_proxy_says_of_a_busy_chroma_damages_no_segment(
         index.count(name)
 
 
-def test_a_query_survives_a_kept_connection_that_its_server_closes(
+def test_query_is_retried_if_the_server_closes_a_kept_connection(
     installation: Installation, corpus: Corpus, proxy: Proxy
 ) -> None:
     name = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
@@ -196,23 +196,23 @@ def test_a_query_survives_a_kept_connection_that_its_server_closes(
     list(installation.vectors.write(name, [(["a"], vector)]))
     index = ChromaIndex(proxy.url)
     index.search(name, vector[0], 1)
-    proxy.hangs_up = True
+    proxy.closes_connections = True
     assert [hit.chunk_id for hit in index.search(name, vector[0], 1)] == ["a"]
-    assert proxy.hung_up == 1
+    assert proxy.closed_connections == 1
 
 
-def test_the_weight_of_dense_search_is_that_of_the_model_which_is_live(
+def test_default_dense_weight_depends_on_the_live_model(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
     weights = []
 
-    def watched(rankings: list[tuple[float, list[str]]]) -> list[str]:
+    def recording_fusion(rankings: list[tuple[float, list[str]]]) -> list[str]:
         weights.append([weight for weight, _ in rankings])
         return reciprocal_rank_fusion(rankings)
 
-    monkeypatch.setattr(search, "reciprocal_rank_fusion", watched)
+    monkeypatch.setattr(retrieval_rankings, "reciprocal_rank_fusion", recording_fusion)
     corpus.define(embedding={"provider": "nim"})
     installation.searcher.search(installation.knowledge_base(corpus.name), QUESTION, [], 1)
     assert weights[0] == [0.3, 1.0]
@@ -221,20 +221,20 @@ def test_the_weight_of_dense_search_is_that_of_the_model_which_is_live(
     assert weights[-1] == [0.7, 1.0]
 
 
-def test_the_first_question_of_an_evaluation_does_not_wait_for_the_model(
+def test_evaluation_opens_a_slow_model_before_its_first_question(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slowly(embedding: Embedding, settings: Settings) -> Embedder:
+    def open_slowly(embedding: Embedding, settings: Settings) -> Embedder:
         time.sleep(2.5)
         return open_embedder(embedding, settings)
 
-    monkeypatch.setattr(embedding_registry, "open_embedder", slowly)
+    monkeypatch.setattr(embedding_registry, "open_embedder", open_slowly)
     corpus.fill(2)
     _one_question(corpus)
     assert run_night(installation, corpus.name).evaluation
 
 
-def test_an_evaluation_without_one_half_says_why(installation: Installation, corpus: Corpus) -> None:
+def test_evaluation_with_degraded_search_reports_the_cause(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(2)
     run_night(installation, corpus.name)
     _one_question(corpus)
@@ -248,7 +248,7 @@ def _one_question(corpus: Corpus) -> None:
     corpus.golden({"id": "one", "question": QUESTION, "evidence": [{"uri": "doc1.md", "quote": quote}]})
 
 
-def test_connections_that_postgres_has_ended_are_noticed_by_no_search(
+def test_connections_closed_by_postgres_do_not_affect_searches(
     installation: Installation, corpus: Corpus, postgres_url: str
 ) -> None:
     corpus.fill(2)
@@ -256,17 +256,17 @@ def test_connections_that_postgres_has_ended_are_noticed_by_no_search(
     kb = installation.knowledge_base(corpus.name)
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         for _ in range(3):
-            # Used a moment ago, so handed out without a look at whether they are still there.
+            # The pool does not check connections that were used a moment ago.
             assert installation.searcher.search(kb, QUESTION, []).degraded == ()
-            ended = admin.execute(
+            terminated = admin.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             ).fetchall()
-            assert ended
+            assert terminated
             assert installation.searcher.search(kb, QUESTION, []).degraded == ()
 
 
-def test_a_full_text_search_that_is_late_is_cut_off_and_left_out(
+def test_slow_full_text_search_is_cancelled_and_reported_as_degraded(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus.fill(2)
@@ -275,10 +275,10 @@ def test_a_full_text_search_that_is_late_is_cut_off_and_left_out(
     kb = installation.knowledge_base(corpus.name)
     assert installation.searcher.search(kb, QUESTION, []).degraded == ()
     monkeypatch.setattr(lexical, "_statement", lambda *_: "SELECT pg_sleep(20)::text")
-    found = installation.searcher.search(kb, QUESTION, [])
-    assert (found.degraded, found.failures["lexical"][:23]) == (("lexical",), "Postgres did not finish")
-    assert found.passages
-    assert found.milliseconds["total"] < 10_000
+    result = installation.searcher.search(kb, QUESTION, [])
+    assert (result.degraded, result.failures["lexical"][:23]) == (("lexical",), "Postgres did not finish")
+    assert result.passages
+    assert result.milliseconds["total"] < 10_000
     monkeypatch.undo()
     with installation.catalog.writing() as connection:
         assert connection.execute("SHOW statement_timeout").fetchall() == [("0",)]
@@ -286,7 +286,7 @@ def test_a_full_text_search_that_is_late_is_cut_off_and_left_out(
     assert installation.searcher.search(kb, QUESTION, []).degraded == ()
 
 
-def test_an_answer_of_chroma_that_nobody_waits_for_is_read_by_no_other_search(
+def test_response_to_a_cancelled_query_is_not_read_by_another_search(
     installation: Installation, corpus: Corpus
 ) -> None:
     name = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
@@ -295,21 +295,21 @@ def test_an_answer_of_chroma_that_nobody_waits_for_is_read_by_no_other_search(
     index = installation.vectors
     assert [hit.chunk_id for hit in index.search(name, vectors[0], 1)] == ["a"]
     for _ in range(5):
-        left = index.start_search(name, vectors[0], 1, only_if_connected=True)
+        cancelled = index.start_search(name, vectors[0], 1, only_if_connected=True)
         other = index.start_search(name, vectors[1], 1)
         assert other
-        if left:
-            left.cancel()
+        if cancelled:
+            cancelled.cancel()
         assert [hit.chunk_id for hit in other.hits()] == ["b"]
-        other.cancel()  # of one that was read, nothing is left
+        other.cancel()  # no effect: the response was read
         assert [hit.chunk_id for hit in index.search(name, vectors[1], 1)] == ["b"]
 
 
-def test_an_embedder_that_hangs_keeps_nobody_from_starting(settings: Settings, corpus: Corpus) -> None:
+def test_hanging_embedder_does_not_delay_the_start_of_the_api(settings: Settings, corpus: Corpus) -> None:
     corpus.define(embedding={"provider": "nim", "model": "nvidia/nv-embedqa-e5-v5", "dimension": 1024})
     with ProviderServer() as provider:
         provider.fail("/embeddings", always=hang())
         with api_at(settings.model_copy(update={"nim_url": provider.nim_url})) as url:
             assert httpx.get(f"{url}/livez").text == "ok"
             wait_until(lambda: any(request.path.endswith("/embeddings") for request in provider.requests))
-            assert not provider.left_early.is_set(), "the request was over before the API answered"
+            assert not provider.left_early.is_set(), "the embedding request ended before the API answered"
