@@ -1,4 +1,4 @@
-"""The API against its own description: schemathesis sends what the description allows, and what it does not."""
+"""The API compared with its OpenAPI description: schemathesis sends requests that the description allows and others."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ OPERATIONS = {
     for path, methods in DESCRIPTION["paths"].items()
     for method, operation in methods.items()
 }
-UNGUARDED = {"GET /livez", "GET /readyz", "GET /metrics"}
+PUBLIC_OPERATIONS = {"GET /livez", "GET /readyz", "GET /metrics"}
 
 
 @dataclass(frozen=True)
 class Served:
-    """An API that demands a key, one key that may do everything, and what there is to ask for."""
+    """An API that requires a key, headers with an administrator's key, and identifiers of existing objects."""
 
     url: str
     headers: dict[str, str]
     kb: str
-    known: dict[str, Any]
-    """What parameters and fields of these names are, where they are to name something that exists."""
+    existing: dict[str, Any]
+    """{name of a parameter, field or operation: value that refers to an existing object}"""
 
 
 @pytest.fixture(scope="module")
@@ -78,36 +78,36 @@ def served(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         url = opened.enter_context(api_at(settings))
         headers = {"Authorization": bearer(make_key(installation, Scope.ADMIN))["authorization"]}
         with httpx.Client(base_url=url, headers=headers) as client:
-            asked = {"knowledge_base": corpus.name, "question": "How many rooms has the orchestra 1?"}
-            answer = client.post("/v1/answers", json=asked).json()
+            question_body = {"knowledge_base": corpus.name, "question": "How many rooms has the orchestra 1?"}
+            answer = client.post("/v1/answers", json=question_body).json()
             night = client.post(f"/v1/knowledge-bases/{corpus.name}/nights").json()
-        known = {
+        existing = {
             "kb": corpus.name, "knowledge_base": corpus.name, "model": corpus.name, "uri": "doc1.md", "number": 2,
-            "answer": answer["id"], "question": asked["question"], "version": 2, "base": 1,
+            "answer": answer["id"], "question": question_body["question"], "version": 2, "base": 1,
             "GET /v1/passages/{id}": answer["passages"][0]["chunk_ids"][0], "GET /v1/nights/{id}": night["id"],
         }  # fmt: skip
-        yield Served(url, headers, corpus.name, known)
+        yield Served(url, headers, corpus.name, existing)
 
 
-# What is said
+# The description
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_says_what_it_does_who_may_and_how_it_fails(name: str) -> None:
+def test_every_operation_documents_its_purpose_security_and_errors(name: str) -> None:
     operation = OPERATIONS[name]
     assert operation["summary"]
     assert operation["description"].endswith(".")
     assert set(operation["tags"]) <= {tag["name"] for tag in DESCRIPTION["tags"]}
-    assert bool(operation.get("security")) == (name not in UNGUARDED)
+    assert bool(operation.get("security")) == (name not in PUBLIC_OPERATIONS)
     failures = {status for status in operation["responses"] if status[0] in "45"}
-    if name not in UNGUARDED:
+    if name not in PUBLIC_OPERATIONS:
         assert failures >= {"401", "403", "429", "500", "503"}
     assert failures.isdisjoint({"4XX", "5XX", "default"})
     for parameter in operation.get("parameters", []):
         assert parameter.get("description") or parameter["schema"].get("title"), parameter
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_operation_ids_are_unique() -> None:
     names = [operation["operationId"] for operation in OPERATIONS.values()]
     assert sorted(set(names)) == sorted(names)
 
@@ -120,45 +120,45 @@ def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
                     yield f"{name} {kind}", media
 
 
-@pytest.mark.parametrize(("name", "media"), [pytest.param(*each, id=each[0]) for each in _messages()])
-def test_every_message_has_an_example_that_its_schema_allows(name: str, media: dict[str, Any]) -> None:
-    examples = [media["example"]] if "example" in media else [each["value"] for each in media["examples"].values()]
+@pytest.mark.parametrize(("name", "media"), [pytest.param(*message, id=message[0]) for message in _messages()])
+def test_every_message_has_an_example_that_matches_its_schema(name: str, media: dict[str, Any]) -> None:
+    examples = [media["example"]] if "example" in media else [named["value"] for named in media["examples"].values()]
     schema = media["schema"] | {"components": DESCRIPTION["components"]}
     for example in examples:
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(example)
 
 
-def test_no_word_of_the_description_is_pydantics_or_fastapis() -> None:
+def test_description_does_not_mention_pydantic_or_fastapi() -> None:
     assert not re.search("pydantic|fastapi|HTTPValidationError", str(DESCRIPTION), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
-def test_the_pages_of_the_description_load_nothing_from_elsewhere(page: str, served: Served) -> None:
+def test_documentation_pages_load_only_resources_of_the_api(page: str, served: Served) -> None:
     text = httpx.get(f"{served.url}{page}").text
     loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", text)
     assert loaded
     assert [httpx.get(f"{served.url}{path}").status_code for path in loaded] == [200] * len(loaded)
 
 
-# What is done
+# The behaviour
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_what_the_description_allows_is_answered_as_described(name: str, served: Served) -> None:
-    _check(name, GenerationMode.POSITIVE, served, known={}, examples=15)
+def test_valid_request_is_answered_as_described(name: str, served: Served) -> None:
+    _check(name, GenerationMode.POSITIVE, served, existing={}, examples=15)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_what_there_is_to_ask_for_is_answered_as_described(name: str, served: Served) -> None:
-    _check(name, GenerationMode.POSITIVE, served, known=served.known, examples=15)
+def test_valid_request_for_existing_objects_is_answered_as_described(name: str, served: Served) -> None:
+    _check(name, GenerationMode.POSITIVE, served, existing=served.existing, examples=15)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - UNGUARDED))
-def test_what_the_description_does_not_allow_is_refused(name: str, served: Served) -> None:
-    _check(name, GenerationMode.NEGATIVE, served, known={}, examples=15)
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - PUBLIC_OPERATIONS))
+def test_invalid_request_is_rejected(name: str, served: Served) -> None:
+    _check(name, GenerationMode.NEGATIVE, served, existing={}, examples=15)
 
 
-def _check(name: str, mode: GenerationMode, served: Served, known: dict[str, Any], examples: int) -> None:
+def _check(name: str, mode: GenerationMode, served: Served, existing: dict[str, Any], examples: int) -> None:
     method, path = name.split()
     schema = schemathesis.openapi.from_dict(DESCRIPTION)
     schema.config.update(base_url=served.url)
@@ -170,26 +170,26 @@ def _check(name: str, mode: GenerationMode, served: Served, known: dict[str, Any
         suppress_health_check=list(HealthCheck),
         database=None,
         derandomize=True,
-        phases=[Phase.generate],  # a request that fails says enough, and a smaller one takes minutes to find
+        phases=[Phase.generate],  # no shrinking: it takes minutes, and a failing request is clear enough
     )
     def check(case: schemathesis.Case[Any]) -> None:
-        for given_values in (case.path_parameters, case.query, case.body):
-            if isinstance(given_values, dict):
-                given_values |= {key: value for key, value in known.items() if key in given_values}
-                if "id" in given_values and name in known:
-                    given_values["id"] = known[name]
+        for values in (case.path_parameters, case.query, case.body):
+            if isinstance(values, dict):
+                values |= {key: value for key, value in existing.items() if key in values}
+                if "id" in values and name in existing:
+                    values["id"] = existing[name]
         response = case.call(headers=served.headers)
-        refused: list[Any] = (
-            [positive_data_acceptance] if _refused_for_what_it_says(response.status_code, response.text) else []
+        excluded: list[Any] = (
+            [positive_data_acceptance] if _rejected_for_its_values(response.status_code, response.text) else []
         )
-        case.validate_response(response, headers=served.headers, excluded_checks=refused)
+        case.validate_response(response, headers=served.headers, excluded_checks=excluded)
 
     check()
 
 
-def _refused_for_what_it_says(status: int, text: str) -> bool:
-    """Whether a request has the right form and was refused all the same: a date that there is not, a cursor that was
-    never given out, a question without a letter. No schema says that."""
+def _rejected_for_its_values(status: int, text: str) -> bool:
+    """Whether a request that matches the schema was rejected for its values: a date that does not exist, a cursor that
+    was never issued, a question without letters. No schema can express these rules."""
     if status not in (400, 412, 422):
         return False
     return (
