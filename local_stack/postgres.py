@@ -22,6 +22,7 @@ from local_stack.wheels import find_binary
 from mindset.errors import StackError
 
 _ACCOUNT: Final = "mindset-postgres"
+_REMEDY: Final = "Start the stack as a user other than root."
 _OPTIONS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket path is limited to 107 bytes, and the paths of test folders are longer
@@ -96,13 +97,19 @@ def system_account(name: str) -> pwd.struct_passwd:
         fcntl.flock(etc, fcntl.LOCK_EX)
         with suppress(KeyError):
             return pwd.getpwnam(name)
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
+        # A user's PATH may lack the folders of administration tools.
+        useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+        if useradd is None:
+            raise StackError(
+                f"Postgres does not run as root, and there is no useradd to create the account {name}. " + _REMEDY
+            )
+        command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
         created = subprocess.run(command, check=False, capture_output=True, text=True)
         with suppress(KeyError):
             return pwd.getpwnam(name)  # even if useradd failed, because another process created it
         raise StackError(
             f"Postgres does not run as root, and the account {name} cannot be created: {created.stderr.strip()}. "
-            "Start the stack as a user other than root."
+            f"{_REMEDY}"
         )
     finally:
         os.close(etc)

@@ -22,6 +22,9 @@ from mindset.catalog.migrations import migrate
 from mindset.config.settings import Settings
 from tests.corpus import Corpus
 
+# Show compared values in failed assertions of these modules too. They must not be imported before.
+pytest.register_assert_rewrite("tests.faults.invariants", "tests.faults.questions")
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 _OWN_TEMPORARY_DIRECTORY = pytest.StashKey[Path]()

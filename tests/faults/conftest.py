@@ -15,9 +15,6 @@ from tests.faults.kills import KILLS, SEED, Servers
 
 __all__ = ["tally"]
 
-# Show compared values in failed assertions of these modules too.
-pytest.register_assert_rewrite("tests.faults.invariants", "tests.faults.questions")
-
 
 @pytest.fixture(scope="session")
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:

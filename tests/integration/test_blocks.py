@@ -16,9 +16,10 @@ from local_stack.addresses import Addresses
 from mindset.catalog.transactions import scalar
 from mindset.config.settings import Settings
 from mindset.errors import ProviderError, ServiceUnavailable
+from tests.providers.fixtures import provider
 from tests.providers.server import ProviderServer
 
-pytest_plugins = ["tests.providers.fixtures"]
+__all__ = ["provider"]
 
 ALL: list[type[Block]] = [
     member for _, member in inspect.getmembers(registry, inspect.isclass) if issubclass(member, Block)
