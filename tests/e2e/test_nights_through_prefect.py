@@ -156,7 +156,7 @@ def test_command_line_uses_the_stack(house: Addresses, corpus: Corpus, directory
     code, output = mindset("rollback", corpus.name)
     assert code == 3
     assert "no earlier release" in output
-    code, output = mindset("ask", "nobody", "hello")
+    code, output = mindset("ask", "missing", "hello")
     assert (code, "UnknownKnowledgeBase" in output) == (3, True)
     code, output = mindset("ask", corpus.name, "  ")
     assert code == 2

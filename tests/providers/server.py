@@ -79,7 +79,7 @@ class ProviderServer:
             fault = self._next_fault(request.path)
             speaks_nim = request.path.startswith("/v1/")
             if fault and fault.kind == "status":
-                reply = (nim if speaks_nim else bedrock).error(fault.code, "told to fail")
+                reply = (nim if speaks_nim else bedrock).error(fault.code, "simulated failure")
                 if fault.retry_after is not None:
                     reply.headers["Retry-After"] = f"{fault.retry_after:g}"
                 return reply, None

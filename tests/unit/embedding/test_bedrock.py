@@ -56,7 +56,7 @@ def test_persistent_fault_is_unavailable_at_the_deadline(provider: ProviderServe
 @pytest.mark.parametrize(("code", "remedy"), [(403, "bedrock:InvokeModel"), (404, "region offers"), (400, "too long")])
 def test_rejection_is_not_retried_and_names_the_remedy(provider: ProviderServer, code: int, remedy: str) -> None:
     provider.fail("/invoke", always=status(code))
-    with pytest.raises(ProviderRejected, match=f"{TITAN}.*told to fail.*{remedy}"):
+    with pytest.raises(ProviderRejected, match=f"{TITAN}.*simulated failure.*{remedy}"):
         _open(provider).embed_query("a")
     assert len(provider.requests) == 1
 

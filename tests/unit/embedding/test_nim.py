@@ -81,7 +81,7 @@ def test_rejection_is_not_retried_and_names_the_remedy(provider: ProviderServer,
     message = str(caught.value)
     assert MODEL in message
     assert str(code) in message
-    assert "told to fail" in message
+    assert "simulated failure" in message
     assert remedy in message
     assert "secret" not in message
     assert len(provider.requests) == 1
