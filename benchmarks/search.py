@@ -25,14 +25,12 @@ import asyncio
 import json
 import logging
 import random
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +38,10 @@ import psutil
 import yaml
 from pydantic import SecretStr
 
-from benchmarks.chart import Bar, Group, Key, Panel, svg
 from benchmarks.growth.nights import KB, Notes, night
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine
+from benchmarks.search_report import Load, Loads, chart, table
 from benchmarks.serving.client import Client
 from benchmarks.serving.setup import api
 from benchmarks.texts import DATA
@@ -57,37 +55,6 @@ from mindset.embedding.wordllama import WordLlamaEmbedder
 _NO_PROVIDER = 9  # a closed port: searches need no model
 
 
-@dataclass
-class Load:
-    """The results of a load over all its rounds."""
-
-    p50: list[float] = field(default_factory=list)
-    p95: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    failed: int = 0
-    stages: dict[str, list[float]] = field(default_factory=dict)
-    cpu: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, milliseconds: Sequence[float], seconds: float, failed: int = 0) -> None:
-        """Add the results of one round."""
-        cuts = statistics.quantiles(milliseconds, n=100)
-        for name, at in (("p50", 49), ("p95", 94), ("p99", 98)):
-            getattr(self, name).append(cuts[at])
-        self.rate.append(len(milliseconds) / seconds)
-        self.failed += failed
-
-
-@dataclass
-class Loads:
-    """The closed loads by number of clients, and the paced load."""
-
-    served: dict[int, Load]
-    bare: dict[int, Load]
-    cached: dict[int, Load]
-    paced: Load
-
-
 def main() -> None:
     """Measure, print Markdown tables and write `search.svg`."""
     chosen = _options()
@@ -95,9 +62,9 @@ def main() -> None:
     with _filled(chosen.keep, chosen.chunks, chosen.source) as (installation, questions, directory):
         loads = _measure(installation, questions, directory, chosen)
     print(f"{chosen.chunks:,} chunks, {chosen.rounds} rounds; {json.dumps(machine())}\n")
-    print(_table(loads, chosen.pace))
+    print(table(loads, chosen.pace))
     chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "search.svg").write_text(_chart(loads, chosen.chunks), encoding="utf-8")
+    (chosen.out / "search.svg").write_text(chart(loads, chosen.chunks), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -246,73 +213,6 @@ def _processor_seconds(process: psutil.Process, directory: Path) -> dict[str, fl
         except psutil.Error:
             continue  # it ended meanwhile
     return seconds
-
-
-def _table(loads: Loads, pace: float) -> str:
-    median: Callable[[Sequence[float]], float] = statistics.median
-    named = [
-        *((_of(clients), load) for clients, load in loads.served.items()),
-        (f"paced, {pace:.0f} per second", loads.paced),
-        *((f"bare, {_of(clients)}", load) for clients, load in loads.bare.items()),
-        *((f"cached, {_of(clients)}", load) for clients, load in loads.cached.items()),
-    ]
-    lines = ["| load | p50 ms | p95 ms | p99 ms | requests/s (min to max) | failed |", "| --- |" + " ---: |" * 5]
-    for name, load in named:
-        rate = f"{median(load.rate):.0f} ({min(load.rate):.0f} to {max(load.rate):.0f})"
-        lines.append(
-            f"| {name} | {median(load.p50):.1f} | {median(load.p95):.1f} | {median(load.p99):.1f} | {rate} | {load.failed} |"
-        )
-    ratios = (f"{median(load.p50) / median(loads.bare[clients].p50):.2f} x" for clients, load in loads.served.items())
-    lines += [
-        "",
-        f"p50 relative to bare Chroma and embedding: {', '.join(ratios)}.",
-        "",
-        f"| stage, p50 ms | {' | '.join(_of(clients) for clients in loads.served)} |",
-        "| --- |" + " ---: |" * len(loads.served),
-    ]
-    served = list(loads.served.values())
-    for stage in served[0].stages:
-        lines.append(f"| {stage} | {' | '.join(f'{median(load.stages[stage]):.1f}' for load in served)} |")
-    lines += [
-        f"| HTTP, version snapshot and access | {' | '.join(f'{_outside(load):.1f}' for load in served)} |",
-        "",
-        "| CPU per request | ms |",
-        "| --- | ---: |",
-        *(f"| {name} | {median(values):.2f} |" for name, values in served[-1].cpu.items()),
-    ]
-    return "\n".join(lines)
-
-
-def _chart(loads: Loads, chunks: int) -> str:
-    kinds = [("searches", loads.served, "#2563a8"), ("bare Chroma and embedding", loads.bare, "#9aa5b1")]
-    if loads.cached:
-        kinds.append(("cached", loads.cached, "#7fb069"))
-
-    def panel(title: str, value: Callable[[Load], float], unit: str) -> Panel:
-        groups = [
-            Group(
-                _of(clients),
-                [Bar(value(load[clients]), f"{value(load[clients]):.0f} {unit}", colour) for _, load, colour in kinds],
-            )
-            for clients in loads.served
-        ]
-        return Panel(title, [Key(name, (colour,)) for name, _, colour in kinds], groups)
-
-    return svg(
-        f"Searches over {chunks:,} chunks, by number of clients without pauses",
-        [
-            panel("Requests per second", lambda load: statistics.median(load.rate), "/s"),
-            panel("p95, ms", lambda load: statistics.median(load.p95), "ms"),
-        ],
-    )
-
-
-def _of(clients: int) -> str:
-    return "one client" if clients == 1 else f"{clients} clients"
-
-
-def _outside(load: Load) -> float:
-    return statistics.median(load.p50) - statistics.median(load.stages["total"])
 
 
 def _log(message: Any) -> None:

@@ -213,7 +213,7 @@ def test_module_and_its_public_names_have_docstrings(file: Path) -> None:
 
 
 MAX_LINES = 300
-PACKAGES = ("mindset", "blocks", "flows", "api", "cli", "local_stack")
+PACKAGES = ("mindset", "blocks", "flows", "api", "cli", "local_stack", "benchmarks")
 
 
 def test_long_modules_give_the_reason_in_their_docstring() -> None:
