@@ -94,7 +94,11 @@ def version(kb: Name, number: Number, request: Request, caller: Reading) -> Vers
     return VersionDetailOut(**_version_out(found).model_dump(), evaluation=evaluation)
 
 
-@router.get("/{kb}/versions/{number}/difference", summary="Compare versions", responses=_failures(UnknownVersion))
+@router.get(
+    "/{kb}/versions/{number}/difference",
+    summary="Compare versions",
+    responses=_failures(UnknownVersion, RequestRejected),
+)
 def version_difference(
     kb: Name,
     number: Number,
@@ -105,6 +109,8 @@ def version_difference(
     ] = None,
 ) -> DifferenceOut:
     """Compare a version with another one."""
+    if "since" in request.query_params:  # an unknown parameter is ignored, and the difference would be another one
+        raise RequestRejected("The parameter `since` is now `base`. Rename it.")
     installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         for version in (number, base or number):

@@ -157,6 +157,8 @@ def test_versions_and_their_differences_are_returned(
     version = client.get(f"{path}/2").json()
     assert (version["state"], version["documents"]) == ("ready", 7)
     assert version["evaluation"]["passed"]
+    renamed = client.get(f"{path}/2/difference", params={"since": 1})
+    assert (renamed.status_code, "`base`" in renamed.json()["detail"]) == (422, True)
     changes = client.get(f"{path}/2/difference", params={"base": 1}).json()
     names = ("documents_added", "documents_changed", "documents_removed")
     assert [changes[name] for name in names] == [["new.md"], ["doc0.md"], ["doc1.md"]]
