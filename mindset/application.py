@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -27,7 +29,17 @@ from mindset.retrieval.search import Searcher
 from mindset.retrieval.search_request import SearchResult
 from mindset.vector_index.chroma import ChromaIndex
 
+T = TypeVar("T")
+
 _log = structlog.get_logger()
+
+
+class _opened_once(cached_property[T]):  # noqa: N801  # used as a decorator
+    """A `cached_property` that is computed once even if several threads need it first; Python's own has no lock since 3.12."""
+
+    def __get__(self, instance: Installation, owner: type[Installation] | None = None) -> T:  # type: ignore[override]
+        with instance.lock:
+            return super().__get__(instance, owner)
 
 
 class Installation:
@@ -36,34 +48,35 @@ class Installation:
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self.settings = settings
         self.catalog = catalog
+        self.lock = threading.RLock()  # reentrant, because parts need others
         self._definitions: dict[str, tuple[int, KnowledgeBase]] = {}
 
-    @cached_property
+    @_opened_once
     def vectors(self) -> ChromaIndex:
         """The vector index; it connects at its first use."""
         return ChromaIndex(require_setting(self.settings.chroma_url, "chroma_url"))
 
-    @cached_property
+    @_opened_once
     def redis(self) -> RedisClient | None:
         """The client of Redis or Valkey; None if none is configured."""
         return RedisClient(require_setting(self.settings.redis_url, "redis_url")) if self.settings.redis_url else None
 
-    @cached_property
+    @_opened_once
     def searcher(self) -> Searcher:
         """Search over all knowledge bases."""
         return Searcher(self.catalog, self.vectors, self.settings)
 
-    @cached_property
+    @_opened_once
     def generators(self) -> GeneratorRegistry:
         """The models that write answers."""
         return GeneratorRegistry(self.settings)
 
-    @cached_property
+    @_opened_once
     def guardrails(self) -> GuardrailRegistry:
         """The guardrails that knowledge bases name."""
         return GuardrailRegistry(self.settings)
 
-    @cached_property
+    @_opened_once
     def answering(self) -> Answering:
         """Search and answers, with their caches."""
         ttl_s = self.settings.cache_ttl_s
@@ -75,12 +88,12 @@ class Installation:
             answers=Cache("answer", CachedAnswer, self.redis, ttl_s),
         )
 
-    @cached_property
+    @_opened_once
     def conversations(self) -> Conversations:
         """The earlier questions of each conversation."""
         return Conversations(self.redis, self.settings.conversation_ttl_s)
 
-    @cached_property
+    @_opened_once
     def authentication(self) -> Authentication:
         """Authentication of callers."""
         return Authentication(self.catalog, self.settings)

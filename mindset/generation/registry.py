@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 from mindset.config.generation_options import Generation, GeneratorSpec
 from mindset.config.settings import Settings
 from mindset.generation.endpoint import Endpoint, EndpointLimits, ProviderState
 from mindset.generation.fallback import FallbackGenerator
 from mindset.generation.judge import Judge
 from mindset.generation.protocol import Generator, LanguageModel
+from mindset.providers.opened import OpenedOnce
 
 # A judge replies with one word, but some models reason aloud before it.
 _JUDGE_TOKENS = 256
@@ -22,8 +21,7 @@ class GeneratorRegistry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._opened: dict[tuple[GeneratorSpec, int, float], LanguageModel] = {}
+        self._opened = OpenedOnce[tuple[GeneratorSpec, int, float], LanguageModel](lambda key: self._open_model(*key))
         self._endpoints: dict[str, Endpoint] = {}
 
     def generator(self, generation: Generation, first: str | None = None) -> FallbackGenerator:
@@ -42,13 +40,11 @@ class GeneratorRegistry:
     @property
     def states(self) -> list[ProviderState]:
         """The states of all models used so far."""
-        # Without the lock: opening a model may wait for a secret store, and metrics are collected all the time.
         return [endpoint.state for endpoint in list(self._endpoints.values())]
 
     def close(self) -> None:
         """Close all opened models."""
-        for model in self._opened.values():
-            model.close()
+        self._opened.close()
 
     def _generator(self, spec: GeneratorSpec, generation: Generation) -> Generator:
         if spec.provider == "extractive":
@@ -58,11 +54,7 @@ class GeneratorRegistry:
         return self._model(spec, generation.max_tokens, generation.deadline_s)
 
     def _model(self, spec: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
-        key = (spec, max_tokens, deadline_s)
-        with self._lock:
-            if key not in self._opened:
-                self._opened[key] = self._open_model(*key)
-            return self._opened[key]
+        return self._opened.get((spec, max_tokens, deadline_s), deadline_s)
 
     def _open_model(self, spec: GeneratorSpec, max_tokens: int, deadline_s: float) -> LanguageModel:
         settings, endpoint = self._settings, self._endpoint(spec)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from mindset.config.generation_options import Guardrails
 from mindset.config.settings import Settings
+from mindset.providers.opened import OpenedOnce
 
 if TYPE_CHECKING:
     from mindset.guardrails.bedrock import BedrockGuardrail
@@ -17,23 +17,19 @@ class GuardrailRegistry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._opened: dict[tuple[str, str], BedrockGuardrail] = {}
+        self._opened = OpenedOnce[tuple[str, str], "BedrockGuardrail"](self._open)
 
     def get(self, options: Guardrails) -> BedrockGuardrail | None:
         """Return the guardrail that the options name, or None if they name none."""
         if options.bedrock is None:
             return None
-        key = (options.bedrock, options.version)
-        with self._lock:
-            if key not in self._opened:
-                from mindset.guardrails.bedrock import BedrockGuardrail  # importing boto3 takes half a second
-
-                region, url = self._settings.bedrock_region, self._settings.bedrock_url
-                self._opened[key] = BedrockGuardrail(*key, region=region, url=url)
-            return self._opened[key]
+        return self._opened.get((options.bedrock, options.version))
 
     def close(self) -> None:
         """Close all opened guardrails."""
-        for guardrail in self._opened.values():
-            guardrail.close()
+        self._opened.close()
+
+    def _open(self, key: tuple[str, str]) -> BedrockGuardrail:
+        from mindset.guardrails.bedrock import BedrockGuardrail  # importing boto3 takes half a second
+
+        return BedrockGuardrail(*key, region=self._settings.bedrock_region, url=self._settings.bedrock_url)

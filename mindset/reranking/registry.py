@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 from mindset.config.retrieval_options import Reranking
 from mindset.config.settings import Settings
+from mindset.providers.opened import OpenedOnce
 from mindset.reranking.bedrock import BedrockReranker
 from mindset.reranking.nim import NimReranker
 from mindset.reranking.protocol import Reranker
@@ -15,21 +14,17 @@ class RerankerRegistry:
     """The rerankers of a process, opened at their first use. Thread-safe. Close it with `close`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._opened: dict[Reranking, Reranker] = {}
+        self._opened = OpenedOnce[Reranking, Reranker](lambda reranking: open_reranker(reranking, settings))
 
-    def get(self, reranking: Reranking) -> Reranker:
-        """Return the reranker of a configuration. Raises what `open_reranker` raises."""
-        with self._lock:
-            if reranking not in self._opened:
-                self._opened[reranking] = open_reranker(reranking, self._settings)
-            return self._opened[reranking]
+    def get(self, reranking: Reranking, timeout_s: float | None = None) -> Reranker:
+        """Return the reranker of a configuration. Raises what `open_reranker` raises.
+
+        Raises ServiceUnavailable if another thread is still opening it after `timeout_s`."""
+        return self._opened.get(reranking, timeout_s)
 
     def close(self) -> None:
         """Close all opened rerankers."""
-        for reranker in self._opened.values():
-            reranker.close()
+        self._opened.close()
 
 
 def open_reranker(reranking: Reranking, settings: Settings) -> Reranker:
