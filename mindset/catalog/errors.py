@@ -21,10 +21,10 @@ def translated_errors() -> Iterator[None]:
         yield
     except PoolTimeout:
         raise ServiceUnavailable(
-            "Postgres provided no connection within 10 s. Check MINDSET_POSTGRES_URL, that Postgres runs, and its load. "
+            "Postgres provided no connection in time. Check MINDSET_POSTGRES_URL, that Postgres runs, and its load. "
             "If only this process has too few connections, raise MINDSET_POSTGRES_POOL_SIZE."
         ) from None
-    except psycopg.errors.QueryCanceled as timeout:
+    except (psycopg.errors.QueryCanceled, psycopg.errors._WaitTimeout) as timeout:  # noqa: SLF001  # no public name
         raise ServiceUnavailable(
             "Postgres did not finish a statement in time. Try again; if searches need longer, raise retrieval.deadline_s."
         ) from timeout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mindset.catalog.build_lock import BuildLock
@@ -35,18 +38,37 @@ STATEMENT_TIMEOUT_S = 2.0
 """Default timeout of a single read statement, which normally takes milliseconds."""
 
 REQUEST_TIMEOUT_S = 10.0
-"""Timeout of a statement on behalf of a client, so that a few slow ones cannot occupy all connections."""
+"""Timeout of reading on behalf of a client, so that a few slow statements cannot occupy all connections."""
+
+# Maximum wait for a connection of the pool.
+_POOL_TIMEOUT_S = 10.0
+
+# The server's timeout is rounded up to a multiple of this, because changing it costs a round trip.
+_TIMEOUT_STEP_S = 0.25
+
+# When the transaction that a thread has opened must end, in seconds of `time.monotonic`.
+_thread = threading.local()
 
 # A connection used this recently is handed out without checking that it is still open.
 _TRUSTED_S = 1.0
 
 
 class _Pooled(psycopg.Connection[Any]):
-    """A connection that remembers when it was last used, and its statement timeout."""
+    """A connection that remembers when it was last used, and its statement timeout.
+
+    Nothing waits for the server longer than the deadline of the thread: the server's own timeout does not help if the
+    server hangs, or the network is slow."""
 
     used_at = -float("inf")
     timeout_ms = 0
     """Its statement timeout; 0 means none."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for the server as psycopg does, but at most until the thread's deadline."""
+        left = getattr(_thread, "ends_at", math.inf) - time.monotonic()
+        if left < math.inf:
+            timeout = max(left, 0.0) if timeout is None else min(timeout, max(left, 0.0))
+        return super().wait(gen, interval, timeout)
 
     def set_timeout(self, timeout_ms: int) -> None:
         """Set the statement timeout. With one, also use generic plans: planning a short statement took longer than running it.
@@ -75,7 +97,7 @@ class Catalog:
             min_size=1,
             max_size=pool_size,
             open=False,
-            timeout=10,
+            timeout=_POOL_TIMEOUT_S,
             # After a restart of the server, the pool must not hand out dead connections.
             check=self._check,
             kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS, **_CLIENT_KEEPALIVES},
@@ -98,22 +120,23 @@ class Catalog:
     def reading(self, timeout_s: float = 0) -> Iterator[Connection]:
         """Open a read-only transaction in which all statements see the same snapshot.
 
-        `timeout_s` limits each statement; 0 means no limit."""
-        with translated_errors(), self._connection(round(timeout_s * 1000)) as connection:
+        `timeout_s` limits the whole transaction, including the wait for a connection; 0 means no limit."""
+        with translated_errors(), self._connection(timeout_s) as connection:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             try:
                 yield connection
             finally:
-                connection.rollback()
-                connection.read_only = None
-                connection.isolation_level = None
+                if not _is_waiting(connection):
+                    connection.rollback()
+                    connection.read_only = None
+                    connection.isolation_level = None
 
     @contextmanager
     def autocommit_reading(self, timeout_s: float = STATEMENT_TIMEOUT_S) -> Iterator[Connection]:
         """Yield a connection for single read statements without a transaction, which saves two round trips.
 
-        `timeout_s` limits each statement. Prefer `read_once`, which also reconnects."""
+        `timeout_s` limits all of them together, and the wait for a connection. Prefer `read_once`, which also reconnects."""
         with translated_errors(), self._autocommit_reading(timeout_s) as connection:
             yield connection
 
@@ -121,6 +144,7 @@ class Catalog:
         """Return the result of `read`, which runs single read statements as in `autocommit_reading`.
 
         `read` is called a second time if the server closed the connection since its last use."""
+        ends_at = time.monotonic() + timeout_s
         with translated_errors():
             lost_at = self._lost_at
             try:
@@ -129,9 +153,9 @@ class Catalog:
             except (PoolTimeout, psycopg.errors.QueryCanceled):
                 raise
             except psycopg.OperationalError:
-                if self._lost_at == lost_at:
+                if self._lost_at == lost_at or time.monotonic() >= ends_at:
                     raise
-            with self._autocommit_reading(timeout_s) as connection:
+            with self._autocommit_reading(ends_at - time.monotonic()) as connection:
                 return read(connection)
 
     @contextmanager
@@ -142,25 +166,33 @@ class Catalog:
 
     @contextmanager
     def _autocommit_reading(self, timeout_s: float) -> Iterator[_Pooled]:
-        with self._connection(max(1, round(timeout_s * 1000)), autocommit=True) as connection:
+        with self._connection(max(timeout_s, 0.001), autocommit=True) as connection:
             yield connection
 
     @contextmanager
-    def _connection(self, timeout_ms: int = 0, *, autocommit: bool = False) -> Iterator[_Pooled]:
-        """Yield a pooled connection with this statement timeout."""
-        with self._pool.connection() as connection:
-            try:
-                if autocommit or timeout_ms != connection.timeout_ms:
-                    connection.autocommit = True
-                    connection.set_timeout(timeout_ms)
-                    connection.autocommit = autocommit
-                yield connection
-            finally:
-                if connection.broken:
-                    self._lost_at = time.monotonic()
-                elif autocommit:
-                    connection.autocommit = False
-                connection.used_at = time.monotonic()
+    def _connection(self, timeout_s: float = 0, *, autocommit: bool = False) -> Iterator[_Pooled]:
+        """Yield a pooled connection that must be returned after `timeout_s`; 0 means no limit."""
+        outer = getattr(_thread, "ends_at", math.inf)
+        ends_at = _thread.ends_at = min(outer, time.monotonic() + timeout_s if timeout_s else math.inf)
+        try:
+            with self._pool.connection(timeout=min(timeout_s or _POOL_TIMEOUT_S, _POOL_TIMEOUT_S)) as connection:
+                try:
+                    timeout_ms = _server_timeout_ms(ends_at)
+                    if autocommit or timeout_ms != connection.timeout_ms:
+                        connection.autocommit = True
+                        connection.set_timeout(timeout_ms)
+                        connection.autocommit = autocommit
+                    yield connection
+                finally:
+                    if _is_waiting(connection):
+                        connection.close()  # its server did not answer in time
+                    if connection.closed:
+                        self._lost_at = time.monotonic()
+                    elif autocommit:
+                        connection.autocommit = False
+                    connection.used_at = time.monotonic()
+        finally:
+            _thread.ends_at = outer
 
     def _check(self, connection: _Pooled) -> None:
         """Raise if the connection is dead. A connection used within the last second is not checked, to save a round trip.
@@ -172,3 +204,16 @@ class Catalog:
     def build_lock(self, kb: str) -> BuildLock:
         """Return the lock that allows one build of a knowledge base at a time."""
         return BuildLock(self._url, kb)
+
+
+def _server_timeout_ms(ends_at: float) -> int:
+    """Return the statement timeout for a deadline; 0 means none."""
+    if ends_at == math.inf:
+        return 0
+    left = max(ends_at - time.monotonic(), 0.001)
+    return round(math.ceil(left / _TIMEOUT_STEP_S) * _TIMEOUT_STEP_S * 1000)
+
+
+def _is_waiting(connection: Connection) -> bool:
+    """Return whether a statement was given up before the server answered, so that the connection cannot be used."""
+    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
