@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import VersionSnapshot
 from mindset.catalog.segments import Segment
+from mindset.config.ranking import RankingOptions
 from mindset.config.settings import Settings
 from mindset.embedding.protocol import Vectors
 from mindset.retrieval.search import Searcher
@@ -37,6 +38,10 @@ class SearchAt:
     written_per_s: float
 
 
+# Searching vectors needs none of them.
+_RANKING = RankingOptions(analysis="", candidates=1, dense_weight=1, lexical_weight=0, rerank=None)
+
+
 def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -> Iterator[SearchAt]:
     """Write the vectors as one to six segments and search each."""
     exact = _exact(vectors, questions)
@@ -47,7 +52,7 @@ def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -
         started = time.perf_counter()
         segments = list(_write(index, ids, vectors, proportions))
         rate = len(vectors) / (time.perf_counter() - started)
-        snapshot = VersionSnapshot(1, "model", vectors.shape[1], tuple(segments), None, 0)
+        snapshot = VersionSnapshot(1, "model", vectors.shape[1], _RANKING, tuple(segments), None, 0)
         recalls, milliseconds = [], []
         for vector in questions[:20]:  # warms up
             searcher.dense.nearest(snapshot, vector, _CANDIDATES, time.perf_counter() + 60)

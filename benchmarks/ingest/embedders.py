@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mindset.embedding.protocol import Embedder, ModelId, Vectors
 from mindset.embedding.wordllama import WordLlamaEmbedder
+from mindset.providers.deadline import Deadline
 
 NAMES = ("wordllama", "constant")
 
@@ -33,7 +34,11 @@ class ConstantEmbedder:
         rows = self._coarse[hashes % _ROWS] + self._fine[hashes // _ROWS % _ROWS]
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
+    def embed_query(
+        self,
+        text: str,
+        deadline: Deadline | None = None,  # noqa: ARG002  # not remote
+    ) -> NDArray[np.float32]:
         vector: NDArray[np.float32] = self.embed_passages([text])[0]
         return vector
 

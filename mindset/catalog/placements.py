@@ -32,7 +32,6 @@ def place_documents(
     connection: WriteConnection,
     kb: str,
     version: int,
-    language: str,
     chunking: str,
     documents: Sequence[DocumentPlacements],
 ) -> PlacementChanges:
@@ -42,11 +41,9 @@ def place_documents(
     those that it closed stay closed."""
     _stage(connection, documents)
     connection.execute(
-        """INSERT INTO chunk (kb, id, context, text, language)
-           SELECT DISTINCT ON (chunk_id) %(kb)s, chunk_id, context, text, %(language)s::regconfig FROM staged
-           ON CONFLICT (kb, id) DO UPDATE SET language = EXCLUDED.language
-             WHERE chunk.language <> EXCLUDED.language""",
-        {"kb": kb, "language": language},
+        """INSERT INTO chunk (kb, id, context, text)
+           SELECT DISTINCT ON (chunk_id) %(kb)s, chunk_id, context, text FROM staged ON CONFLICT DO NOTHING""",
+        {"kb": kb},
     )
     uris = [document.uri for document in documents]
     # An unchanged placement stays open, so that versions share it.

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mindset.catalog.segments import Segment
 from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.config.ranking import RankingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class VersionSnapshot:
-    """What a search reads of a version: its model and its segments."""
+    """What a search reads of a version: its model, its ranking options and its segments."""
 
     version: int
     model: str
     dimension: int
+    ranking: RankingOptions
     segments: tuple[Segment, ...]
     release: int | None
     rights_epoch: int
@@ -50,7 +52,7 @@ def version_snapshot(
              FROM (SELECT) AS one LEFT JOIN release r
                ON r.kb = %(kb)s AND r.channel = %(channel)s AND r.replaced_at IS NULL AND %(version)s::int IS NULL
            )
-           SELECT v.number, v.model, v.dimension, chosen.release, k.rights_epoch,
+           SELECT v.number, v.model, v.dimension, v.ranking, chosen.release, k.rights_epoch,
              s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
            JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
@@ -62,9 +64,37 @@ def version_snapshot(
     )  # fmt: skip
     if not found:
         return None
-    number, model, dimension, release, rights_epoch = found[0][:5]
-    segments = tuple(Segment(*row[5:]) for row in found if row[5] is not None)
-    return VersionSnapshot(number, model, dimension, segments, release, rights_epoch)
+    number, model, dimension, ranking, release, rights_epoch = found[0][:6]
+    segments = tuple(Segment(*row[6:]) for row in found if row[6] is not None)
+    return VersionSnapshot(
+        number, model, dimension, RankingOptions.model_validate(ranking), segments, release, rights_epoch
+    )
+
+
+def current_release(connection: Connection, kb: str, channel: str = "live") -> Release | None:
+    """Return the channel's current release."""
+    found = rows(
+        connection,
+        """SELECT id, channel, version, replaces, released_by, reason, released_at, replaced_at FROM release
+           WHERE kb = %(kb)s AND channel = %(channel)s AND replaced_at IS NULL""",
+        kb=kb,
+        channel=channel,
+    )
+    return Release(*found[0]) if found else None
+
+
+def rollback_version(connection: Connection, kb: str) -> int | None:
+    """Return the most recently live version that is still ready: not live, retired or rejected since."""
+    version = scalar(
+        connection,
+        """SELECT r.version FROM release r JOIN version v ON v.kb = r.kb AND v.number = r.version
+           WHERE r.kb = %s AND r.channel = 'live' AND v.state = 'ready' AND NOT EXISTS (
+             SELECT FROM release live WHERE live.kb = r.kb AND live.channel = 'live' AND live.replaced_at IS NULL
+               AND live.version = r.version)
+           ORDER BY r.id DESC LIMIT 1""",
+        kb,
+    )
+    return None if version is None else int(version)
 
 
 def live_version(connection: Connection, kb: str, channel: str = "live") -> int | None:

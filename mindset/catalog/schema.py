@@ -7,7 +7,6 @@ from __future__ import annotations
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -23,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, BOOLEAN, JSONB, REGCONFIG, TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, BOOLEAN, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -107,14 +106,7 @@ chunk = Table(
     Column("id", Text, nullable=False, comment="hash of context and text; also the key of its vectors"),
     Column("context", Text, nullable=False, comment="title and headings, embedded with the text"),
     Column("text", Text, nullable=False),
-    Column("language", REGCONFIG, nullable=False),
-    Column(
-        "tsv",
-        TSVECTOR,
-        Computed("setweight(to_tsvector(language, context), 'B') || to_tsvector(language, text)", persisted=True),
-    ),
     PrimaryKeyConstraint("kb", "id"),
-    Index("ix_chunk_tsv", "tsv", postgresql_using="gin"),
 )
 
 # A chunk occurs here in the versions v with valid_from <= v < valid_to; valid_to is null while it still occurs.
@@ -185,6 +177,17 @@ segment_chunk = Table(
     PrimaryKeyConstraint("segment_id", "chunk_id"),
 )
 
+# For full-text search: which chunks of a segment contain a word. Derived from the chunks' texts.
+postings = Table(
+    "postings",
+    metadata,
+    Column("segment_id", BIGINT, ForeignKey("segment.id"), nullable=False),
+    Column("analysis", Text, nullable=False, comment="name of the analysis that split the texts into words"),
+    Column("part", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False, comment="the postings in NumPy's npz format, cut into parts"),
+    PrimaryKeyConstraint("segment_id", "analysis", "part"),
+)
+
 version = Table(
     "version",
     metadata,
@@ -194,6 +197,7 @@ version = Table(
     Column("model", Text, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("chunking", Text, nullable=False),
+    Column("ranking", JSONB, nullable=False, comment="the options that the order of its results depends on"),
     Column("documents", Integer),
     Column("chunks", Integer),
     Column("flow_run", Text),

@@ -126,7 +126,8 @@ def replace_collection(connection: WriteConnection, segment: int, collection: st
 
 
 def mark_dropped(connection: WriteConnection, segment: int) -> None:
-    """Mark a segment's collection as dropped and delete its members."""
+    """Mark a segment's collection as dropped and delete its members and postings."""
+    connection.execute("DELETE FROM postings WHERE segment_id = %s", [segment])
     connection.execute("DELETE FROM segment_chunk WHERE segment_id = %s", [segment])
     connection.execute("UPDATE segment SET state = 'dropped' WHERE id = %s", [segment])
 

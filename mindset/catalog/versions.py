@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
 
 from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.config.ranking import RankingOptions
 from mindset.errors import UnknownVersion
 
 
@@ -23,15 +26,21 @@ class Version:
     chunks: int | None
     created_at: datetime
     ready_at: datetime | None
+    ranking: RankingOptions
 
 
-_COLUMNS: LiteralString = "number, state, model, dimension, chunking, documents, chunks, created_at, ready_at"
+_COLUMNS: LiteralString = "number, state, model, dimension, chunking, documents, chunks, created_at, ready_at, ranking"
+
+
+def _version(row: tuple[Any, ...]) -> Version:
+    columns: list[Any] = [*row[:-1], RankingOptions.model_validate(row[-1])]
+    return Version(*columns)
 
 
 def building_version(connection: Connection, kb: str) -> Version | None:
     """Return the version that is being built."""
     found = rows(connection, f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state = 'building'", kb=kb)  # noqa: S608
-    return Version(*found[0]) if found else None
+    return _version(found[0]) if found else None
 
 
 def newest_version(connection: Connection, kb: str) -> Version | None:
@@ -41,7 +50,7 @@ def newest_version(connection: Connection, kb: str) -> Version | None:
         f"SELECT {_COLUMNS} FROM version WHERE kb = %(kb)s AND state <> 'building' ORDER BY number DESC LIMIT 1",  # noqa: S608
         kb=kb,
     )
-    return Version(*found[0]) if found else None
+    return _version(found[0]) if found else None
 
 
 def get_version(connection: Connection, kb: str, number: int) -> Version | None:
@@ -52,7 +61,18 @@ def get_version(connection: Connection, kb: str, number: int) -> Version | None:
         kb=kb,
         number=number,
     )
-    return Version(*found[0]) if found else None
+    return _version(found[0]) if found else None
+
+
+def finished_version(connection: Connection, kb: str, number: int) -> Version:
+    """Return a version that can be searched, compared and released.
+
+    Raises UnknownVersion if it is missing or still being built, or if it is retired, since parts of it may be deleted."""
+    version = get_version(connection, kb, number)
+    if version is None or version.state in ("building", "retired"):
+        state = f"is {version.state}" if version else "does not exist"
+        raise UnknownVersion(f"Version {number} of {kb} {state}. `mindset releases {kb}` lists the available ones.")
+    return version
 
 
 def list_versions(connection: Connection, kb: str, limit: int = 50, before: int | None = None) -> list[Version]:
@@ -65,29 +85,36 @@ def list_versions(connection: Connection, kb: str, limit: int = 50, before: int 
         limit=limit,
         before=before,
     )
-    return [Version(*row) for row in found]
+    return [_version(row) for row in found]
 
 
 def begin_version(
-    connection: WriteConnection, kb: str, model: str, dimension: int, chunking: str, flow_run: str | None
+    connection: WriteConnection,
+    kb: str,
+    model: str,
+    dimension: int,
+    chunking: str,
+    ranking: RankingOptions,
+    flow_run: str | None,
 ) -> int:
     """Begin the next version, or resume the one that is being built, and return its number."""
     _take_over(connection, kb)
+    stored_ranking = Jsonb(ranking.model_dump(mode="json"))
     resumed = scalar(
         connection,
-        """UPDATE version SET model = %s, dimension = %s, chunking = %s, flow_run = %s
+        """UPDATE version SET model = %s, dimension = %s, chunking = %s, ranking = %s, flow_run = %s
            WHERE kb = %s AND state = 'building' RETURNING number""",
-        model, dimension, chunking, flow_run, kb,
+        model, dimension, chunking, stored_ranking, flow_run, kb,
     )  # fmt: skip
     if resumed:
         return int(resumed)
     return int(
         scalar(
             connection,
-            """INSERT INTO version (kb, number, state, model, dimension, chunking, flow_run)
-               SELECT %s, coalesce(max(number), 0) + 1, 'building', %s, %s, %s, %s FROM version WHERE kb = %s
+            """INSERT INTO version (kb, number, state, model, dimension, chunking, ranking, flow_run)
+               SELECT %s, coalesce(max(number), 0) + 1, 'building', %s, %s, %s, %s, %s FROM version WHERE kb = %s
                RETURNING number""",
-            kb, model, dimension, chunking, flow_run, kb,
+            kb, model, dimension, chunking, stored_ranking, flow_run, kb,
         )
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mindset.config.definition import StrictModel, fingerprint
+from mindset.text.words import LANGUAGES
 
 
 def _below_folder(patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -16,6 +17,12 @@ def _below_folder(patterns: tuple[str, ...]) -> tuple[str, ...]:
         if not pattern.strip("./") or outside or pattern.endswith("/"):
             raise ValueError(f"{pattern!r} is not a glob of files below the folder: write one such as guides/**/*.md")
     return patterns
+
+
+def _known_language(language: str) -> str:
+    if language not in LANGUAGES:
+        raise ValueError(f"{language!r} is not a known language: use one of {', '.join(LANGUAGES)}")
+    return language
 
 
 Globs = Annotated[tuple[str, ...], AfterValidator(_below_folder)]
@@ -51,8 +58,8 @@ class Chunking(StrictModel):
     overlap: int = Field(default=0, ge=0)
     """Number of tokens that `fixed` and `recursive` repeat from the previous chunk."""
 
-    language: str = Field(default="english", pattern=r"^[a-z_][a-z0-9_]*$")
-    """Postgres text search configuration that stems the chunks. The chunk stage checks that it exists."""
+    language: Annotated[str, AfterValidator(_known_language)] = "english"
+    """Language of the documents, whose words full-text search reduces to stems; `simple` reduces none."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller_than_chunk(self) -> Chunking:
@@ -62,8 +69,8 @@ class Chunking(StrictModel):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text would be split or indexed differently."""
-        return fingerprint("chunking/1", self.model_dump(mode="json"))
+        """Changes whenever the same text would be split differently."""
+        return fingerprint("chunking/1", self.model_dump(mode="json", exclude={"language"}))
 
 
 _DEFAULT_MODELS: dict[str, dict[str, Any]] = {

@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     trusted_proxies: str = "127.0.0.1"
     """Addresses or networks of proxies whose X-Forwarded-For header is trusted, separated by commas."""
 
+    version_index_bytes: int = Field(default=2_000_000_000, ge=0)
+    """Memory for the words of versions, in bytes; about 600 per chunk. Those not searched for longest are forgotten, and
+    loaded again when they are."""
+
     cache_ttl_s: int = Field(default=3_600, ge=0)
     """How long search results and answers are cached in Redis, in seconds; 0 disables the cache."""
 

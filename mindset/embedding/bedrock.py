@@ -49,8 +49,8 @@ class BedrockEmbedder:
         self.dimension = dimension
         self._model = model
         self._deadline_s = deadline_s
-        # One more connection than threads, for questions.
-        self._client = bedrock_client.open_client(region, url, deadline_s, connections=concurrency + 1)
+        self._client = bedrock_client.open_client(region, url, deadline_s, connections=concurrency)
+        self._query_clients = bedrock_client.Clients(region, url, connections=concurrency)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bedrock-embed")
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
@@ -59,26 +59,28 @@ class BedrockEmbedder:
         batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
         return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "search_document"), batches)))
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self._embed([text], "search_query")[0]
+    def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._embed([text], "search_query", deadline)[0]
         return vector
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._client.close()
+        self._query_clients.close()
 
-    def _embed(self, texts: Sequence[str], purpose: _Purpose) -> Vectors:
-        deadline = Deadline(self._deadline_s)
+    def _embed(self, texts: Sequence[str], purpose: _Purpose, deadline: Deadline | None = None) -> Vectors:
         body = json.dumps(self._request(texts, purpose))
+        limit = deadline or Deadline(self._deadline_s)
 
         def attempt() -> Vectors:
+            client = self._query_clients.with_timeout(limit.seconds_left()) if deadline else self._client
             with bedrock_client.translate_errors(self._model):
-                response = self._client.invoke_model(
+                response = client.invoke_model(
                     modelId=self._model, body=body, contentType="application/json", accept="application/json"
                 )
                 return self._vectors(response["body"].read(), len(texts))
 
-        return retry_call(attempt, deadline)
+        return retry_call(attempt, limit)
 
     def _request(self, texts: Sequence[str], purpose: _Purpose) -> dict[str, object]:
         if self._batch == 1:

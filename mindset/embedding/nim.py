@@ -50,16 +50,18 @@ class NimEmbedder:
         batches = [texts[at : at + self._batch] for at in range(0, len(texts), self._batch)]
         return np.concatenate(list(self._pool.map(lambda batch: self._embed(batch, "passage"), batches)))
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self._embed([text], "query")[0]
+    def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._embed([text], "query", deadline)[0]
         return vector
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._client.close()
 
-    def _embed(self, texts: Sequence[str], input_type: Literal["passage", "query"]) -> Vectors:
-        deadline = Deadline(self._deadline_s)
+    def _embed(
+        self, texts: Sequence[str], input_type: Literal["passage", "query"], deadline: Deadline | None = None
+    ) -> Vectors:
+        deadline = deadline or Deadline(self._deadline_s)
         body: dict[str, object] = {
             "model": self._model,
             "input": list(texts),

@@ -8,6 +8,8 @@ from typing import NewType, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mindset.providers.deadline import Deadline
+
 ModelId = NewType("ModelId", str)
 """`provider:model:dimension`. Two embedders with the same id return the same vector for the same text."""
 
@@ -30,8 +32,10 @@ class Embedder(Protocol):
         Raises ProviderRejected or ProviderUnavailable if the model is remote."""
         ...
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Return the vector of a question, of shape (dimension,). Raises the same errors as `embed_passages`."""
+    def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
+        """Return the vector of a question, of shape (dimension,). Raises the same errors as `embed_passages`.
+
+        A remote model is waited for until the deadline, retries included; without one, as long as for passages."""
         ...
 
     def close(self) -> None: ...

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 from mindset.config.build_options import Embedding
 from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.errors import ConfigurationError, DimensionMismatch
+from mindset.providers.opened import OpenedOnce
 
 
 def model_id(embedding: Embedding) -> ModelId:
@@ -20,16 +19,6 @@ def embedding_of(model: ModelId) -> Embedding:
     provider, _, rest = model.partition(":")
     name, _, dimension = rest.rpartition(":")
     return Embedding.model_validate({"provider": provider, "model": name, "dimension": int(dimension)})
-
-
-def default_dense_weight(embedding: Embedding) -> float:
-    """Return the default weight of dense search: 0.3 for WordLlama, whose vectors are sums of words, otherwise 1.
-
-    Chosen among about sixty fusions by the mean recall@5 over guides, docs and the two corpora of Chroma's chunking
-    evaluation: 0.862 with 0.3, 0.826 with 1, with an emulation of Postgres' full-text ranking. There was no held-out
-    set, so the gain on other corpora may be smaller. With Postgres, recall@5 on the guides rose from 0.625 to 0.672
-    (measured)."""
-    return 0.3 if embedding.provider == "wordllama" else 1.0
 
 
 def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
@@ -66,25 +55,21 @@ class EmbedderRegistry:
     """The embedders of a process, opened at their first use. Thread-safe. Close it with `close`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._opened: dict[ModelId, Embedder] = {}
+        self._opened = OpenedOnce[ModelId, Embedder](lambda model: open_embedder(embedding_of(model), settings))
 
     def get_if_open(self, model: ModelId) -> Embedder | None:
         """Return the embedder of a model, or None if it is not open yet."""
-        return self._opened.get(model)
+        return self._opened.get_if_open(model)
 
-    def get(self, model: ModelId) -> Embedder:
-        """Return the embedder of a model. Raises what `open_embedder` raises."""
-        with self._lock:
-            if model not in self._opened:
-                self._opened[model] = open_embedder(embedding_of(model), self._settings)
-            return self._opened[model]
+    def get(self, model: ModelId, timeout_s: float | None = None) -> Embedder:
+        """Return the embedder of a model. Raises what `open_embedder` raises.
+
+        Raises ServiceUnavailable if another thread is still loading it after `timeout_s`."""
+        return self._opened.get(model, timeout_s)
 
     def close(self) -> None:
         """Close all opened embedders."""
-        for embedder in self._opened.values():
-            embedder.close()
+        self._opened.close()
 
 
 def check_model(embedding: Embedding) -> None:

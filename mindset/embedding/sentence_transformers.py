@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mindset.embedding.batches import plan_batches
 from mindset.embedding.protocol import ModelId, Vectors
 from mindset.embedding.vectors import empty_vectors, unit_vectors
-from mindset.errors import ConfigurationError
+from mindset.errors import ConfigurationError, ProviderUnavailable
+from mindset.providers.deadline import Deadline
 
 
 class SentenceTransformerEmbedder:
@@ -55,9 +56,13 @@ class SentenceTransformerEmbedder:
                 vectors[batch] = self._unit(rows)
         return vectors
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        with self._lock:
+    def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
+        if not self._lock.acquire(timeout=deadline.seconds_left() if deadline else -1):
+            raise ProviderUnavailable(f"{self.model_id} is busy with other texts. Try again shortly.")
+        try:
             vector: NDArray[np.float32] = self._unit(self._model.encode_query([text], show_progress_bar=False))[0]
+        finally:
+            self._lock.release()
         return vector
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mindset.embedding.protocol import ModelId, Vectors
+from mindset.providers.deadline import Deadline
 
 if TYPE_CHECKING:
     from wordllama import WordLlamaInference
@@ -32,7 +33,11 @@ class WordLlamaEmbedder:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.asarray(self._model.embed(list(texts), norm=True), dtype=np.float32)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
+    def embed_query(
+        self,
+        text: str,
+        deadline: Deadline | None = None,  # noqa: ARG002  # not remote
+    ) -> NDArray[np.float32]:
         vector: NDArray[np.float32] = self.embed_passages([text])[0]
         return vector
 

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from snowballstemmer import stemmer
-
 from mindset.generation.citations import MARKER
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
 from mindset.generation.protocol import Piece
@@ -19,6 +17,7 @@ from mindset.text.markdown import markdown_blocks
 from mindset.text.plain import plain_text
 from mindset.text.sentences import split_sentences
 from mindset.text.stopwords import STOP_WORDS, word_set
+from mindset.text.words import word_analyzer
 
 # Minimum share of the question's word weights that the quoted sentences must contain. Chosen on the golden sets of both
 # knowledge bases: with a higher value paraphrases get no answer, with a lower one questions beyond the documents do.
@@ -114,6 +113,5 @@ def _quotable(block: str) -> str:
 
 
 def _words(text: str) -> frozenset[str]:
-    # A stemmer per call: Snowball's stemmers are not thread-safe.
-    stem = stemmer("english").stemWord
-    return frozenset(stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOP)
+    words = (word for word in re.findall(r"\w+", text.lower()) if word not in _STOP)
+    return frozenset(word_analyzer("english").stem(word) for word in words)

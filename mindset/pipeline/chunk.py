@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.documents import DocumentText, document_texts, quarantine_revisions
-from mindset.catalog.full_text import check_language
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, close_placements, place_documents
 from mindset.catalog.pool import Catalog
 from mindset.catalog.versions import begin_version, lock_owned_version
 from mindset.chunking.chunker import chunk_document
 from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.ranking import ranking_options
 from mindset.embedding.registry import model_id
 from mindset.pipeline.concurrency import prefetch, store_concurrently, throttle
 from mindset.pipeline.plan import BuildPlan
@@ -19,7 +19,7 @@ from mindset.pipeline.progress import Progress, no_progress
 
 BATCH_DOCUMENTS = 100
 
-# Most of a batch's cost is Postgres analysing its text, which takes one core per transaction.
+# Postgres writes a batch while Python splits the next ones.
 CONCURRENT_TRANSACTIONS = 2
 
 
@@ -47,21 +47,18 @@ def chunk(
     """Begin or resume a version and place the planned documents in it, one batch per transaction.
 
     A document that cannot be chunked is quarantined; its last usable revision stays in the version. `duty_cycle` is the
-    fraction of the time that the stage works. Raises ConfigurationError if Postgres does not know the language, before a
-    version is begun; UnknownVersion if another run has taken over the version."""
+    fraction of the time that the stage works. Raises UnknownVersion if another run has taken over the version."""
     with catalog.writing() as connection:
-        check_language(connection, kb.name, kb.chunking.language)
         version = begin_version(
-            connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint, flow_run
-        )
+            connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint,
+            ranking_options(kb), flow_run,
+        )  # fmt: skip
         closed = close_placements(connection, kb.name, version, plan.to_remove) if plan.to_remove else 0
 
     def store(batch: _ChunkedBatch) -> tuple[PlacementChanges, dict[str, str]]:
         with catalog.writing() as connection:
             lock_owned_version(connection, kb.name, version, flow_run)
-            changes = place_documents(
-                connection, kb.name, version, kb.chunking.language, kb.chunking.fingerprint, batch.documents
-            )
+            changes = place_documents(connection, kb.name, version, kb.chunking.fingerprint, batch.documents)
             quarantine_revisions(connection, kb.name, batch.rejected, kb.chunking.fingerprint)
         return changes, batch.rejected
 

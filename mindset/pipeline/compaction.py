@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mindset.catalog.full_text import analyze
+from mindset.catalog.planner_statistics import analyze
 from mindset.catalog.pool import Catalog
+from mindset.catalog.postings import analyze_segment, store_postings
 from mindset.catalog.segments import (
     Segment,
     add_visible_chunks,
@@ -17,8 +18,10 @@ from mindset.catalog.segments import (
     version_segments,
     visible_counts,
 )
+from mindset.catalog.versions import get_version
 from mindset.pipeline.progress import Progress, no_progress
 from mindset.pipeline.segments import fill_segment
+from mindset.text.words import analyzer_named
 from mindset.vector_index.chroma import ChromaIndex
 
 # Each segment is searched separately. On two cores, three take 1.6 times as long as one, four 2.3 times, six 2.7 times
@@ -95,19 +98,23 @@ def compact(
     with catalog.reading() as connection:
         segments = version_segments(connection, kb, version)
         visible = visible_counts(connection, kb, version, segments)
+        current = get_version(connection, kb, version)
     selected = segments_to_compact(segments, visible)
-    if not selected:
+    if not selected or current is None:
         return None
+    analyzer = analyzer_named(current.ranking.analysis)
     model, dimension = selected[0].model, selected[0].dimension
     with catalog.writing() as connection:
         new, collection = open_segment(connection, kb, model, dimension)
         count = add_visible_chunks(connection, new, kb, version, [segment.id for segment in selected])
     if count:
         fill_segment(catalog, vectors, new, collection, model, total=count, progress=progress)
+    postings = analyze_segment(catalog, new, analyzer) if count else None
     remaining = [segment.id for segment in segments if segment not in selected]
     with catalog.writing() as connection:
-        if count:
+        if postings:
             seal_segment(connection, new, count)
+            store_postings(connection, new, analyzer.name, postings)
             remaining.append(new)
         else:
             delete_segment(connection, new)

@@ -1,13 +1,14 @@
-"""The index stage: write the version's new vectors to a sealed segment and mark the version as ready."""
+"""The index stage: write the version's new vectors and words to a sealed segment and mark the version as ready."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mindset.catalog.full_text import analyze
 from mindset.catalog.placements import UnembeddedChunks
+from mindset.catalog.planner_statistics import analyze
 from mindset.catalog.pool import Catalog
+from mindset.catalog.postings import analyze_segment, store_postings
 from mindset.catalog.segments import (
     Segment,
     add_unindexed_chunks,
@@ -21,13 +22,15 @@ from mindset.catalog.segments import (
     version_segments,
     visible_counts,
 )
-from mindset.catalog.versions import finish_version, first_unindexed_version, newest_version
+from mindset.catalog.versions import finish_version, first_unindexed_version, get_version, newest_version
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
 from mindset.pipeline.compaction import segments_to_merge
+from mindset.pipeline.postings import add_postings
 from mindset.pipeline.progress import Progress, no_progress
 from mindset.pipeline.segments import fill_segment, restore_segment
+from mindset.text.words import analyzer_named
 from mindset.vector_index.chroma import ChromaIndex
 
 
@@ -68,6 +71,9 @@ def index(
         if missing := UnembeddedChunks(kb.name, version, from_version, model).count(connection):
             raise UnknownVersion(f"{missing} texts of version {version} have no vector yet. Run the embed stage first.")
         unfinished = unfinished_segments(connection, kb.name)
+        current = get_version(connection, kb.name, version)
+        assert current  # `first_unindexed_version` raises if there is none
+        analyzer = analyzer_named(current.ranking.analysis)
         previous = newest_version(connection, kb.name)
         inherited = (
             version_segments(connection, kb.name, previous.number) if previous and previous.model == model else []
@@ -93,9 +99,12 @@ def index(
             catalog, vectors, new, collection, model, total=added + copied, duty_cycle=duty_cycle, progress=progress
         )
     segments = [segment.id for segment in kept if segment not in merged]
+    add_postings(catalog, segments, analyzer)
+    postings = analyze_segment(catalog, new, analyzer) if added else None
     with catalog.writing() as connection:
-        if added:
+        if postings:
             seal_segment(connection, new, added + copied)
+            store_postings(connection, new, analyzer.name, postings)
             segments.append(new)
         else:
             delete_segment(connection, new)

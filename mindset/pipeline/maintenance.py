@@ -17,12 +17,14 @@ from mindset.catalog.garbage_collection import (
 )
 from mindset.catalog.idempotency import delete_old_requests
 from mindset.catalog.pool import Catalog
+from mindset.catalog.postings import delete_unused_postings
 from mindset.catalog.releases import live_version, lock_channel
 from mindset.catalog.segments import Segment, known_collections, mark_dropped, unused_segments, used_segments
 from mindset.catalog.versions import pending_version, retire_versions
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import IndexDamaged, MindsetError, ServiceUnavailable, UnknownVersion
 from mindset.pipeline.compaction import Compaction, compact
+from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
 from mindset.pipeline.segments import restore_segment
 from mindset.vector_index.chroma import ChromaIndex
@@ -71,6 +73,9 @@ def maintain(
     embeddings_deleted = _delete_embeddings(catalog, postponed)
     compacted = _compact_current(catalog, kb.name, vectors, compacting)
     dropped = _drop_unused(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
+    with catalog.writing() as connection:
+        delete_unused_postings(connection, kb.name)
+    add_missing_postings(catalog, kb.name)
     with catalog.reading() as connection:
         segments = used_segments(connection, kb.name)
     rebuilt = _rebuild_damaged(catalog, vectors, segments, checking)

@@ -11,6 +11,7 @@ from mindset.catalog.releases import live_version
 from mindset.catalog.transactions import Connection
 from mindset.catalog.versions import Version, building_version, newest_version, pending_version
 from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.ranking import ranking_options
 from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
 
@@ -37,7 +38,7 @@ class BuildPlan:
     """URIs of documents whose chunks the new version no longer contains."""
 
     needs_version: bool
-    """Whether a version is needed even without changed documents: to resume a build, or for a new model."""
+    """Whether a version is needed even without changed documents: to resume a build, or for a new model or ranking."""
 
     @property
     def builds(self) -> bool:
@@ -70,8 +71,10 @@ def _version_needed(connection: Connection, kb: KnowledgeBase) -> bool:
 
 
 def needs_version(newest: Version | None, building: Version | None, kb: KnowledgeBase) -> bool:
-    """Return whether a build was interrupted, or the definition names another model than the newest version."""
-    return building is not None or (newest is not None and newest.model != model_id(kb.embedding))
+    """Return whether a build was interrupted, or the newest version has another model or ranking than the definition."""
+    return building is not None or (
+        newest is not None and (newest.model, newest.ranking) != (model_id(kb.embedding), ranking_options(kb))
+    )
 
 
 def rebuild_duty_cycle(catalog: Catalog, kb: KnowledgeBase, duty_cycle: float) -> float:

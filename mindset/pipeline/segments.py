@@ -24,6 +24,7 @@ from mindset.catalog.segments import (
 from mindset.catalog.versions import pending_version
 from mindset.errors import IndexDamaged
 from mindset.pipeline.concurrency import prefetch, throttle
+from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
 from mindset.vector_index.chroma import BATCH, REMEDY, ChromaIndex, Vectors
 
@@ -86,9 +87,10 @@ def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *,
 
 
 def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
-    """Check the segments of the live version and of the one whose release is due, and rebuild damaged ones.
+    """Check the segments of the live version and of the one whose release is due, and rebuild what is damaged or missing.
 
     For nights that build nothing but may still evaluate and release what an earlier night has built."""
+    add_missing_postings(catalog, kb)
     with catalog.reading() as connection:
         live = version_snapshot(connection, kb)
         pending = pending_version(connection, kb)

@@ -1,19 +1,23 @@
-"""Dense search: the chunks whose vectors are nearest to the question's, over all segments of a version."""
+"""Dense search: the chunks whose vectors are nearest to the question's, among those that the caller may read."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import VersionSnapshot
 from mindset.embedding.registry import EmbedderRegistry
 from mindset.errors import DimensionMismatch, IndexDamaged, ServiceUnavailable
+from mindset.full_text.bm25 import VisibleChunks
+from mindset.providers.deadline import Deadline
+from mindset.retrieval.exact import exact_search
 from mindset.retrieval.search_request import Ranking, SearchRequest
 from mindset.tracing import span
 from mindset.vector_index.chroma import ChromaIndex, PendingSearch
@@ -23,15 +27,12 @@ Vector = NDArray[np.float32]
 # A response that has already arrived is read even if the full-text search has used up all the time.
 _MIN_READ_S = 0.05
 
+# The index cannot filter, so it is asked for more chunks than needed. Where the caller may read so few chunks that it
+# would have to propose more than this, all of them are compared with the question instead.
+_MAX_PROPOSED = 1_000
 
-@dataclass
-class DenseStep:
-    """A dense search in progress."""
-
-    ranking: Callable[[], Ranking] = field(init=False)
-    """Waits for the ranking, at most until the request's deadline. Call it once."""
-    vector: Vector | None = None
-    """The question's vector, once it is embedded."""
+# The chunks that a caller may read are not spread evenly over the nearest ones.
+_RESERVE = 1.5
 
 
 class DenseSearch:
@@ -39,12 +40,13 @@ class DenseSearch:
 
     def __init__(
         self,
+        catalog: Catalog,
         index: ChromaIndex,
         embedders: EmbedderRegistry,
         snapshot_of: Callable[[str, int], VersionSnapshot],
         threads: int,
     ) -> None:
-        self._index, self._embedders, self._snapshot_of = index, embedders, snapshot_of
+        self._catalog, self._index, self._embedders, self._snapshot_of = catalog, index, embedders, snapshot_of
         # For remote models. A late step keeps its thread until it ends; full-text search needs none of these threads.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="dense")
 
@@ -52,28 +54,27 @@ class DenseSearch:
         """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
 
-    def start(self, request: SearchRequest, cleanup: ExitStack) -> DenseStep:
+    def start(self, request: SearchRequest, visible: VisibleChunks | None, cleanup: ExitStack) -> Callable[[], Ranking]:
         """Embed the question and query all segments. `cleanup` cancels requests whose responses were not read.
 
-        A model that embeds instantly and a server with open connections are called right here, since nothing blocks.
-        Everything else runs in a thread, so that full-text search and the deadline do not wait for it."""
+        `visible` is None if it is not known which chunks the caller may read; then any are returned.
+
+        Returns a function that waits for the ranking, at most until the request's deadline. A model that embeds instantly
+        and a server with open connections are called right here, since nothing blocks. Everything else runs in a thread,
+        so that full-text search and the deadline do not wait for it."""
         started = time.perf_counter()
-        step = DenseStep()
         embedder = self._embedders.get_if_open(request.model)
-        if embedder and getattr(embedder, "is_instant", False):
-            vector = step.vector = embedder.embed_query(request.question)
-            pending = self._query(
-                request.snapshot, vector, request.candidates, request.deadline, only_if_connected=True
-            )
+        proposed = _proposed(request, visible)
+        if proposed and embedder and getattr(embedder, "is_instant", False):
+            vector = embedder.embed_query(request.question)
+            pending = self._query(request.snapshot, vector, proposed, request.deadline, only_if_connected=True)
             if pending is not None:
                 for search in pending:
                     cleanup.callback(search.cancel)
-                step.ranking = lambda: _ranking(self._read(request, vector, lambda: pending), started)
-                return step
-        future = self._threads.submit(self._run, request, step)
+                return lambda: _ranking(self._rank(request, visible, vector, proposed, lambda: pending), started)
+        future = self._threads.submit(self._run, request, visible, proposed)
         cleanup.callback(future.cancel)
-        step.ranking = lambda: future.result(timeout=max(0.0, request.seconds_left()))
-        return step
+        return lambda: future.result(timeout=max(0.0, request.seconds_left()))
 
     def nearest(self, snapshot: VersionSnapshot, vector: Vector, candidates: int, deadline: float) -> list[str]:
         """Return the nearest chunks over all segments, before `deadline` in seconds of `time.perf_counter`.
@@ -81,25 +82,50 @@ class DenseSearch:
         Raises ServiceUnavailable, IndexDamaged, DimensionMismatch."""
         return _merge(self._query_all(snapshot, vector, candidates, deadline), candidates, deadline)
 
-    def _run(self, request: SearchRequest, step: DenseStep) -> Ranking:
+    def _run(self, request: SearchRequest, visible: VisibleChunks | None, proposed: int) -> Ranking:
         started = time.perf_counter()
-        vector = step.vector = self._embedders.get(request.model).embed_query(request.question)
-        chunk_ids = self._read(
-            request, vector, lambda: self._query_all(request.snapshot, vector, request.candidates, request.deadline)
-        )
+        embedder = self._embedders.get(request.model, request.seconds_left())
+        vector = embedder.embed_query(request.question, Deadline(max(request.seconds_left(), 0.001)))
+        chunk_ids = self._rank(
+            request, visible, vector, proposed,
+            lambda: self._query_all(request.snapshot, vector, proposed, request.deadline),
+        )  # fmt: skip
         return _ranking(chunk_ids, started)
 
     @span("retrieval.dense")
-    def _read(self, request: SearchRequest, vector: Vector, query: Callable[[], Sequence[PendingSearch]]) -> list[str]:
+    def _rank(
+        self,
+        request: SearchRequest,
+        visible: VisibleChunks | None,
+        vector: Vector,
+        proposed: int,
+        query: Callable[[], Sequence[PendingSearch]],
+    ) -> list[str]:
+        """Return the nearest chunks that the caller may read: those that the index proposes, if they are enough.
+
+        If it is not known which ones those are, return the nearest chunks."""
+        if proposed:
+            nearest = self._read(request, vector, proposed, query)
+            if visible is None:
+                return nearest
+            wanted = min(request.candidates, visible.count)
+            readable = [chunk_id for chunk_id, ok in zip(nearest, visible.contains(nearest), strict=True) if ok]
+            if len(readable) >= wanted:
+                return readable[:wanted]
+        return exact_search(self._catalog, request, vector).chunk_ids
+
+    def _read(
+        self, request: SearchRequest, vector: Vector, proposed: int, query: Callable[[], Sequence[PendingSearch]]
+    ) -> list[str]:
         """Read the version's segments. If maintenance replaced them meanwhile, query their replacements."""
         try:
-            return _merge(query(), request.candidates, request.deadline)
+            return _merge(query(), proposed, request.deadline)
         except IndexDamaged:
             # Replaced segments are dropped at once, which looks like damage.
             current = self._snapshot_of(request.kb.name, request.snapshot.version)
             if current.segments == request.snapshot.segments:
                 raise
-            return self.nearest(current, vector, request.candidates, request.deadline)
+            return self.nearest(current, vector, proposed, request.deadline)
 
     def _query_all(
         self, snapshot: VersionSnapshot, vector: Vector, candidates: int, deadline: float
@@ -142,6 +168,15 @@ class DenseSearch:
                 cleanup.callback(search.cancel)
             cleanup.pop_all()
         return pending
+
+
+def _proposed(request: SearchRequest, visible: VisibleChunks | None) -> int:
+    """Return how many chunks the index has to propose for the wanted number to be readable; 0: compare all instead."""
+    if visible is None or visible.is_all:
+        return request.candidates
+    total = len(visible.table)
+    proposed = math.ceil(_RESERVE * request.candidates * total / max(visible.count, 1))
+    return proposed if proposed <= _MAX_PROPOSED else 0
 
 
 def _ranking(chunk_ids: list[str], started: float) -> Ranking:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Sequence
 from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mindset.catalog.embeddings import visible_embeddings
-from mindset.catalog.passages import VisibleChunk
 from mindset.catalog.pool import Catalog
 from mindset.errors import ServiceUnavailable
 from mindset.retrieval.search_request import Ranking, SearchRequest
@@ -27,7 +25,7 @@ def exact_search(catalog: Catalog, request: SearchRequest, vector: NDArray[np.fl
     started = time.perf_counter()
     nearest: list[tuple[float, str]] = []
     with (
-        catalog.reading() as connection,
+        catalog.reading(max(request.seconds_left(), 0.001)) as connection,
         closing(
             visible_embeddings(
                 connection, request.kb.name, request.snapshot.version, request.model, request.principals, request.where,
@@ -43,8 +41,3 @@ def exact_search(catalog: Catalog, request: SearchRequest, vector: NDArray[np.fl
                     "The caller may read more chunks than can be compared in time. Raise retrieval.deadline_s."
                 )
     return Ranking([chunk_id for _, chunk_id in nearest], (time.perf_counter() - started) * 1000)
-
-
-def has_too_few(chunks: Sequence[VisibleChunk], limit: int, candidates: int) -> bool:
-    """Return whether the caller may read fewer chunks than the `limit` asked for although there were enough candidates."""
-    return len({row.chunk_id for row in chunks}) < min(limit, candidates)

@@ -15,7 +15,7 @@ from mindset.tracing import span
 
 @span("retrieval.rerank")
 def rerank(
-    request: SearchRequest, get_reranker: Callable[[], Reranker], chunks: Sequence[VisibleChunk]
+    request: SearchRequest, get_reranker: Callable[[float], Reranker], chunks: Sequence[VisibleChunk]
 ) -> list[VisibleChunk]:
     """Reorder chunks that the caller may read; no other text is sent to the provider.
 
@@ -23,7 +23,7 @@ def rerank(
     groups = group_by_chunk(chunks)
     if len(groups) < 2:
         return list(chunks)
-    reranker = get_reranker()
+    reranker = get_reranker(request.seconds_left())
     seconds_left = request.seconds_left()
     if seconds_left <= 0:
         raise ServiceUnavailable("The other steps used up all the time. Raise retrieval.deadline_s.")

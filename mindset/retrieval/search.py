@@ -1,32 +1,36 @@
-"""The use case of retrieval: rank, fuse, authorize, rerank."""
+"""The use case of retrieval: find out what the caller may read, rank it in two ways, fuse, authorize, rerank."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from mindset.catalog.filters import Filter
-from mindset.catalog.full_text import LexicalSearch
 from mindset.catalog.passages import VisibleChunk, visible_passages
-from mindset.catalog.pool import Catalog
+from mindset.catalog.pool import STATEMENT_TIMEOUT_S, Catalog
 from mindset.catalog.releases import VersionSnapshot, version_snapshot
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.retrieval_options import Reranking
 from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
 from mindset.embedding.registry import EmbedderRegistry
-from mindset.errors import NothingReleased, ServiceUnavailable, UnknownVersion
+from mindset.errors import IndexDamaged, NothingReleased, ServiceUnavailable, UnknownVersion
+from mindset.full_text.bm25 import VisibleChunks, bm25
 from mindset.reranking.registry import RerankerRegistry
 from mindset.retrieval.dense import DenseSearch
-from mindset.retrieval.exact import exact_search, has_too_few
 from mindset.retrieval.passages import to_passages
 from mindset.retrieval.query import validate_question
 from mindset.retrieval.rankings import Rankings
 from mindset.retrieval.rerank import best_chunks, rerank
-from mindset.retrieval.search_request import Ranking, SearchRequest, SearchResult, attempt, dense_weight
+from mindset.retrieval.search_request import Ranking, SearchRequest, SearchResult, attempt
+from mindset.retrieval.version_index import VersionIndex, VersionIndexes
 from mindset.tracing import span
 from mindset.vector_index.chroma import ChromaIndex
+
+# A late ranking must leave time to authorize the chunks of the other one.
+_RESERVED_S = 0.5
 
 
 class Searcher:
@@ -35,18 +39,21 @@ class Searcher:
     def __init__(self, catalog: Catalog, index: ChromaIndex, settings: Settings, threads: int = 16) -> None:
         self._catalog, self._index = catalog, index
         self._embedders, self._rerankers = EmbedderRegistry(settings), RerankerRegistry(settings)
-        self._full_text = LexicalSearch()
-        self.dense = DenseSearch(index, self._embedders, self.snapshot, threads)
+        self._version_indexes = VersionIndexes(catalog, settings.version_index_bytes)
+        self.dense = DenseSearch(catalog, index, self._embedders, self.snapshot, threads)
 
     def close(self) -> None:
         """Stop the threads and close the models."""
         self.dense.close()
+        self._version_indexes.close()
         self._embedders.close()
         self._rerankers.close()
 
-    def snapshot(self, kb: str, version: int | None = None) -> VersionSnapshot:
-        """Return what a search reads: the live release, or the given version. Raises NothingReleased, UnknownVersion."""
-        snapshot = self._catalog.read_once(lambda connection: version_snapshot(connection, kb, version))
+    def snapshot(self, kb: str, version: int | None = None, timeout_s: float = STATEMENT_TIMEOUT_S) -> VersionSnapshot:
+        """Return what a search reads: the live release, or the given version.
+
+        Raises NothingReleased, UnknownVersion, and ServiceUnavailable after `timeout_s`."""
+        snapshot = self._catalog.read_once(lambda connection: version_snapshot(connection, kb, version), timeout_s)
         if snapshot:
             return snapshot
         if version is None:
@@ -60,11 +67,12 @@ class Searcher:
         return self._embedders.get(model)
 
     def warm_up(self, kb: KnowledgeBase, version: int) -> None:
-        """Open what dense search needs for a version, so that the first question does not wait for it.
+        """Load what searching a version needs, so that the first question does not wait for it.
 
-        Has no deadline. Raises UnknownVersion, ServiceUnavailable, ProviderError."""
+        Has no deadline. Raises UnknownVersion, ServiceUnavailable, ProviderError, ConfigurationError, IndexDamaged."""
         snapshot = self.snapshot(kb.name, version)
-        if dense_weight(kb, snapshot):
+        self._version_indexes.get(kb.name, snapshot, None)
+        if snapshot.ranking.dense_weight:
             self._index.ping()
             self.embedder(ModelId(snapshot.model)).embed_query("warm up")
 
@@ -80,25 +88,34 @@ class Searcher:
         snapshot: VersionSnapshot | None = None,
         join: bool = True,
         reranked: bool = True,
+        deadline_s: float | None = None,
     ) -> SearchResult:
         """Return the best `limit` chunks of the live release, or of the given version, as passages.
 
         `where` restricts the search to matching documents. Pass `snapshot` if it has been read already. Adjacent chunks
-        become one passage unless `join` is False. The definition's reranker is used unless `reranked` is False.
+        become one passage unless `join` is False. The version's reranker is used unless `reranked` is False. `deadline_s`
+        limits the whole search, instead of the definition's deadline. The same version, question, principals and filter
+        give the same ranking, whatever else the installation contains.
         Raises QuestionRejected, NothingReleased, UnknownVersion; ServiceUnavailable if no ranking is available."""
         started = time.perf_counter()
         question = validate_question(question)
         limit = limit or kb.retrieval.passages
-        snapshot = snapshot or self.snapshot(kb.name, version)
+        deadline_s = deadline_s or kb.retrieval.deadline_s
+        snapshot = snapshot or self.snapshot(kb.name, version, deadline_s)
         request = SearchRequest(
             kb, snapshot, question, sorted({"*", *principals}), where,
-            candidates=max(kb.retrieval.candidates, limit), deadline=started + kb.retrieval.deadline_s,
+            candidates=max(snapshot.ranking.candidates, limit),
+            deadline=started + deadline_s - min(_RESERVED_S, deadline_s / 4),
         )  # fmt: skip
         rankings = self._rank(request)
         if not rankings.weighted:
-            raise ServiceUnavailable("Neither dense nor full-text search finished in time. Try again shortly.")
-        reranking = kb.retrieval.rerank if reranked else None
-        chunks = self._authorize(request, rankings, limit, max(limit, reranking.candidates) if reranking else limit)
+            reasons = " ".join(f"{step}: {reason}" for step, reason in rankings.failures.items())
+            raise ServiceUnavailable(
+                f"Neither dense nor full-text search finished in time. Try again shortly. {reasons}"
+            )
+        request = replace(request, deadline=started + deadline_s)
+        reranking = snapshot.ranking.rerank if reranked else None
+        chunks = self._authorize(request, rankings, max(limit, reranking.candidates) if reranking else limit)
         if reranking:
             chunks = self._rerank(request, reranking, rankings, chunks, limit)
         milliseconds = rankings.milliseconds | {"total": (time.perf_counter() - started) * 1000}
@@ -109,71 +126,50 @@ class Searcher:
 
     def _rank(self, request: SearchRequest) -> Rankings:
         """Run both searches; full-text search runs in this thread while Chroma searches the vectors."""
-        rankings = Rankings()
-        lexical_weight = request.kb.retrieval.lexical_weight
+        rankings, options = Rankings(), request.snapshot.ranking
+        # Half of the time: dense search is possible without it.
+        half = replace(request, deadline=request.deadline - request.seconds_left() / 2)
+        loaded = attempt(lambda: self._visible(half))
+        visible = None if isinstance(loaded, str) else loaded[1]
         with ExitStack() as cleanup:
-            dense = attempt(lambda: self.dense.start(request, cleanup)) if request.dense_weight else None
-            lexical = attempt(lambda: self._lexical(request)) if lexical_weight else None
+            dense = attempt(lambda: self.dense.start(request, visible, cleanup)) if options.dense_weight else None
+            if isinstance(loaded, str):
+                rankings.add("lexical", 0, loaded)
+            elif options.lexical_weight:
+                lexical = attempt(lambda: _lexical_ranking(request, *loaded))
+                rankings.add("lexical", options.lexical_weight, lexical)
             if dense:
-                outcome = dense if isinstance(dense, str) else attempt(dense.ranking)
-                rankings.add("dense", request.dense_weight, outcome)
-                rankings.vector = None if isinstance(dense, str) else dense.vector
-            if lexical:
-                rankings.add("lexical", lexical_weight, lexical)
+                rankings.add("dense", options.dense_weight, dense if isinstance(dense, str) else attempt(dense))
         return rankings
 
-    @span("retrieval.lexical")
-    def _lexical(self, request: SearchRequest) -> Ranking:
-        started = time.perf_counter()
-        chunk_ids = self._catalog.read_once(
-            lambda connection: self._full_text.candidates(
-                connection, request.kb.name, request.snapshot.version, request.principals, request.question,
-                request.kb.chunking.language, request.candidates, request.where,
-            ),
-            request.kb.retrieval.deadline_s,
-        )  # fmt: skip
-        return Ranking(chunk_ids, (time.perf_counter() - started) * 1000)
-
-    def _authorize(self, request: SearchRequest, rankings: Rankings, limit: int, wanted: int) -> list[VisibleChunk]:
-        """Return the best `wanted` chunks that the caller may read.
-
-        If the caller may read too few of the nearest chunks, exact search replaces the dense ranking."""
-        started = time.perf_counter()
-        candidates = rankings.fused()
-        chunks = self._visible(request, candidates, wanted)
-        if "dense" in rankings.weighted and rankings.vector is not None:
-            _, nearest = rankings.weighted["dense"]
-            if self._too_few_visible(request, chunks, nearest, len(candidates), limit):
-                vector = rankings.vector
-                if rankings.replace_dense(attempt(lambda: exact_search(self._catalog, request, vector))):
-                    chunks = self._visible(request, rankings.fused(), wanted)
-        rankings.milliseconds["visible"] = (time.perf_counter() - started) * 1000
-        return chunks
+    @span("retrieval.version_index")
+    def _visible(self, request: SearchRequest) -> tuple[VersionIndex, VisibleChunks]:
+        """Return the version's index and the chunks that the caller may read."""
+        snapshot = request.snapshot
+        try:
+            index = self._version_indexes.get(request.kb.name, snapshot, request.seconds_left())
+        except IndexDamaged:
+            # Maintenance replaced segments since the snapshot was read.
+            current = self.snapshot(request.kb.name, snapshot.version, request.seconds_left())
+            index = self._version_indexes.get(request.kb.name, current, request.seconds_left())
+        visible = index.visible(
+            self._catalog, request.principals, request.where, snapshot.rights_epoch, request.seconds_left()
+        )
+        return index, visible
 
     @span("retrieval.visible")
-    def _visible(self, request: SearchRequest, candidates: Sequence[str], limit: int) -> list[VisibleChunk]:
-        return self._catalog.read_once(
+    def _authorize(self, request: SearchRequest, rankings: Rankings, wanted: int) -> list[VisibleChunk]:
+        """Return the best `wanted` chunks, if the caller may still read them."""
+        started = time.perf_counter()
+        chunks = self._catalog.read_once(
             lambda connection: visible_passages(
-                connection, request.kb.name, request.snapshot.version, request.principals, candidates, limit, request.where
+                connection, request.kb.name, request.snapshot.version, request.principals, rankings.fused(), wanted,
+                request.where,
             ),
-            request.kb.retrieval.deadline_s,
+            request.seconds_left(),
         )  # fmt: skip
-
-    def _too_few_visible(
-        self,
-        request: SearchRequest,
-        chunks: Sequence[VisibleChunk],
-        nearest: Sequence[str],
-        candidates: int,
-        limit: int,
-    ) -> bool:
-        """Return whether the caller may read fewer of the candidates than were asked for.
-
-        Full-text search applies the filter itself and may fill the limit alone, so with a filter the nearest chunks are
-        counted separately."""
-        if has_too_few(chunks, limit, candidates):
-            return True
-        return request.where is not None and has_too_few(self._visible(request, nearest, limit), limit, len(nearest))
+        rankings.milliseconds["visible"] = (time.perf_counter() - started) * 1000
+        return chunks
 
     def _rerank(
         self,
@@ -185,10 +181,17 @@ class Searcher:
     ) -> list[VisibleChunk]:
         """Return the best `limit` chunks in the reranker's order, or in the given order if it fails."""
         started = time.perf_counter()
-        outcome = attempt(lambda: rerank(request, lambda: self._rerankers.get(reranking), chunks))
+        outcome = attempt(lambda: rerank(request, lambda timeout_s: self._rerankers.get(reranking, timeout_s), chunks))
         if isinstance(outcome, str):
             rankings.failures["rerank"] = outcome
         else:
             chunks = outcome
             rankings.milliseconds["rerank"] = (time.perf_counter() - started) * 1000
         return best_chunks(chunks, limit)
+
+
+@span("retrieval.lexical")
+def _lexical_ranking(request: SearchRequest, index: VersionIndex, visible: VisibleChunks) -> Ranking:
+    started = time.perf_counter()
+    ranked = bm25(visible, index.analyzer.words(request.question), request.candidates)
+    return Ranking([chunk_id for chunk_id, _ in ranked], (time.perf_counter() - started) * 1000)

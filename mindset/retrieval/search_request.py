@@ -14,7 +14,6 @@ from mindset.catalog.filters import Filter
 from mindset.catalog.releases import VersionSnapshot
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.protocol import ModelId
-from mindset.embedding.registry import default_dense_weight, embedding_of
 from mindset.errors import IndexDamaged, ProviderError, ServiceUnavailable, UnknownVersion
 from mindset.retrieval.passage import Passage
 
@@ -61,13 +60,6 @@ class SearchRequest:
         """The model that the version was built with."""
         return ModelId(self.snapshot.model)
 
-    @property
-    def dense_weight(self) -> float:
-        """The definition's weight of dense search, or else the default for the model that the version was built with.
-
-        The definition may name another model by now."""
-        return dense_weight(self.kb, self.snapshot)
-
 
 @dataclass(frozen=True)
 class Ranking:
@@ -75,12 +67,6 @@ class Ranking:
 
     chunk_ids: list[str]
     milliseconds: float
-
-
-def dense_weight(kb: KnowledgeBase, snapshot: VersionSnapshot) -> float:
-    """Return the weight of dense search for a version; see `SearchRequest.dense_weight`."""
-    configured = kb.retrieval.dense_weight
-    return default_dense_weight(embedding_of(ModelId(snapshot.model))) if configured is None else configured
 
 
 def attempt(step: Callable[[], T]) -> T | str:

@@ -14,9 +14,8 @@ from local_stack.addresses import Addresses
 from mindset.application import Installation
 from mindset.catalog.pool import Catalog
 from mindset.catalog.transactions import scalar
-from mindset.catalog.versions import building_version
-from mindset.errors import ConfigurationError, ServiceUnavailable
-from tests.corpus import Corpus, ask, run_night
+from mindset.errors import ServiceUnavailable
+from tests.corpus import Corpus
 
 
 def test_connection_of_a_build_lock_sends_tcp_keepalives(installation: Installation, corpus: Corpus) -> None:
@@ -36,35 +35,6 @@ def test_build_lock_is_free_immediately_after_a_build(
         monkeypatch.setattr(lock._connection, "close", lambda: None)  # the server has not noticed yet
     with installation.catalog.build_lock(corpus.name):
         pass
-
-
-def test_unknown_language_is_rejected_before_a_version_is_created(installation: Installation, corpus: Corpus) -> None:
-    corpus.fill(2)
-    corpus.define(chunking={"language": "klingon"})
-    message = rf"{corpus.name}: chunking\.language is 'klingon'.*arabic, .*english, .*simple"
-    with pytest.raises(ConfigurationError, match=message):
-        run_night(installation, corpus.name)
-    with installation.catalog.reading() as connection:
-        assert building_version(connection, corpus.name) is None
-
-
-def test_search_with_an_unknown_language_is_rejected(installation: Installation, corpus: Corpus) -> None:
-    corpus.fill(2)
-    run_night(installation, corpus.name)
-    corpus.define(chunking={"language": "klingon"})
-    with pytest.raises(ConfigurationError, match=rf"{corpus.name}: chunking\.language is 'klingon'.*english"):
-        ask(installation, corpus.name, "How many rooms has the glacier 1?")
-
-
-def test_custom_text_search_configuration_is_used(
-    installation: Installation, corpus: Corpus, postgres_url: str
-) -> None:
-    with psycopg.connect(postgres_url) as connection:
-        connection.execute("CREATE TEXT SEARCH CONFIGURATION house2 (COPY = english)")
-    corpus.fill(2)
-    corpus.define(chunking={"language": "house2"})
-    assert run_night(installation, corpus.name).decision
-    assert ask(installation, corpus.name, "How many rooms has the glacier 1?")[0] == "doc1.md"
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_exact_search_that_exceeds_its_deadline_is_reported_as_degraded(
     installation: Installation, guests: Corpus, postgres_url: str
 ) -> None:
     guests.define(retrieval={"candidates": 5, "deadline_s": 1.0})
+    run_night(installation, guests.name)  # with full-text search
     kb = installation.knowledge_base(guests.name)
     with psycopg.connect(postgres_url) as connection:
         connection.execute("LOCK TABLE embedding IN ACCESS EXCLUSIVE MODE")

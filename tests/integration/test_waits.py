@@ -17,7 +17,6 @@ import pytest
 from numpy.typing import NDArray
 
 from mindset.application import Installation
-from mindset.catalog import full_text as lexical
 from mindset.config.build_options import Embedding
 from mindset.config.settings import Settings
 from mindset.embedding import registry as embedding_registry
@@ -25,8 +24,7 @@ from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
 from mindset.evaluation.evaluate import evaluate
-from mindset.retrieval import rankings as retrieval_rankings
-from mindset.retrieval.fusion import reciprocal_rank_fusion
+from mindset.providers.deadline import Deadline
 from mindset.retrieval.search import Searcher
 from mindset.vector_index import client
 from mindset.vector_index.chroma import ChromaIndex
@@ -113,7 +111,7 @@ class HangingEmbedder:
     def __init__(self) -> None:
         self.release = threading.Event()
 
-    def embed_query(self, _: str) -> NDArray[np.float32]:
+    def embed_query(self, _: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
         self.release.wait(60)
         return np.ones(256, dtype=np.float32)
 
@@ -201,26 +199,6 @@ def test_query_is_retried_if_the_server_closes_a_kept_connection(
     assert proxy.closed_connections == 1
 
 
-def test_default_dense_weight_depends_on_the_live_model(
-    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus.fill(2)
-    run_night(installation, corpus.name)
-    weights = []
-
-    def recording_fusion(rankings: list[tuple[float, list[str]]]) -> list[str]:
-        weights.append([weight for weight, _ in rankings])
-        return reciprocal_rank_fusion(rankings)
-
-    monkeypatch.setattr(retrieval_rankings, "reciprocal_rank_fusion", recording_fusion)
-    corpus.define(embedding={"provider": "nim"})
-    installation.searcher.search(installation.knowledge_base(corpus.name), QUESTION, [], 1)
-    assert weights[0] == [0.3, 1.0]
-    corpus.define(retrieval={"dense_weight": 0.7})
-    installation.searcher.search(installation.knowledge_base(corpus.name), QUESTION, [], 1)
-    assert weights[-1] == [0.7, 1.0]
-
-
 def test_evaluation_opens_a_slow_model_before_its_first_question(
     installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,26 +242,6 @@ def test_connections_closed_by_postgres_do_not_affect_searches(
             ).fetchall()
             assert terminated
             assert installation.searcher.search(kb, QUESTION, []).degraded == ()
-
-
-def test_slow_full_text_search_is_cancelled_and_reported_as_degraded(
-    installation: Installation, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus.fill(2)
-    run_night(installation, corpus.name)
-    corpus.define(retrieval={"deadline_s": 1.5})
-    kb = installation.knowledge_base(corpus.name)
-    assert installation.searcher.search(kb, QUESTION, []).degraded == ()
-    monkeypatch.setattr(lexical, "_statement", lambda *_: "SELECT pg_sleep(20)::text")
-    result = installation.searcher.search(kb, QUESTION, [])
-    assert (result.degraded, result.failures["lexical"][:23]) == (("lexical",), "Postgres did not finish")
-    assert result.passages
-    assert result.milliseconds["total"] < 10_000
-    monkeypatch.undo()
-    with installation.catalog.writing() as connection:
-        assert connection.execute("SHOW statement_timeout").fetchall() == [("0",)]
-        assert connection.execute("SHOW plan_cache_mode").fetchall() == [("auto",)]
-    assert installation.searcher.search(kb, QUESTION, []).degraded == ()
 
 
 def test_response_to_a_cancelled_query_is_not_read_by_another_search(

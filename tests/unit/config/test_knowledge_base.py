@@ -8,6 +8,7 @@ import pytest
 
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.loader import load_knowledge_base, parse_knowledge_base
+from mindset.config.ranking import RankingOptions, ranking_options
 from mindset.errors import ConfigurationError, UnknownKnowledgeBase
 
 MINIMAL = "name: test\ntitle: Test\nsources: [{path: documents}]\n"
@@ -181,16 +182,41 @@ def test_default_chat_model_depends_on_the_provider(file: Path, options: str, mo
     assert parse(file, MINIMAL + f"generation: {options}").generation.model == model
 
 
-def test_chunking_fingerprint_depends_on_every_key(file: Path) -> None:
+def test_chunking_fingerprint_depends_on_everything_that_changes_chunks(file: Path) -> None:
     changes = [
         "",
         "chunking: {tokens: 100}",
         "chunking: {method: fixed}",
         "chunking: {overlap: 1}",
-        "chunking: {language: german}",
     ]
     assert len({parse(file, MINIMAL + change).chunking.fingerprint for change in changes}) == len(changes)
-    assert parse(file, MINIMAL).chunking.fingerprint == parse(file, MINIMAL + "chunking: {}").chunking.fingerprint
+    for same in ("chunking: {}", "chunking: {language: german}"):
+        assert parse(file, MINIMAL).chunking.fingerprint == parse(file, MINIMAL + same).chunking.fingerprint
+
+
+@pytest.mark.parametrize("language", ["klingon", "English", "en", "", "english "])
+def test_unknown_language_is_rejected_with_the_known_ones(file: Path, language: str) -> None:
+    file.write_text(MINIMAL + f"chunking: {{language: '{language}'}}\n")
+    with pytest.raises(ConfigurationError, match=rf"chunking\.language: .*{language!r}.*arabic, .*english, .*yiddish"):
+        parse_knowledge_base(file)
+
+
+def test_ranking_options_depend_on_everything_that_changes_the_ranking(file: Path) -> None:
+    changes = [
+        "",
+        "chunking: {language: german}",
+        "embedding: {provider: nim}",
+        "retrieval: {dense_weight: 0.7}",
+        "retrieval: {lexical_weight: 0.7}",
+        "retrieval: {candidates: 7}",
+        "retrieval: {rerank: {provider: nim}}",
+        "retrieval: {rerank: {provider: nim, candidates: 7}}",
+    ]
+    options = [ranking_options(parse(file, MINIMAL + change)) for change in changes]
+    assert len({each.model_dump_json() for each in options}) == len(changes)
+    assert [RankingOptions.model_validate_json(each.model_dump_json()) for each in options] == options
+    for same in ("retrieval: {passages: 7}", "retrieval: {deadline_s: 7}", "chunking: {tokens: 100}"):
+        assert ranking_options(parse(file, MINIMAL + same)) == options[0]
 
 
 def test_renamed_key_of_an_earlier_release_is_rejected_with_its_new_name(file: Path) -> None:

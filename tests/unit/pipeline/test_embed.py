@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mindset.embedding.protocol import ModelId, Vectors
 from mindset.errors import ProviderRejected
 from mindset.pipeline.embed import rejected_texts
+from mindset.providers.deadline import Deadline
 
 
 class StrictEmbedder:
@@ -31,7 +32,7 @@ class StrictEmbedder:
             raise ProviderRejected("Too long.")
         return np.ones((len(texts), 1), np.float32)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
+    def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
         return np.ones(1, np.float32)
 
     def close(self) -> None:

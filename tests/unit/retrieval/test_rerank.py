@@ -11,6 +11,7 @@ import pytest
 from mindset.catalog.passages import VisibleChunk
 from mindset.catalog.releases import VersionSnapshot
 from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.ranking import ranking_options
 from mindset.errors import ServiceUnavailable
 from mindset.providers.deadline import Deadline
 from mindset.retrieval.rerank import best_chunks, rerank
@@ -34,7 +35,7 @@ class ReverseReranker:
 
 def request(seconds: float = 10) -> SearchRequest:
     kb = KnowledgeBase.model_validate({"name": "kb", "title": "KB", "sources": [{"kind": "folder", "path": "."}]})
-    snapshot = VersionSnapshot(1, "model", 256, (), None, 0)
+    snapshot = VersionSnapshot(1, "model", 256, ranking_options(kb), (), None, 0)
     return SearchRequest(kb, snapshot, "What?", ["*"], None, 10, time.perf_counter() + seconds)
 
 
@@ -51,26 +52,26 @@ CHUNKS = [
 
 
 def test_chunks_get_the_order_of_the_reranker_with_all_their_places() -> None:
-    assert ids(rerank(request(), ReverseReranker, CHUNKS)) == ["third", "second", "second", "first"]
+    assert ids(rerank(request(), lambda _: ReverseReranker(), CHUNKS)) == ["third", "second", "second", "first"]
 
 
 def test_reranker_gets_every_text_once() -> None:
     reranker = ReverseReranker()
-    rerank(request(), lambda: reranker, CHUNKS)
+    rerank(request(), lambda _: reranker, CHUNKS)
     assert reranker.texts == ["text 1", "text 2", "text 3"]
 
 
 @pytest.mark.parametrize("chunks", [[], CHUNKS[:1], CHUNKS[1:3]])
 def test_fewer_than_two_chunks_are_not_sent(chunks: list[VisibleChunk]) -> None:
     reranker = ReverseReranker()
-    assert rerank(request(), lambda: reranker, chunks) == chunks
+    assert rerank(request(), lambda _: reranker, chunks) == chunks
     assert reranker.texts == []
 
 
 def test_nothing_is_sent_after_the_deadline() -> None:
     reranker = ReverseReranker()
     with pytest.raises(ServiceUnavailable, match=r"retrieval\.deadline_s"):
-        rerank(request(seconds=0), lambda: reranker, CHUNKS)
+        rerank(request(seconds=0), lambda _: reranker, CHUNKS)
     assert reranker.texts == []
 
 
