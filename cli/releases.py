@@ -10,7 +10,7 @@ from cli.context import current_user, open_cli_installation
 from cli.output import AsJson, format_time, out, print_json, print_table
 from mindset.catalog.audit import record_audit
 from mindset.catalog.documents import take_down as take_down_document
-from mindset.catalog.releases import list_releases
+from mindset.catalog.releases import list_releases, live_version
 from mindset.catalog.versions import list_versions
 from mindset.releases import promotion
 
@@ -25,12 +25,10 @@ def releases(kb: KnowledgeBaseName, as_json: AsJson = False) -> None:
     with open_cli_installation() as opened, opened.catalog.reading() as connection:
         name = opened.knowledge_base(kb).name
         history, versions = list_releases(connection, name), list_versions(connection, name)
+        live = live_version(connection, name)
     if as_json:
         print_json({"releases": history, "versions": versions})
         return
-    live = next(
-        (release.version for release in history if release.channel == "live" and release.replaced_at is None), None
-    )
     print_table(
         ("version", "state", "documents", "chunks", "built"),
         (

@@ -53,7 +53,7 @@ from mindset.catalog.filters import parse_filter
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
 from mindset.catalog.releases import list_releases, live_version
 from mindset.catalog.version_documents import readable_uris, version_document
-from mindset.catalog.versions import Version, difference, get_version, list_versions
+from mindset.catalog.versions import difference, finished_version, list_versions
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.scopes import Scope
 from mindset.errors import (
@@ -61,7 +61,6 @@ from mindset.errors import (
     NothingReleased,
     ServiceUnavailable,
     UnknownDocument,
-    UnknownVersion,
 )
 from mindset.generation.answer_stream import Answer
 from mindset.pipeline.prefect_client import FlowRun
@@ -221,11 +220,8 @@ def _compare_versions(call: Call, arguments: CompareVersionsArguments) -> Compar
     with call.installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         old = arguments.old if arguments.old is not None else live_version(connection, kb.name)
         for number in (old, arguments.new):
-            version = get_version(connection, kb.name, number) if number else None
-            if number and (version is None or version.state in ("building", "retired")):
-                raise UnknownVersion(
-                    f"Version {number} of {kb.name} {_state(version)}. `list_releases` lists the available ones."
-                )
+            if number:
+                finished_version(connection, kb.name, number)
         changes = difference(connection, kb.name, old, arguments.new)
         uris = [*changes.documents_added, *changes.documents_changed, *changes.documents_removed]
         readable = readable_uris(connection, kb.name, call.caller.principals, uris)
@@ -248,7 +244,7 @@ def _promote(call: Call, arguments: PromoteArguments) -> ChangeResult:
     if not arguments.confirm:
         with call.installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
             live = live_version(connection, kb.name)
-            promotion.promotable(connection, kb.name, arguments.version)
+            finished_version(connection, kb.name, arguments.version)
         what = f"Version {arguments.version} of {kb.name} would go live instead of {_version_name(live)}."
         return ChangeResult(done=False, what=f"{what} {_CONFIRM}", version=arguments.version, replaces=live)
     decision = promotion.promote(
@@ -308,10 +304,6 @@ def _get_night(call: Call, arguments: GetNightArguments) -> NightStatus:
 
 def _nothing_released(kb: KnowledgeBase) -> NothingReleased:
     return NothingReleased(f"No version of {kb.name} is live yet. Run `mindset night {kb.name}` first.")
-
-
-def _state(version: Version | None) -> str:
-    return f"is {version.state}" if version else "does not exist"
 
 
 def _version_name(version: int | None) -> str:

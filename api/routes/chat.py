@@ -32,7 +32,7 @@ from mindset.answering.query import Query
 from mindset.application import Installation
 from mindset.auth.caller import Caller
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
-from mindset.catalog.releases import Release, list_releases
+from mindset.catalog.releases import Release, current_release
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import (
     IndexDamaged,
@@ -108,14 +108,7 @@ def model(model: str, request: Request, caller: Asking) -> Model:
 
 def _live_release(installation: Installation, kb: KnowledgeBase) -> Release | None:
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
-        return next(
-            (
-                release
-                for release in list_releases(connection, kb.name)
-                if release.channel == "live" and not release.replaced_at
-            ),
-            None,
-        )
+        return current_release(connection, kb.name)
 
 
 def _query(request: Request, body: ChatRequest, caller: Caller) -> Query:

@@ -29,10 +29,10 @@ from mindset.catalog.documents import quarantined_documents
 from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.idempotency import IdempotentRequest
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
-from mindset.catalog.releases import list_releases, live_release
+from mindset.catalog.releases import current_release, list_releases, live_release
 from mindset.catalog.transactions import Connection
 from mindset.catalog.version_documents import readable_uris
-from mindset.catalog.versions import Version, difference, get_version, list_versions
+from mindset.catalog.versions import Version, difference, finished_version, get_version, list_versions
 from mindset.config.definition import fingerprint
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import (
@@ -114,7 +114,7 @@ def version_difference(
     installation, name = _visible(request, kb, caller)
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
         for version in (number, base or number):
-            _get_version(connection, name, version)
+            finished_version(connection, name, version)
         changes = difference(connection, name, base, number)
         uri_lists = (changes.documents_added, changes.documents_changed, changes.documents_removed)
         may_read = readable_uris(connection, name, caller.principals, [uri for uris in uri_lists for uri in uris])
@@ -197,14 +197,7 @@ def release(
 def describe(installation: Installation, kb: KnowledgeBase) -> KnowledgeBaseOut:
     """Return a knowledge base with its live release."""
     with installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
-        live = next(
-            (
-                release
-                for release in list_releases(connection, kb.name)
-                if release.channel == "live" and not release.replaced_at
-            ),
-            None,
-        )
+        live = current_release(connection, kb.name)
         version = get_version(connection, kb.name, live.version) if live else None
     return knowledge_base_out(kb, live, version.documents if version else None, version.chunks if version else None)
 

@@ -9,15 +9,15 @@ from mindset.catalog.evaluations import EvaluationRecord, get_evaluation
 from mindset.catalog.idempotency import IdempotentRequest, find_response, store_response
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import (
-    list_releases,
     live_release,
     live_version,
     lock_channel,
     previous_live_version,
     release_version,
+    rollback_version,
 )
 from mindset.catalog.transactions import Connection, WriteConnection
-from mindset.catalog.versions import Version, get_version, set_state
+from mindset.catalog.versions import Version, finished_version, get_version, set_state
 from mindset.errors import LiveReleaseChanged, PreconditionFailed, UnknownVersion
 
 
@@ -105,7 +105,7 @@ def promote(
         live = lock_channel(connection, kb, "live")
         if condition and (decided := condition.check(connection, kb)):
             return decided
-        candidate = promotable(connection, kb, version)
+        candidate = finished_version(connection, kb, version)
         if live == version:
             # An earlier attempt of the same request may have released it, and its response may have been lost.
             replaced = previous_live_version(connection, kb)
@@ -121,15 +121,6 @@ def promote(
         set_state(connection, kb, version, "ready")
         record_audit(connection, kb, by, "promote", {"version": version, "replaces": live, "reason": reason})
         return _store_decision(connection, Decision(version, True, live, (reason,)), condition)
-
-
-def promotable(connection: Connection, kb: str, version: int) -> Version:
-    """Return a version that can be promoted by hand. Raises UnknownVersion if it is missing, unfinished or retired."""
-    candidate = get_version(connection, kb, version)
-    if candidate is None or candidate.state in ("building", "retired"):
-        state = f"is {candidate.state}" if candidate else "does not exist"
-        raise UnknownVersion(f"Version {version} of {kb} {state}. `mindset releases {kb}` lists the available ones.")
-    return candidate
 
 
 def roll_back(catalog: Catalog, kb: str, by: str, reason: str, condition: Precondition | None = None) -> Decision:
@@ -151,7 +142,8 @@ def roll_back(catalog: Catalog, kb: str, by: str, reason: str, condition: Precon
 def rollback_target(connection: Connection, kb: str) -> tuple[int, Version]:
     """Return the live version and the version that a rollback makes live. Raises UnknownVersion if there is none."""
     live = live_version(connection, kb)
-    target = _last_ready_release(connection, kb, live)
+    number = rollback_version(connection, kb)
+    target = get_version(connection, kb, number) if number else None
     if live is None or target is None:
         raise UnknownVersion(
             f"{kb} has no earlier release to go back to. `mindset releases {kb}` shows its history; "
@@ -167,16 +159,6 @@ def _check_baseline(kb: str, judged: EvaluationRecord, live: int | None) -> None
             f"Version {judged.version} of {kb} was compared with {_version_name(judged.baseline)}, but {_version_name(live)} "
             f"is live now. Run `mindset night {kb}` again, which evaluates it again."
         )
-
-
-def _last_ready_release(connection: Connection, kb: str, live: int | None) -> Version | None:
-    """Return the most recently live version that is still ready: not live, retired or rejected since."""
-    for release in list_releases(connection, kb, limit=1_000):
-        if release.channel == "live" and release.version != live:
-            version = get_version(connection, kb, release.version)
-            if version and version.state == "ready":
-                return version
-    return None
 
 
 def _version_name(version: int | None) -> str:

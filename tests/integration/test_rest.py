@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from mindset.application import Installation
 from mindset.catalog.documents import take_down
+from mindset.catalog.releases import release_version
 from mindset.catalog.transactions import rows, scalar
 from mindset.config.scopes import Scope
 from mindset.config.settings import Settings
@@ -178,6 +179,30 @@ def post(client: httpx.Client, kb: str, headers: dict[str, str] | None = None, *
 
 def live(client: httpx.Client, kb: str) -> Any:
     return client.get(f"/v1/knowledge-bases/{kb}").json()["live_version"]
+
+
+def test_live_release_is_found_behind_many_releases_of_the_canary(
+    client: httpx.Client, two_versions: Corpus, installation: Installation
+) -> None:
+    with installation.catalog.writing() as connection:
+        for number in range(1_100):
+            release_version(connection, two_versions.name, "canary", 1 + number % 2, "test", "canary")
+    assert live(client, two_versions.name) == 2
+    assert client.get(f"/v1/models/{two_versions.name}").status_code == 200
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == [two_versions.name]
+    assert post(client, two_versions.name, action="roll_back", reason="bad").json()["version"] == 1
+
+
+@pytest.mark.parametrize(("number", "base"), [(2, 1), (1, 2), (1, None)])
+def test_retired_version_cannot_be_compared(
+    client: httpx.Client, two_versions: Corpus, installation: Installation, number: int, base: int | None
+) -> None:
+    with installation.catalog.writing() as connection:
+        connection.execute("UPDATE version SET state = 'retired' WHERE number = 1")
+    response = client.get(
+        f"/v1/knowledge-bases/{two_versions.name}/versions/{number}/difference", params={"base": base} if base else {}
+    )
+    assert (response.status_code, "is retired" in response.json()["detail"]) == (404, True)
 
 
 def test_rollback_and_promotion_record_the_caller(client: httpx.Client, two_versions: Corpus) -> None:
