@@ -21,7 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
+from cli.registration import PROJECT
 from local_stack.addresses import Addresses
 from local_stack.supervision import local_stack
 from mindset.pipeline.prefect_client import PrefectClient

@@ -12,19 +12,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import httpx
 
+from cli import registration
 from local_stack.addresses import Addresses, configured_addresses
 from local_stack.health import is_healthy
 from local_stack.servers import POOLS
 from mindset.application import require_setting
 from mindset.config.settings import load_settings
 from mindset.errors import MindsetError, StackError
-
-PROJECT = Path(__file__).parent.parent
-"""The folder of prefect.yaml and the flows, wherever the command was started."""
 
 _REGISTER = "--register"
 _TIMEOUT_S = 150
@@ -57,26 +54,16 @@ def _migrate(addresses: Addresses) -> None:
 
 def _register(addresses: Addresses) -> None:
     """Set the variables that name the work pools; register every deployment of prefect.yaml and every block."""
-    import prefect.cli.deploy  # takes 5 s with flows and blocks, while Prefect's server starts
+    registration.load()  # while Prefect's server starts
     from prefect.variables import Variable
-
-    import blocks.registry
-    import flows.maintain
-    import flows.nightly  # noqa: F401  # it imports the stages
 
     _wait_until("Prefect", lambda: is_healthy("prefect", addresses))
     for pool in POOLS:
         _wait_until(f"The work pool {pool}", partial(_has_pool, addresses, pool))
         if Variable.get(f"{pool}_pool") is None:
             Variable.set(f"{pool}_pool", pool)
-    for name in blocks.registry.__all__:
-        getattr(blocks.registry, name).register_type_and_schema()
-    sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
-    try:
-        prefect.cli.app()
-    except SystemExit as exit_:
-        if exit_.code:
-            raise StackError("`prefect deploy --all` failed. Correct what it names and start again.") from None
+    for change in registration.register():
+        print(change)  # noqa: T201  # to the stack's log
 
 
 def _has_pool(addresses: Addresses, pool: str) -> bool:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from cli.ask import ask
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
 from cli.output import out
+from cli.registration import PROJECT
 from cli.runs import run_deployment
 from cli.stack import announcer, show_addresses
 from local_stack.addresses import configured_addresses

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
 from cli.output import AsJson, Exit, err, out, print_json, print_table
+from cli.registration import PROJECT
 from local_stack.addresses import Addresses, configured_addresses
 from local_stack.stack import OnEvent, Stack, State
 from local_stack.state import running

@@ -48,5 +48,5 @@ def start(deployment: str, parameters: StageParameters) -> str:
             name, parameters={"parameters": parameters.model_dump(mode="json")}, timeout=0, as_subflow=False
         )
     except ObjectNotFound:
-        raise ConfigurationError(f"Prefect has no deployment {name}. Run `prefect deploy --all`.") from None
+        raise ConfigurationError(f"Prefect has no deployment {name}. Run `mindset deploy`.") from None
     return str(run.name)

@@ -95,8 +95,8 @@ def _start_quality_check(parameters: NightlyParameters, report: NightReport) -> 
     """Start a separate run that checks the documents read by this night. It waits for the night, not the reverse.
 
     No release depends on it, so if it cannot be started, the night's page reports that and the night completes."""
-    read = report.ingested and [*report.ingested["added"], *report.ingested["changed"]]
-    if not read or len(read) < MIN_DOCUMENTS:
+    read = report.ingested["added"] + report.ingested["changed"] if report.ingested else 0
+    if read < MIN_DOCUMENTS:
         return
     try:
         report.quality_run = start(

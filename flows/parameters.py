@@ -83,12 +83,12 @@ class NightlyParameters(IngestParameters):
 
 
 def night_name() -> str:
-    """Return a run name such as `guides-night-2026-11-24`, which is easy to find in the list of runs."""
+    """Return a run name such as `guides-night-2026-11-24-0200-9f3c`, which is easy to find in the list of runs."""
     return _run_name("night")
 
 
 def stage_name() -> str:
-    """Return a run name such as `guides-embed-2026-11-24`."""
+    """Return a run name such as `guides-embed-2026-11-24-0203-7ab1`."""
     return _run_name(str(flow_run.flow_name))
 
 
@@ -96,5 +96,6 @@ def _run_name(kind: str) -> str:
     parameters: Any = flow_run.parameters
     stage = next(iter(parameters.values()))
     kb = stage["kb"] if isinstance(stage, dict) else stage.kb
-    started = flow_run.scheduled_start_time
-    return f"{kb}-{kind}-{started.date() if started else datetime.now(UTC).date()}"
+    started = flow_run.scheduled_start_time or datetime.now(UTC)
+    # The time tells a day's runs apart, and the beginning of the id the runs of a minute, such as the shards of a stage.
+    return f"{kb}-{kind}-{started:%Y-%m-%d-%H%M}-{str(flow_run.id)[:4]}"

@@ -54,8 +54,7 @@ class NightReport:
             if self.failed:
                 return f"{self.kb}: the night stopped before its release. The live version is unchanged."
             if self.ingested["changed"]:
-                changed = len(self.ingested["changed"])
-                return f"{self.kb}: {changed} documents changed in rights or metadata only; no new version."
+                return f"{self.kb}: {self.ingested['changed']} documents changed in rights or metadata only; no new version."
             return f"{self.kb}: nothing changed in {self.ingested['listed']} documents; no new version."
         version, replaces = self.decision["version"], self.decision["replaces"]
         if self.decision["released"]:

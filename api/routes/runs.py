@@ -60,7 +60,9 @@ def start_night(
     key = hashlib.sha256(f"{caller.name} {name} {idempotency_key}".encode()).hexdigest() if idempotency_key else None
     with prefect(installation) as client:
         try:
-            run = client.start(NIGHTLY, {"parameters": parameters}, key, f"{name}-night-{datetime.now(UTC).date()}")
+            run = client.start(
+                NIGHTLY, {"parameters": parameters}, key, f"{name}-night-{datetime.now(UTC):%Y-%m-%d-%H%M}"
+            )
         except ConfigurationError as missing:  # not an error of the client or of this service's settings
             raise ServiceUnavailable(str(missing)) from None
     response.headers["Location"] = f"/v1/nights/{run.id}"

@@ -34,7 +34,8 @@ from benchmarks.ingest.contestant import CONTESTANTS
 from benchmarks.ingest.corpus import real_sentences
 from benchmarks.machine import machine, spread
 from benchmarks.texts import DATA, real_texts
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
+from cli.registration import PROJECT
 from local_stack.supervision import local_stack
 from mindset.application import open_installation
 from mindset.config.settings import Settings

@@ -13,7 +13,8 @@ from benchmarks.ingest import process
 from benchmarks.ingest.contestant import CONTESTANTS, SCENARIOS, Scenario, Task
 from benchmarks.ingest.corpus import Corpus, marker, uri
 from benchmarks.ingest.stages import define
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
+from cli.registration import PROJECT
 from local_stack.addresses import Addresses
 from local_stack.supervision import local_stack
 from mindset.vector_index.chroma import HNSW

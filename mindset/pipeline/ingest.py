@@ -42,13 +42,15 @@ _Entry = tuple[Source, SourceEntry]
 
 @dataclass(frozen=True)
 class IngestReport:
-    """The changes at the sources. `quarantined` lists (URI, reason) of all quarantined documents, not only new ones."""
+    """The number of documents that changed at the sources. It is stored as the stage's result, so it lists none of them.
+
+    `quarantined` lists (URI, reason) of all quarantined documents, not only new ones."""
 
     listed: int
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
+    added: int
+    changed: int
     unchanged: int
-    removed: tuple[str, ...]
+    removed: int
     quarantined: tuple[tuple[str, str], ...]
 
 
@@ -85,15 +87,16 @@ def ingest(
         for source, entry in listing.values()
         if _is_due(states.get(entry.uri), f"{reader}:{entry.etag}")
     ]
-    stored: list[str] = []
-    done = 0
+    added = changed = done = 0
     with ParserPool() as parsers, ThreadPoolExecutor(2, thread_name_prefix="parse") as threads:
 
         def read(entry: _Entry) -> _ReadDocument:
             return _read(*entry, states.get(entry[1].uri), kb, reader, parsers)
 
         for batch in prefetch(list(threads.map(read, batch)) for batch in _batches(due)):
-            stored += _store(catalog, kb, batch)
+            stored = _store(catalog, kb, batch)
+            changed += sum(uri in present for uri in stored)
+            added += sum(uri not in present for uri in stored)
             done += len(batch)
             progress(done, len(due))
     with catalog.writing() as connection:
@@ -102,10 +105,10 @@ def ingest(
         quarantined = tuple(quarantined_documents(connection, kb.name))
     return IngestReport(
         listed=len(listing),
-        added=tuple(uri for uri in stored if uri not in present),
-        changed=tuple(uri for uri in stored if uri in present),
-        unchanged=len(listing) - len(stored) - sum(uri in listing for uri, _ in quarantined),
-        removed=removed,
+        added=added,
+        changed=changed,
+        unchanged=len(listing) - added - changed - sum(uri in listing for uri, _ in quarantined),
+        removed=len(removed),
         quarantined=quarantined,
     )
 

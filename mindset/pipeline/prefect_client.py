@@ -62,7 +62,7 @@ class PrefectClient:
         target = self._send("GET", f"deployments/name/{deployment}")
         if target is None:
             raise ConfigurationError(
-                f"Prefect has no deployment {deployment}. Run `prefect deploy --all`, or `mindset up` for a local stack."
+                f"Prefect has no deployment {deployment}. Run `mindset deploy`, or `mindset up` for a local stack."
             )
         # Prefect does not start a second run for the same key.
         request: dict[str, Any] = {

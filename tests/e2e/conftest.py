@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
+from cli.registration import PROJECT
 from local_stack.addresses import Addresses
 from local_stack.state import connect
 from local_stack.supervision import local_stack

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.bootstrap import PROJECT
+from cli.registration import PROJECT
 from flows.quality import MIN_DOCUMENTS
 from local_stack.addresses import Addresses, environment
 from mindset.application import Installation
@@ -97,7 +97,9 @@ def test_stages_run_as_deployments_on_their_pools(
     assert done.returncode == 0, done.stderr[-3000:]
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
     runs = httpx.post(f"{house.prefect_api_url}/flow_runs/filter", json={"flows": {"name": {"any_": ["embed"]}}}).json()
-    assert {run["work_pool_name"] for run in runs if corpus.name in run["name"]} == {"gpu"}
+    own = [run for run in runs if corpus.name in run["name"]]
+    assert {run["work_pool_name"] for run in own} == {"gpu"}
+    assert len(own) == len({run["name"] for run in own}) == 2, "the shards of a minute have different names"
 
 
 @pytest.mark.parametrize("victim", ["chroma", "postgres"])

@@ -29,7 +29,7 @@ from tests.corpus import Corpus, ask, document, run_night
 def test_first_night_releases_all_documents(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(6)
     night = run_night(installation, corpus.name)
-    assert len(night.ingested.added) == 6
+    assert night.ingested.added == 6
     assert night.decision
     assert night.decision.released
     assert ask(installation, corpus.name, "How many rooms has the bakery 3?")[0] == "doc3.md"
@@ -49,7 +49,7 @@ def test_touched_file_is_not_a_changed_document(installation: Installation, corp
     run_night(installation, corpus.name)
     os.utime(corpus.folder / "doc1.md", ns=(1, 1))
     night = run_night(installation, corpus.name)
-    assert night.ingested.changed == ()
+    assert night.ingested.changed == 0
     assert night.decision is None
 
 
@@ -93,7 +93,7 @@ def test_deleted_document_is_served_only_after_a_rollback(installation: Installa
     corpus.fill(4)
     run_night(installation, corpus.name)
     (corpus.folder / "doc3.md").unlink()
-    assert run_night(installation, corpus.name).ingested.removed == ("doc3.md",)
+    assert run_night(installation, corpus.name).ingested.removed == 1
     assert "doc3.md" not in ask(installation, corpus.name, "rooms of the bakery 3", limit=20)
     roll_back(installation.catalog, corpus.name, "test", "it was needed")
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md"
@@ -335,12 +335,12 @@ def test_folder_that_cannot_be_listed_stops_the_night_and_changes_nothing(
     assert "guides/north/pier.md" in ask(installation, corpus.name, "drawbridge")
     unreadable.clear()
     unreadable.add(".hidden")
-    assert run_night(installation, corpus.name).ingested.removed == ()
+    assert run_night(installation, corpus.name).ingested.removed == 0
     unreadable.add("drafts")
     corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "exclude": ["**/drafts/**"]}])
-    assert run_night(installation, corpus.name).ingested.removed == ("drafts/a.md",)
+    assert run_night(installation, corpus.name).ingested.removed == 1
     corpus.define(sources=[{"kind": "folder", "path": str(corpus.folder), "include": ["*.md", "guides/**/*.md"]}])
-    assert run_night(installation, corpus.name).ingested.removed == ()
+    assert run_night(installation, corpus.name).ingested.removed == 0
 
 
 def test_deleting_most_documents_must_be_allowed_explicitly(installation: Installation, corpus: Corpus) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.bootstrap import PROJECT, command
+from cli.bootstrap import command
+from cli.registration import PROJECT
 from local_stack.addresses import Addresses
 from local_stack.supervision import local_stack
 

@@ -57,6 +57,6 @@ def test_report_of_a_night_that_stopped_while_ingesting_mentions_changed_rights(
 
 
 def test_report_of_a_cancelled_night_does_not_say_that_nothing_changed() -> None:
-    ingested = {"listed": 5, "added": [], "changed": [], "quarantined": []}
+    ingested = {"listed": 5, "added": 0, "changed": 0, "quarantined": []}
     assert NightReport("docs", ingested=ingested).summary.startswith("docs: the night stopped")
     assert "nothing changed" in NightReport("docs", ingested=ingested, failed=False).summary

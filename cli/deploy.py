@@ -1,0 +1,31 @@
+"""`mindset deploy`."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from cli.context import connected_settings
+from cli.output import out
+from mindset.application import require_setting
+
+
+def deploy() -> None:
+    """Register the deployments, schedules and block types of this project in Prefect.
+
+    Deployments and schedules that are no longer in prefect.yaml are removed. What somebody paused stays paused.
+
+    [dim]Example:[/]  mindset deploy"""
+    # Prefect reads its address when it is imported.
+    os.environ["PREFECT_API_URL"] = require_setting(connected_settings().prefect_api_url, "prefect_api_url")
+    from cli.registration import register
+
+    for change in register():
+        out.print(f"- {change}", markup=False, highlight=False)
+    out.print("Registered the deployments and block types.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(deploy)
