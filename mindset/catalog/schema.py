@@ -64,6 +64,7 @@ document = Table(
     Column("etag", Text, nullable=False, comment="the source's change mark when it was last read"),
     Column("bytes_hash", Text, comment="hash of the bytes last read, so that a touched file is not parsed again"),
     Column("acl", ARRAY(Text), nullable=False),
+    Column("has_own_acl", BOOLEAN, comment="false: `acl` is the knowledge base's; null: stored before 0008, not known"),
     _time("taken_down_at"),
     Column("taken_down_reason", Text),
     _time("removed_at"),

@@ -13,6 +13,7 @@ from mindset.catalog.documents import (
     RejectedDocument,
     document_states,
     mark_removed,
+    narrow_rights,
     quarantine_documents,
     quarantined_documents,
     register,
@@ -79,6 +80,8 @@ def ingest(
     present = {uri for uri, state in states.items() if not state.removed}
     removed = tuple(sorted(present - listing.keys()))
     _check_deletions(kb, len(removed), len(present), allow_deletions)
+    with catalog.writing() as connection:
+        narrow_rights(connection, kb.name, kb.acl)
 
     due = [
         (source, replace(entry, etag=f"{reader}:{entry.etag}"))
@@ -175,6 +178,7 @@ def _read(
         bytes_hash=bytes_hash,
         content_hash=content_hash,
         acl=parsed.acl or kb.acl,
+        has_own_acl=parsed.acl is not None,
         media_type=parsed.media_type,
         title=parsed.title,
         metadata=parsed.metadata,
