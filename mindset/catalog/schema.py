@@ -345,3 +345,11 @@ audit = Table(
     Column("detail", JSONB, nullable=False),
     _time("at", required=True),
 )
+
+server_secret = Table(
+    "server_secret",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    _time("created_at", required=True),
+)
