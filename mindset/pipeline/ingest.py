@@ -51,6 +51,8 @@ class IngestReport:
     unchanged: int
     removed: tuple[str, ...]
     quarantined: tuple[tuple[str, str], ...]
+    unconfined: tuple[str, ...] = ()
+    """What processes that parse risky formats could reach, because this system cannot deny it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def ingest(
         unchanged=len(listing) - len(stored) - sum(uri in listing for uri, _ in quarantined),
         removed=removed,
         quarantined=quarantined,
+        unconfined=parsers.unconfined,
     )
 
 
