@@ -7,6 +7,7 @@ Postgres refuses to run as root. If this program runs as root, it runs Postgres 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pwd
 import shutil
@@ -26,6 +27,7 @@ _REMEDY: Final = "Start the stack as a user other than root."
 PASSWORD: Final = "MINDSET_STACK_POSTGRES_PASSWORD"  # noqa: S105  # the variable's name
 _AUTHENTICATION: Final = "scram-sha-256"
 _ACCESS: Final = f"host all all 127.0.0.1/32 {_AUTHENTICATION}\n"
+_RECORD: Final = "password.sha256"
 _OPTIONS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket path is limited to 107 bytes, and the paths of test folders are longer
@@ -96,20 +98,32 @@ def _create_cluster(binaries: Path, data: Path, account: pwd.struct_passwd | Non
         extra_groups=[] if account else None,
     )
     password_file.unlink()
+    _record_password(fresh, password)
+    if account is not None:
+        os.chown(fresh / _RECORD, account.pw_uid, account.pw_gid)
     data.rmdir()  # fails unless it is empty
     fresh.rename(data)
 
 
 def _require_password(binaries: Path, data: Path, password: str) -> None:
-    """Set the password of a cluster that an earlier release created without one. Runs as the cluster's owner."""
-    access = data / "pg_hba.conf"
-    if access.read_text() == _ACCESS:
+    """Set the password of a cluster that has another one or, from an earlier release, none. Runs as the cluster's owner."""
+    record = data / _RECORD
+    if record.exists() and record.read_text() == _fingerprint(password):
         return
-    # Written last, so that a killed start does it again. Only a cluster that allowed everyone needs the password.
     statement = f"ALTER ROLE postgres PASSWORD '{password}'"  # of characters that need no quoting
     command = [str(binaries / "postgres"), "--single", "-D", str(data), "postgres"]
     subprocess.run(command, input=statement, text=True, check=True, stdout=subprocess.DEVNULL)
-    access.write_text(_ACCESS)
+    _record_password(data, password)
+
+
+def _record_password(data: Path, password: str) -> None:
+    """Require the password, and record which one it is. The record is written last, so that a killed start does it again."""
+    (data / "pg_hba.conf").write_text(_ACCESS)
+    (data / _RECORD).write_text(_fingerprint(password))
+
+
+def _fingerprint(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def system_account(name: str) -> pwd.struct_passwd:

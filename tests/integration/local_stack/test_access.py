@@ -232,11 +232,22 @@ def test_passwords_are_readable_by_the_user_only(guarded: Addresses, directory: 
             assert not any(password in command.read_text() for password in passwords)
 
 
+def test_lost_passwords_are_replaced_at_the_next_start(tmp_path: Path) -> None:
+    stores = ("postgres", "valkey", "chroma")
+    with local_stack(tmp_path, services=stores) as addresses, psycopg.connect(addresses.postgres_url or "") as db:
+        db.execute("CREATE TABLE kept (a int)")
+    (tmp_path / "credentials.json").unlink()
+    with local_stack(tmp_path, services=stores) as changed, psycopg.connect(changed.postgres_url or "") as db:
+        assert changed.postgres_url != addresses.postgres_url
+        assert db.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
 def test_cluster_without_a_password_gets_one_at_the_next_start(tmp_path: Path) -> None:
     with local_stack(tmp_path, services=["postgres"]) as addresses, psycopg.connect(addresses.postgres_url or "") as db:
         db.execute("ALTER ROLE postgres PASSWORD NULL")
     access = tmp_path / "postgres" / "pg_hba.conf"
     access.write_text("host all all 127.0.0.1/32 trust\n")
+    (access.parent / "password.sha256").unlink()
     with local_stack(tmp_path, services=["postgres"]) as addresses:
         with psycopg.connect(addresses.postgres_url or "") as db:
             assert db.execute("SELECT 1").fetchone() == (1,)
