@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 
 from api.middleware.rate_limits import RateLimits, address_of
 from mindset.application import Installation
+from mindset.auth.authentication import credential_prefix
 from mindset.auth.caller import Caller, unknown_knowledge_base
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.scopes import Scope
@@ -29,15 +30,19 @@ _SCHEME = HTTPBearer(
 
 
 def authenticate(request: Request) -> Caller:
-    """Return the caller of a request and count it against the rate limits. Raises NotAuthenticated, TooManyRequests."""
+    """Return the caller of a request and count it against the rate limits.
+
+    Valid credentials are always accepted: other clients may share the address, for instance behind an ingress, and could
+    lock the caller out by invalid ones. Raises NotAuthenticated, or TooManyRequests for too many invalid credentials."""
     installation: Installation = request.app.state.installation
     limits: RateLimits = request.app.state.limits
     address = address_of(request)
-    limits.check_address(address)
+    authorizations = request.headers.getlist("authorization")
     try:
-        caller = installation.authentication.caller(request.headers.getlist("authorization"))
+        caller = installation.authentication.caller(authorizations)
     except NotAuthenticated:
-        limits.count_rejection(address)
+        if authorizations:  # without credentials, nothing is guessed
+            limits.count_rejection(credential_prefix(authorizations[0]), address)
         raise
     request.state.caller = caller
     request.state.rate_limit = status = limits.count(caller.name, address)

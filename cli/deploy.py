@@ -8,6 +8,7 @@ import typer
 
 from cli.context import connected_settings
 from cli.output import out
+from local_stack.addresses import Addresses, environment
 from mindset.application import require_setting
 
 
@@ -17,8 +18,10 @@ def deploy() -> None:
     Deployments and schedules that are no longer in prefect.yaml are removed. What somebody paused stays paused.
 
     [dim]Example:[/]  mindset deploy"""
-    # Prefect reads its address when it is imported.
-    os.environ["PREFECT_API_URL"] = require_setting(connected_settings().prefect_api_url, "prefect_api_url")
+    settings = connected_settings()
+    require_setting(settings.prefect_api_url, "prefect_api_url")
+    # Prefect reads its address and password when it is imported.
+    os.environ |= environment(Addresses(prefect_api_url=settings.prefect_api_url))
     from cli.registration import register
 
     for change in register():

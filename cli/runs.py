@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cli.context import connected_settings
 from cli.output import AsJson, Exit, err, out, print_json
+from local_stack.credentials import page_link
 from mindset.application import require_setting
 from mindset.config.loader import load_knowledge_base
 from mindset.pipeline.prefect_client import FlowRun, PrefectClient
@@ -48,7 +49,7 @@ def run_deployment(deployment: str, kb: str, parameters: dict[str, Any], *, wait
     prefect = require_setting(settings.prefect_api_url, "prefect_api_url")
     with PrefectClient(prefect) as client:
         run = client.start(deployment, {"parameters": parameters})
-        page = f"{prefect.removesuffix('/api')}/runs/flow-run/{run.id}"
+        page = page_link(prefect, f"/runs/flow-run/{run.id}")
         if wait:
             run = _watch(client, run)
         report = client.report(run.id) if wait else None

@@ -13,6 +13,7 @@ from cli.bootstrap import command
 from cli.output import AsJson, Exit, err, out, print_json, print_table
 from cli.registration import PROJECT
 from local_stack.addresses import Addresses, configured_addresses
+from local_stack.credentials import page_link
 from local_stack.stack import OnEvent, Stack, State
 from local_stack.state import running
 from local_stack.status import status as server_status
@@ -107,7 +108,7 @@ def announcer() -> OnEvent:
 
 def show_addresses(addresses: Addresses) -> None:
     """Print the addresses to open."""
-    prefect = (addresses.prefect_api_url or "").removesuffix("/api")
+    prefect = page_link(addresses.prefect_api_url or "")
     out.print(f"\n  Prefect   {prefect}\n  API       {addresses.api_url}/docs\n", highlight=False)
 
 

@@ -113,6 +113,11 @@ def _page(report: NightReport, changes: Difference | None) -> str:
     if report.quarantined:
         listed = [f"- `{uri}`: {reason}" for uri, reason in report.quarantined]
         parts.append(f"## Quarantined ({len(listed)})\n\n" + _abbreviated(listed))
+    if report.ingested and (reachable := report.ingested.get("unconfined")):
+        parts.append(
+            f"## Not confined\n\nThe processes that parsed PDF and HTML could reach {' and '.join(reachable)}: the system of the "
+            "worker has no means to deny it. A hostile file that takes a parser over could read or send data."
+        )
     if report.quality_run or report.quality_failure:
         parts.append(_quality_section(report))
     rebuilt = [*(report.indexed["rebuilt"] if report.indexed else ()), *report.restored]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -67,13 +68,23 @@ def environment(
     variables |= {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     variables["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
     if addresses.prefect_api_url is not None:
-        variables["PREFECT_API_URL"] = addresses.prefect_api_url
+        # Prefect's clients log the address, and authenticate WebSockets by the setting only.
+        variables["PREFECT_API_URL"], user_and_password = without_password(addresses.prefect_api_url)
+        if user_and_password:
+            variables["PREFECT_API_AUTH_STRING"] = user_and_password
     if directory is not None:
         variables["MINDSET_DIRECTORY"] = str(directory.resolve())
         variables["PREFECT_HOME"] = str(directory.resolve() / "prefect")
     if knowledge_bases is not None:
         variables["MINDSET_KNOWLEDGE_BASES"] = str(knowledge_bases.absolute())
     return variables
+
+
+def without_password(url: str) -> tuple[str, str | None]:
+    """Return a URL without user and password, and these as `user:password`, or None."""
+    parts = urlsplit(url)
+    user_and_password, separator, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=host).geturl(), unquote(user_and_password) if separator else None
 
 
 def with_addresses(settings: Settings, found: Addresses, needs: tuple[Need, ...]) -> Settings:

@@ -53,7 +53,7 @@ def _valkey(url: str | None) -> bool:
 def _worker(api: str | None, pool: str, since: float) -> bool:
     if api is None:
         return False
-    status, workers = loopback.send("POST", f"{api}/work_pools/{pool}/workers/filter", {})
+    status, workers = loopback.send_to_prefect("POST", f"{api}/work_pools/{pool}/workers/filter", {})
     return status == 200 and any(
         worker["name"] == worker_name(pool)
         and worker["status"] == "ONLINE"

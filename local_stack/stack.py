@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal
 
-from local_stack import lock, ports, state, watchdog
+from local_stack import credentials, lock, ports, state, watchdog
 from local_stack.addresses import FIELD, Addresses, Need
 from local_stack.child import Child
 from local_stack.processes import stop_all
@@ -158,13 +158,14 @@ class Stack:
         remembered = last.ports if last else {}
         chosen = ports.choose(listening, fixed=self._fixed_ports, remembered=remembered)
         self._ports = remembered | chosen
-        self.addresses = self._external.filled_from(addresses_of(chosen))
+        passwords = credentials.load_or_create(self.directory)
+        self.addresses = self._external.filled_from(addresses_of(chosen, passwords))
         self._write_state()
         for name, need in _NEED.items():
             if url := asdict(self._external)[FIELD[need]]:
                 self._notify(name, "external", url.rpartition("@")[2])  # without a password
         return StackContext(
-            self.directory, self._project, self.addresses, chosen, self._api_command, self._knowledge_bases
+            self.directory, self._project, self.addresses, chosen, passwords, self._api_command, self._knowledge_bases
         )
 
     def _start_servers(self, names: list[str], context: StackContext) -> None:

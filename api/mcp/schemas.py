@@ -50,14 +50,18 @@ class CompareVersionsArguments(KnowledgeBaseArguments):
     new: int = Field(ge=1, description="The version to compare")
 
 
-class _Confirmed(KnowledgeBaseArguments):
-    confirm: bool = Field(
-        default=False,
-        description="Set to true to perform the action. Without it, the tool only previews it: ask the user first",
+class ConfirmedArguments(KnowledgeBaseArguments):
+    """An action that is previewed first."""
+
+    confirmation: str | None = Field(
+        default=None,
+        max_length=1_000,
+        description="The `confirmation` of the preview, to perform what it described. Without it, the tool only previews the "
+        "action: ask the user first, then call again with the same arguments and this one",
     )
 
 
-class StartNightArguments(_Confirmed):
+class StartNightArguments(ConfirmedArguments):
     """A night to start."""
 
     allow_deletions: bool = Field(
@@ -72,14 +76,14 @@ class GetNightArguments(_Arguments):
     id: str = Field(pattern=r"^[0-9a-fA-F-]{36}$", description="The night's id, as `start_night` returns it")
 
 
-class PromoteArguments(_Confirmed):
+class PromoteArguments(ConfirmedArguments):
     """A version to make live."""
 
     version: int = Field(ge=1, description="Number of a finished version, as `list_releases` returns it")
     reason: str = Field(min_length=1, max_length=500, description="The reason; it is stored with the release")
 
 
-class RollBackArguments(_Confirmed):
+class RollBackArguments(ConfirmedArguments):
     """A rollback of the live release."""
 
     reason: str = Field(min_length=1, max_length=500, description="The reason; it is stored with the release")
@@ -148,13 +152,17 @@ class Comparison(BaseModel):
 
 
 class ChangeResult(BaseModel):
-    """What was done or, without `confirm`, what would be done."""
+    """What was done or, without `confirmation`, what would be done."""
 
     done: bool
     what: str
     version: int | None = Field(default=None, description="The live version afterwards")
     replaces: int | None = Field(default=None, description="The live version before")
     night: str | None = Field(default=None, description="Id of the night, for `get_night`")
+    confirmation: str | None = Field(
+        default=None, description="Of a preview: call again with it once the user agrees, within 15 minutes"
+    )
+    replayed: bool = Field(default=False, description="Whether an earlier call with this confirmation did it")
 
 
 class NightStatus(BaseModel):

@@ -4,7 +4,8 @@ The module is longer than 300 lines because it is a catalog: one short function 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,10 +15,12 @@ from pydantic import BaseModel
 
 from api.answering import start_answer
 from api.dependencies import visible_knowledge_base
+from api.mcp.confirmations import NEXT_STEP, Preview, issue, verify
 from api.mcp.schemas import (
     ChangeResult,
     CompareVersionsArguments,
     Comparison,
+    ConfirmedArguments,
     DocumentArguments,
     DocumentText,
     GetNightArguments,
@@ -50,8 +53,10 @@ from mindset.application import Installation
 from mindset.auth.caller import Caller
 from mindset.catalog.documents import quarantined_documents
 from mindset.catalog.filters import parse_filter
+from mindset.catalog.idempotency import IdempotentRequest, find_response, store_response
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
-from mindset.catalog.releases import list_releases, live_version
+from mindset.catalog.releases import list_releases, live_release, live_version
+from mindset.catalog.server_secrets import server_secret
 from mindset.catalog.version_documents import readable_uris, version_document
 from mindset.catalog.versions import difference, finished_version, list_versions
 from mindset.config.knowledge_base import KnowledgeBase
@@ -59,6 +64,7 @@ from mindset.config.scopes import Scope
 from mindset.errors import (
     IndexDamaged,
     NothingReleased,
+    PreconditionFailed,
     ServiceUnavailable,
     UnknownDocument,
 )
@@ -241,49 +247,120 @@ def _compare_versions(call: Call, arguments: CompareVersionsArguments) -> Compar
 
 def _promote(call: Call, arguments: PromoteArguments) -> ChangeResult:
     kb = call.knowledge_base(arguments.knowledge_base)
-    if not arguments.confirm:
+    if arguments.confirmation is None:
         with call.installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
-            live = live_version(connection, kb.name)
+            live, release = live_version(connection, kb.name), live_release(connection, kb.name)
             finished_version(connection, kb.name, arguments.version)
         what = f"Version {arguments.version} of {kb.name} would go live instead of {_version_name(live)}."
-        return ChangeResult(done=False, what=f"{what} {_CONFIRM}", version=arguments.version, replaces=live)
-    decision = promotion.promote(
-        call.installation.catalog, kb.name, arguments.version, call.caller.name, arguments.reason
-    )
-    call.installation.publish_release(kb.name, decision.version)
+        return _preview(call, "promote", arguments, what, release, arguments.version, live)
+    condition = _condition(call, "promote", arguments)
+    with _asking_for_a_new_preview():
+        decision = promotion.promote(
+            call.installation.catalog,
+            kb.name,
+            arguments.version,
+            call.caller.name,
+            arguments.reason,
+            condition=condition,
+        )
     what = f"Version {decision.version} of {kb.name} is live: {'; '.join(decision.reasons)}."
-    return ChangeResult(done=True, what=what, version=decision.version, replaces=decision.replaces)
+    return _released(call, kb, decision, what)
 
 
 def _roll_back(call: Call, arguments: RollBackArguments) -> ChangeResult:
     kb = call.knowledge_base(arguments.knowledge_base)
-    if not arguments.confirm:
+    if arguments.confirmation is None:
         with call.installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
             live, target = promotion.rollback_target(connection, kb.name)
+            release = live_release(connection, kb.name)
         what = (
             f"Version {target.number} of {kb.name} would go live again instead of {_version_name(live)}, which would be "
             "rejected."
         )
-        return ChangeResult(done=False, what=f"{what} {_CONFIRM}", version=target.number, replaces=live)
-    decision = promotion.roll_back(call.installation.catalog, kb.name, call.caller.name, arguments.reason)
-    call.installation.publish_release(kb.name, decision.version)
+        return _preview(call, "roll_back", arguments, what, release, target.number, live)
+    condition = _condition(call, "roll_back", arguments)
+    with _asking_for_a_new_preview():
+        decision = promotion.roll_back(
+            call.installation.catalog, kb.name, call.caller.name, arguments.reason, condition
+        )
     what = f"Version {decision.version} of {kb.name} is live again, and {_version_name(decision.replaces)} is rejected."
-    return ChangeResult(done=True, what=what, version=decision.version, replaces=decision.replaces)
+    return _released(call, kb, decision, what)
 
 
 def _start_night(call: Call, arguments: StartNightArguments) -> ChangeResult:
     kb = call.knowledge_base(arguments.knowledge_base)
-    if not arguments.confirm:
+    if arguments.confirmation is None:
+        with call.installation.catalog.reading(REQUEST_TIMEOUT_S) as connection:
+            release = live_release(connection, kb.name)
         deletions = " It would continue even if most documents were removed." if arguments.allow_deletions else ""
         what = (
             f"A night of {kb.name} would read its sources, build a version of what changed, and release it if it is "
             f"good enough.{deletions}"
         )
-        return ChangeResult(done=False, what=f"{what} {_CONFIRM}")
-    with prefect(call.installation) as client:
-        parameters = {"kb": kb.name, "allow_deletions": arguments.allow_deletions}
-        run = client.start(NIGHTLY, {"parameters": parameters})
-    return ChangeResult(done=True, what=f"The night {run.name} of {kb.name} has been started.", night=run.id)
+        return _preview(call, "start_night", arguments, what, release)
+    condition = _condition(call, "start_night", arguments)
+    assert condition.idempotent_request
+    with call.installation.catalog.writing() as connection:
+        # A repeated call waits here until the first one has stored its response.
+        if stored := find_response(connection, condition.idempotent_request):
+            return ChangeResult(**{**stored, "replayed": True})
+        with _asking_for_a_new_preview():
+            condition.check(connection, kb.name)
+        with prefect(call.installation) as client:
+            parameters = {"kb": kb.name, "allow_deletions": arguments.allow_deletions}
+            run = client.start(NIGHTLY, {"parameters": parameters}, condition.idempotent_request.key)
+        started = ChangeResult(done=True, what=f"The night {run.name} of {kb.name} has been started.", night=run.id)
+        store_response(connection, condition.idempotent_request, started.model_dump())
+    return started
+
+
+def _preview(
+    call: Call,
+    tool: str,
+    arguments: ConfirmedArguments,
+    what: str,
+    release: int | None,
+    version: int | None = None,
+    live: int | None = None,
+) -> ChangeResult:
+    """Return what a tool would do, and the token that confirms exactly this."""
+    preview = Preview(call.caller.name, tool, _confirmed_arguments(arguments), release, version)
+    confirmation = issue(server_secret(call.installation.catalog, "mcp"), preview)
+    return ChangeResult(
+        done=False, what=f"{what} {_CONFIRM}", version=version, replaces=live, confirmation=confirmation
+    )
+
+
+def _condition(call: Call, tool: str, arguments: ConfirmedArguments) -> promotion.Precondition:
+    """Return the condition that the previewed state still exists, and that the action is performed once per preview."""
+    preview = Preview(call.caller.name, tool, _confirmed_arguments(arguments), None)
+    secret = server_secret(call.installation.catalog, "mcp")
+    confirmed = verify(secret, arguments.confirmation or "", preview)
+    return promotion.Precondition(
+        releases=frozenset({confirmed.release}),
+        idempotent_request=IdempotentRequest(call.caller.name, f"mcp {confirmed.id}", preview.action),
+        rollback_to=confirmed.version if tool == "roll_back" else None,
+    )
+
+
+@contextmanager
+def _asking_for_a_new_preview() -> Iterator[None]:
+    """Say what to do if the state is not the previewed one any more."""
+    try:
+        yield
+    except PreconditionFailed as changed:
+        raise PreconditionFailed(f"{changed} {NEXT_STEP}") from None
+
+
+def _confirmed_arguments(arguments: ConfirmedArguments) -> dict[str, Any]:
+    return arguments.model_dump(exclude={"confirmation"})
+
+
+def _released(call: Call, kb: KnowledgeBase, decision: promotion.Decision, what: str) -> ChangeResult:
+    call.installation.publish_release(kb.name, decision.version)
+    return ChangeResult(
+        done=True, what=what, version=decision.version, replaces=decision.replaces, replayed=decision.replayed
+    )
 
 
 def _get_night(call: Call, arguments: GetNightArguments) -> NightStatus:
@@ -310,7 +387,7 @@ def _version_name(version: int | None) -> str:
     return f"version {version}" if version else "nothing"
 
 
-_CONFIRM = "Nothing was changed: call again with `confirm: true` once the user agrees."
+_CONFIRM = "Nothing was changed: call again with this `confirmation` once the user agrees."
 
 
 def _answer_as_text(response: AnswerResponse) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import math
 from dataclasses import dataclass
 
@@ -33,6 +35,9 @@ for n = 1, #KEYS, 2 do
 end
 return counted
 """
+
+_BUCKETS = 16
+"""Counters of invalid credentials per address."""
 
 _Window = tuple[int, float, int, float]
 """Requests in the previous window and the seconds until it expires, and the same for the current window."""
@@ -108,30 +113,24 @@ class RateLimits:
 
     def count(self, caller: str, address: str) -> RateLimitStatus:
         """Count a request and return the state of its limits."""
-        subjects = [(limit, name) for limit, name in ((self._caller, caller), (self._address, address)) if limit]
+        named = ((self._caller, caller), (self._address, network(address)))
+        subjects = [(limit, name) for limit, name in named if limit]
         return RateLimitStatus(tuple(self._count(subjects, 1)))
 
-    def check_address(self, address: str) -> None:
-        """Raise TooManyRequests if the credentials of an address were rejected too often recently.
+    def count_rejection(self, prefix: str, address: str) -> None:
+        """Count a request with invalid credentials, by their prefix and the client's address.
 
-        Redis is queried only for addresses that this process has rejected: others cost nothing, and an attacker gets one
-        additional guess per process."""
+        Raises TooManyRequests if there were too many recently. Only requests with invalid credentials are counted and
+        rejected, so that nobody can lock out a caller with valid ones."""
         limit = self._rejected
-        if limit is None or not any(self._local.get_sliding_window(_key(limit, address), limit.seconds)[::2]):
+        if limit is None:
             return
-        (quota,) = self._count([(limit, address)], 0)
-        if quota.remaining < 1:
+        (quota,) = self._count([(limit, f"{_bucket(prefix)}@{network(address)}")], 1)
+        if not quota.allowed:
             raise TooManyRequests(
-                "Too many requests from this address had invalid credentials. Wait, and correct the credentials.",
+                "Too many requests with such credentials were invalid. Wait, and correct the credentials.",
                 max(quota.reset_s, 1),
             )
-
-    def count_rejection(self, address: str) -> None:
-        """Count a request with invalid credentials, in this process and in Redis."""
-        if limit := self._rejected:
-            self._count_locally(limit, address, 1)
-            if self._redis:
-                self._count_in_redis([(limit, address)], 1)
 
     def _count(self, subjects: list[tuple[Limit, str]], cost: int) -> list[Quota]:
         """Count a request for each limit and subject, and return the state of the limits."""
@@ -172,6 +171,24 @@ def check_limits(settings: Settings) -> None:
 def address_of(request: Request) -> str:
     """Return the client's address; uvicorn has applied X-Forwarded-For of trusted proxies."""
     return request.client.host if request.client else "unknown"
+
+
+def network(address: str) -> str:
+    """Return an IPv4 address, or the /64 network of an IPv6 address: one client can use all addresses of it."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]  # from a trusted proxy, or none
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+        return str(parsed.ipv4_mapped)
+    return str(parsed)
+
+
+def _bucket(prefix: str) -> int:
+    """Return the counter of a prefix. Clients invent prefixes, so their number must not grow with these."""
+    return hashlib.sha256(prefix.encode()).digest()[0] % _BUCKETS
 
 
 def _key(limit: Limit, name: str) -> str:

@@ -17,6 +17,9 @@ from mindset.config.scopes import Scope
 from mindset.errors import NotAuthenticated
 
 PREFIX = "pm_"
+KEY_ID_LENGTH = 12
+"""In characters."""
+
 _KEY = re.compile(r"pm_([0-9a-z]{12})_([A-Za-z0-9-]{43})")
 _INVALID = "Invalid API key: it is unknown, revoked or expired. Create another with `mindset keys create`."
 

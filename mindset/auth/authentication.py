@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from functools import cached_property
 
-from mindset.auth.api_keys import PREFIX, key_caller
+from mindset.auth.api_keys import KEY_ID_LENGTH, PREFIX, key_caller
 from mindset.auth.caller import ANYONE, Caller
 from mindset.auth.oidc import IssuerSettings, TokenVerifier
 from mindset.catalog.pool import Catalog
@@ -102,6 +102,18 @@ class Authentication:
         """Close the connection to the issuer."""
         if verifier := self.__dict__.get("_token_verifier"):
             verifier.close()
+
+
+def credential_prefix(authorization: str) -> str:
+    """Return the part of an Authorization header that names the credential and is not secret: a key's id, or else the kind.
+
+    Works on any text, valid or not."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return "other"
+    if not credentials.startswith(PREFIX):
+        return "token"
+    return credentials[: len(PREFIX) + KEY_ID_LENGTH]
 
 
 def _is_token(credentials: str) -> bool:

@@ -29,6 +29,8 @@ class FetchedDocument:
     bytes_hash: str
     content_hash: str
     acl: tuple[str, ...]
+    has_own_acl: bool
+    """Whether the document states its `acl` itself. Otherwise it is that of the knowledge base."""
     media_type: str
     title: str
     metadata: dict[str, Any]
@@ -77,25 +79,37 @@ def store_documents(connection: WriteConnection, kb: str, documents: Sequence[Fe
     Rights apply immediately; texts become visible with the next version."""
     connection.execute(
         """CREATE TEMPORARY TABLE fetched (
-             uri text, etag text, bytes_hash text, content_hash text, acl text[],
+             uri text, etag text, bytes_hash text, content_hash text, acl text[], has_own_acl boolean,
              media_type text, title text, metadata jsonb, text text
            ) ON COMMIT DROP"""
     )
     copy_rows(
         connection,
         "fetched",
-        ["text", "text", "text", "text", "text[]", "text", "text", "jsonb", "text"],
+        ["text", "text", "text", "text", "text[]", "bool", "text", "text", "jsonb", "text"],
         (
-            (d.uri, d.etag, d.bytes_hash, d.content_hash, list(d.acl), d.media_type, d.title, d.metadata, d.text)
+            (
+                d.uri,
+                d.etag,
+                d.bytes_hash,
+                d.content_hash,
+                list(d.acl),
+                d.has_own_acl,
+                d.media_type,
+                d.title,
+                d.metadata,
+                d.text,
+            )
             for d in documents
         ),
     )
     connection.execute(
-        """INSERT INTO document (kb, uri, etag, bytes_hash, content_hash, acl)
-           SELECT %(kb)s, uri, etag, bytes_hash, content_hash, acl FROM fetched
+        """INSERT INTO document (kb, uri, etag, bytes_hash, content_hash, acl, has_own_acl)
+           SELECT %(kb)s, uri, etag, bytes_hash, content_hash, acl, has_own_acl FROM fetched
            ON CONFLICT (kb, uri) DO UPDATE SET
              etag = EXCLUDED.etag, bytes_hash = EXCLUDED.bytes_hash, content_hash = EXCLUDED.content_hash,
-             acl = EXCLUDED.acl, removed_at = NULL, quarantined_at = NULL, quarantine_reason = NULL""",
+             acl = EXCLUDED.acl, has_own_acl = EXCLUDED.has_own_acl,
+             removed_at = NULL, quarantined_at = NULL, quarantine_reason = NULL""",
         {"kb": kb},
     )
     connection.execute(
@@ -105,6 +119,23 @@ def store_documents(connection: WriteConnection, kb: str, documents: Sequence[Fe
         {"kb": kb},
     )
     connection.execute("DROP TABLE fetched")
+
+
+def narrow_rights(connection: WriteConnection, kb: str, acl: Sequence[str]) -> None:
+    """Apply a narrowed `acl` of the knowledge base to all documents without their own, whether or not they can be read.
+
+    Quarantined and removed documents would otherwise keep the wider rights. Nothing is widened here: a document that is
+    read gets its exact rights by `store_documents`. Where it is not known whether the rights are the document's own,
+    only the names in both remain; `user:`, which no caller has, stands for none."""
+    connection.execute(
+        """UPDATE document SET acl = CASE
+             WHEN has_own_acl IS FALSE OR '*' = ANY(acl) THEN %(acl)s::text[]
+             WHEN acl && %(acl)s::text[] THEN ARRAY(SELECT unnest(acl) INTERSECT SELECT unnest(%(acl)s::text[]) ORDER BY 1)
+             ELSE ARRAY['user:'] END
+           WHERE kb = %(kb)s AND has_own_acl IS NOT TRUE AND NOT acl <@ %(acl)s::text[] AND '*' <> ALL(%(acl)s::text[])
+             AND acl <> ARRAY['user:']""",
+        {"kb": kb, "acl": list(acl)},
+    )
 
 
 def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str]) -> None:
@@ -125,8 +156,8 @@ def quarantine_documents(
     `acl` applies to documents seen for the first time."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            """INSERT INTO document (kb, uri, etag, acl, quarantined_at, quarantine_reason)
-               VALUES (%s, %s, %s, %s, now(), %s)
+            """INSERT INTO document (kb, uri, etag, acl, has_own_acl, quarantined_at, quarantine_reason)
+               VALUES (%s, %s, %s, %s, false, now(), %s)
                ON CONFLICT (kb, uri) DO UPDATE SET
                  etag = EXCLUDED.etag, bytes_hash = NULL, removed_at = NULL,
                  quarantined_at = coalesce(document.quarantined_at, now()),

@@ -63,6 +63,7 @@ document = Table(
     Column("etag", Text, nullable=False, comment="the source's change mark when it was last read"),
     Column("bytes_hash", Text, comment="hash of the bytes last read, so that a touched file is not parsed again"),
     Column("acl", ARRAY(Text), nullable=False),
+    Column("has_own_acl", BOOLEAN, comment="false: `acl` is the knowledge base's; null: stored before 0008, not known"),
     _time("taken_down_at"),
     Column("taken_down_reason", Text),
     _time("removed_at"),
@@ -347,4 +348,12 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
     _time("at", required=True),
+)
+
+server_secret = Table(
+    "server_secret",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    _time("created_at", required=True),
 )

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     """Request limit per client address, also if access is open."""
 
     rate_limit_rejected: str = "20/minute"
-    """Limit of rejected credentials per client address; beyond it, all its requests are rejected."""
+    """Limit of requests with invalid credentials, per credential prefix and client address; valid ones are not affected."""
 
     trusted_proxies: str = "127.0.0.1"
     """Addresses or networks of proxies whose X-Forwarded-For header is trusted, separated by commas."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mindset.errors import DocumentRejected
 from mindset.parsing import front_matter
 from mindset.parsing.document import ParsedDocument
+from mindset.parsing.rights import key_name, principals, reject_rights_in_text, resembles_acl
 from mindset.parsing.titles import lines_and_fences, title_from_name
 from mindset.text.normalization import decode, normalize
 
@@ -23,8 +26,28 @@ def parse_html(uri: str, raw: bytes) -> ParsedDocument:
     if not text or document is None:
         raise DocumentRejected("The page has no main content. Exclude it, or add text to its body.")
     text = _remove_indent(normalize(text))
+    reject_rights_in_text(text, everywhere=False)
     title = front_matter.title(front) or getattr(document, "title", None) or title_from_name(uri)
-    return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), front_matter.acl(front))
+    return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), _acl(front, page))
+
+
+def _acl(front: dict[str, Any], page: str) -> tuple[str, ...] | None:
+    """Return the principals in the front matter or in `<meta name="acl" content="...">`. Raises DocumentRejected."""
+    from lxml import etree
+
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True)
+    root = etree.fromstring(page.encode("utf-8", "replace"), parser)
+    declared = [front_matter.acl(front)] if "acl" in front else []
+    for meta in () if root is None else root.iter("meta"):
+        for attribute in ("name", "property", "itemprop", "http-equiv"):
+            name = meta.get(attribute, "")
+            if key_name(name) == "acl":
+                declared.append(principals(normalize(meta.get("content", "")), "`meta` element of the page"))
+            elif resembles_acl(name):
+                raise DocumentRejected(f"The page has a `meta` element {name!r}, which restricts nobody. Use `acl`.")
+    if len(declared) > 1:
+        raise DocumentRejected("The page says twice who may read it. Keep one `acl`.")
+    return declared[0] if declared else None
 
 
 def _remove_indent(text: str) -> str:

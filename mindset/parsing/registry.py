@@ -25,8 +25,8 @@ FORMATS: dict[str, Callable[[str, bytes], ParsedDocument]] = {
     ".pdf": parse_pdf,
 }
 
-ISOLATED = frozenset({".html", ".htm", ".pdf"})
-"""Formats whose parsers are native code. They are parsed in a child process with limits."""
+ISOLATED = {".html": "trafilatura", ".htm": "trafilatura", ".pdf": "pypdfium2"}
+"""Formats whose parsers are native code, with the library. They are parsed in a confined child process."""
 
 
 def parse(uri: str, raw: bytes) -> ParsedDocument:

@@ -6,9 +6,13 @@ cannot send objects that way, and the child imports only the parsers.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -18,17 +22,29 @@ from typing import Any, Self
 
 from mindset.errors import DocumentRejected
 from mindset.parsing import registry
+from mindset.parsing.confinement import confine
 from mindset.parsing.document import ParsedDocument
+from mindset.parsing.titles import single_line
 
 MEMORY_BYTES = 2_000_000_000
 """Memory limit of a child, on Linux."""
+
+PROGRAM = (sys.executable, "-m", "mindset.parsing.sandbox")
+"""The command that starts a child."""
+
+# No secrets: a child needs to find its modules and libraries, and `MINDSET_STACK`, by which a stack ends its processes.
+_INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "MINDSET_STACK")
+_OUTPUT_BYTES = 2_000
+"""The end of a child's error output that is kept."""
 
 
 class ParserPool:
     """Parses documents, the risky formats in up to `children` child processes. Thread-safe. Close it with `with`."""
 
-    def __init__(self, children: int = 2, timeout_s: float = 60.0) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, children: int = 2, timeout_s: float = 60.0, program: tuple[str, ...] = PROGRAM) -> None:
+        self._timeout_s, self._program = timeout_s, program
+        self.unconfined: tuple[str, ...] = ()
+        """What the children can reach because this system cannot deny it; known after the first document."""
         self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
         for _ in range(children):
             self._idle.put(None)
@@ -51,20 +67,38 @@ class ParserPool:
             return registry.parse(uri, raw)
         child = self._idle.get()
         try:
-            child = child if child and child.alive else _Child()
+            child = child if child and child.alive else _Child(self._program)
             return child.parse(uri, raw, self._timeout_s)
         finally:
+            if child and child.unconfined and not self.unconfined:
+                import structlog  # not at the top: the children would import it, too, which takes 60 ms
+
+                self.unconfined = child.unconfined
+                structlog.get_logger().warning("parser processes are not confined", reachable=child.unconfined)
             self._idle.put(child)
 
 
 class _Child:
-    def __init__(self) -> None:
+    def __init__(self, program: tuple[str, ...]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mindset.parsing.sandbox"],
+            program,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
         )
+        self.unconfined: tuple[str, ...] | None = None
+        self._output = bytearray()
+        self._reader = threading.Thread(target=self._keep_output, name="parser-output", daemon=True)
+        self._reader.start()
+
+    def _keep_output(self) -> None:
+        """Read the error output, so that the child never waits, and keep the end of it."""
+        assert self._process.stderr
+        with self._process.stderr as stream:
+            while part := os.read(stream.fileno(), _OUTPUT_BYTES):
+                self._output += part
+                del self._output[:-_OUTPUT_BYTES]
 
     @property
     def alive(self) -> bool:
@@ -72,7 +106,20 @@ class _Child:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._reader.join(1)  # a process that the child started may keep its output open
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):  # it was not read to the end
+                    stream.close()
+
+    def _cause(self) -> str:
+        """Return how the process ended and its last line of output, for a message."""
+        code = self._process.returncode
+        how = signal.Signals(-code).name if code and code < 0 and code != -signal.SIGKILL else ""
+        lines = [line for line in self._output.decode(errors="replace").splitlines() if line.strip()]
+        said = single_line(lines[-1]).rstrip(".") if lines else ""
+        return f" ({': '.join(filter(None, (how, said)))})" if how or said else ""
 
     def parse(self, uri: str, raw: bytes, timeout_s: float) -> ParsedDocument:
         assert self._process.stdin and self._process.stdout
@@ -82,15 +129,17 @@ class _Child:
         try:
             self._process.stdin.write(header + raw)
             self._process.stdin.flush()
+            if self.unconfined is None and (hello := self._process.stdout.readline()):
+                self.unconfined = tuple(json.loads(hello))
             line = self._process.stdout.readline()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):
             line = b""
         finally:
             in_time = watchdog.is_alive()
             watchdog.cancel()
         if not line.endswith(b"\n"):
             self.kill()
-            failure = "crashed" if in_time else f"took more than {timeout_s:g} s"
+            failure = f"crashed{self._cause()}" if in_time else f"took more than {timeout_s:g} s"
             raise DocumentRejected(f"The parser {failure}. Save the document again from its program, or exclude it.")
         response: dict[str, Any] = json.loads(line)
         if "rejected" in response:
@@ -99,13 +148,21 @@ class _Child:
         return ParsedDocument(**response, acl=None if acl is None else tuple(acl))
 
 
-def _serve() -> None:
-    """Run the child: read documents and write one JSON line per document until the input ends."""
+def serve() -> None:
+    """Run the child: read documents and write one JSON line per document until the input ends.
+
+    The first line that it writes lists what it could not be denied."""
     _limit_memory()
     requests, responses = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a parser may print
+    confined = False
     while header := requests.readline():
         request = json.loads(header)
+        if not confined:
+            # Imported before files become read-only, because Python stores compiled modules. No document was read yet.
+            importlib.import_module(registry.ISOLATED[PurePosixPath(request["uri"]).suffix.lower()])
+            responses.write(json.dumps(confine()).encode() + b"\n")
+            confined = True
         try:
             response = dataclasses.asdict(registry.parse(request["uri"], requests.read(request["bytes"])))
         except DocumentRejected as rejected:
@@ -127,4 +184,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    serve()

@@ -13,6 +13,7 @@ from mindset.catalog.documents import (
     RejectedDocument,
     document_states,
     mark_removed,
+    narrow_rights,
     quarantine_documents,
     quarantined_documents,
     register,
@@ -52,6 +53,8 @@ class IngestReport:
     unchanged: int
     removed: int
     quarantined: tuple[tuple[str, str], ...]
+    unconfined: tuple[str, ...] = ()
+    """What processes that parse risky formats could reach, because this system cannot deny it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def ingest(
     present = {uri for uri, state in states.items() if not state.removed}
     removed = tuple(sorted(present - listing.keys()))
     _check_deletions(kb, len(removed), len(present), allow_deletions)
+    with catalog.writing() as connection:
+        narrow_rights(connection, kb.name, kb.acl)
 
     due = [
         (source, replace(entry, etag=f"{reader}:{entry.etag}"))
@@ -110,6 +115,7 @@ def ingest(
         unchanged=len(listing) - added - changed - sum(uri in listing for uri, _ in quarantined),
         removed=len(removed),
         quarantined=quarantined,
+        unconfined=parsers.unconfined,
     )
 
 
@@ -178,6 +184,7 @@ def _read(
         bytes_hash=bytes_hash,
         content_hash=content_hash,
         acl=parsed.acl or kb.acl,
+        has_own_acl=parsed.acl is not None,
         media_type=parsed.media_type,
         title=parsed.title,
         metadata=parsed.metadata,

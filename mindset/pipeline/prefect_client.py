@@ -42,9 +42,11 @@ class PrefectClient:
     """Starts and watches runs of deployments. Every method raises ServiceUnavailable while Prefect is unreachable."""
 
     def __init__(self, api_url: str, timeout_s: float = 30.0) -> None:
-        """A request is retried for at most `timeout_s` seconds."""
+        """A request is retried for at most `timeout_s` seconds. A user and password in the URL authenticate it."""
         self._client = httpx.Client(base_url=api_url.rstrip("/") + "/", timeout=min(15.0, timeout_s))
-        self._url, self._timeout_s = api_url, timeout_s
+        self._url = str(httpx.URL(api_url).copy_with(userinfo=b""))  # without a password, for messages
+        self._timeout_s = timeout_s
+        self._csrf: dict[str, str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +125,10 @@ class PrefectClient:
                 reraise=True,
             ):
                 with attempt:
-                    response = self._client.request(method, path, json=body)
+                    headers = {} if method == "GET" else self._csrf_headers()
+                    response = self._client.request(method, path, json=body, headers=headers)
+                    if response.status_code == httpx.codes.FORBIDDEN and "CSRF" in response.text:
+                        self._csrf = None  # expired
                     if response.status_code != httpx.codes.NOT_FOUND:
                         response.raise_for_status().json()
         except httpx.HTTPStatusError as refused:
@@ -140,11 +145,23 @@ class PrefectClient:
             ) from lost
         return response
 
+    def _csrf_headers(self) -> dict[str, str]:
+        """Return the headers that Prefect requires of requests that change something, if its CSRF protection is enabled."""
+        if self._csrf is None:
+            client = uuid.uuid4().hex
+            response = self._client.get("csrf-token", params={"client": client})
+            # A server without the protection rejects the request for a token.
+            enabled = response.status_code == httpx.codes.OK
+            token = response.json()["token"] if enabled else ""
+            self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client} if enabled else {}
+        return self._csrf
+
 
 def _is_transient(error: BaseException) -> bool:
     """Return whether a retry may succeed: Prefect returns 503 while its SQLite database is locked."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in (429, 502, 503)
+        status = error.response.status_code
+        return status in (429, 502, 503) or (status == httpx.codes.FORBIDDEN and "CSRF" in error.response.text)
     return isinstance(error, httpx.TransportError)
 
 

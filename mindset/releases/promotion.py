@@ -37,12 +37,14 @@ class Decision:
 class Precondition:
     """A condition that a request places on the live release, and its idempotency key."""
 
-    releases: frozenset[int] | None = None
-    """Ids of which one must be the live release; None: any."""
+    releases: frozenset[int | None] | None = None
+    """Ids of which one must be the live release; None: any. The id None means that none is live."""
     requires_release: bool = False
     """Whether some release must be live."""
     idempotent_request: IdempotentRequest | None = None
     """Set if a repeated request must get the response of the first one."""
+    rollback_to: int | None = None
+    """The version that a rollback must make live; None: any."""
 
     def check(self, connection: WriteConnection, kb: str) -> Decision | None:
         """Return the stored decision of an earlier identical request, or None. Call it under the channel's lock.
@@ -56,7 +58,7 @@ class Precondition:
         if self.requires_release and live is None:
             raise PreconditionFailed(f"No release of {kb} is live, but the request requires one.")
         if self.releases is not None and live not in self.releases:
-            expected = " or ".join(map(str, sorted(self.releases)))
+            expected = " or ".join(sorted(map(str, self.releases)))
             raise PreconditionFailed(
                 f"Release {live} of {kb} is live, but the request requires {expected}. Read the live release and try again."
             )
@@ -132,6 +134,11 @@ def roll_back(catalog: Catalog, kb: str, by: str, reason: str, condition: Precon
         if condition and (decided := condition.check(connection, kb)):
             return decided
         live, target = rollback_target(connection, kb)
+        if condition and condition.rollback_to not in (None, target.number):
+            raise PreconditionFailed(
+                f"A rollback of {kb} leads to version {target.number} now, but the request requires version "
+                f"{condition.rollback_to}. Read the live release and try again."
+            )
         release_version(connection, kb, "live", target.number, by, reason)
         set_state(connection, kb, target.number, "ready")
         set_state(connection, kb, live, "rejected")

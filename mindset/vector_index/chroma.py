@@ -75,6 +75,7 @@ class ChromaIndex:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._address = str(httpx.URL(url).copy_with(userinfo=b""))  # without a password, for messages
         self._handles: dict[str, Collection] = {}
         # Searches use Chroma's HTTP API directly: its client spends 2 ms of Python per query, twice the time of the search.
         self._connections = ConnectionPool(url)
@@ -235,12 +236,12 @@ class ChromaIndex:
         return self._damaged(collection, f"{status} {message}")
 
     def _busy(self, why: str) -> ServiceUnavailable:
-        return ServiceUnavailable(f"Chroma at {self._url} {why}. Try again shortly.")
+        return ServiceUnavailable(f"Chroma at {self._address} {why}. Try again shortly.")
 
     def _damaged(self, collection: str, why: object) -> IndexDamaged:
         # The handle may belong to a collection that has been rebuilt under another name.
         self._handles.pop(collection, None)
-        return IndexDamaged(f"Chroma cannot use {collection or self._url}: {why}. {REMEDY}")
+        return IndexDamaged(f"Chroma cannot use {collection or self._address}: {why}. {REMEDY}")
 
     @property
     def _client(self) -> ClientAPI:
@@ -267,7 +268,7 @@ class ChromaIndex:
             yield
         except (httpx.TransportError, *ConnectionLost) as lost:
             raise ServiceUnavailable(
-                f"Chroma does not respond at {self._url}: {lost}. Start it, or correct MINDSET_CHROMA_URL."
+                f"Chroma does not respond at {self._address}: {lost}. Start it, or correct MINDSET_CHROMA_URL."
             ) from lost
         except httpx.HTTPStatusError as refused:
             response = refused.response

@@ -9,6 +9,8 @@ from chromadb.api.client import Client
 from chromadb.auth import UserIdentity
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
 
+from mindset.vector_index.http_client import basic_authentication
+
 # Writing a batch of 5,000 vectors takes a few seconds.
 _TIMEOUT = httpx.Timeout(60.0, connect=2.0)
 
@@ -22,6 +24,7 @@ def open_client(url: str) -> Client:
             chroma_server_host=parts.hostname or "localhost",
             chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 8000),
             chroma_server_ssl_enabled=parts.scheme == "https",
+            chroma_server_headers=dict(basic_authentication(url)),
             anonymized_telemetry=False,
         )
     )

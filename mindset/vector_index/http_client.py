@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mindset.tracing import start_client_span
 
@@ -43,6 +44,7 @@ class ConnectionPool:
         parts = urlsplit(url)
         self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._port, self._path = parts.hostname or "localhost", parts.port, parts.path.rstrip("/")
+        self.headers = _HEADERS | basic_authentication(url)
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=_MAX_IDLE)
         self._lock = threading.Lock()
 
@@ -81,11 +83,20 @@ class ConnectionPool:
         connection.close()
 
 
+def basic_authentication(url: str) -> dict[str, str]:
+    """Return the header for the user and password in a URL; nothing if there are none."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+
+
 class PendingRequest:
     """A request that was sent. Read its response, or cancel it."""
 
     def __init__(self, pool: ConnectionPool, method: str, path: str, body: bytes | None, timeout_s: float) -> None:
-        self._pool, self._request, self._timeout_s = pool, (method, path, body, _HEADERS), timeout_s
+        self._pool, self._request, self._timeout_s = pool, (method, path, body, pool.headers), timeout_s
         idle = pool.take_idle()
         self._reused, self._finished = idle is not None, False
         self._connection = idle or pool.open(timeout_s)

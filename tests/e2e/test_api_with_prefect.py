@@ -32,7 +32,9 @@ def test_night_is_started_once_and_can_be_watched(house: Addresses, corpus: Corp
 @pytest.mark.anyio
 async def test_night_confirmed_by_an_agent_is_started_and_can_be_watched(house: Addresses, corpus: Corpus) -> None:
     async with client_at(house.api_url or "") as client:
-        started = await client.call_tool("start_night", {"knowledge_base": corpus.name, "confirm": True})
+        preview = await client.call_tool("start_night", {"knowledge_base": corpus.name})
+        confirmed = {"knowledge_base": corpus.name, "confirmation": preview.structured_content["confirmation"]}
+        started = await client.call_tool("start_night", confirmed)
         night = started.structured_content["night"]
         watched = await client.call_tool("get_night", {"id": night})
         unknown = await client.call_tool("get_night", {"id": str(uuid.uuid4())})

@@ -15,6 +15,7 @@ import pytest
 from cli.registration import PROJECT
 from flows.quality import MIN_DOCUMENTS
 from local_stack.addresses import Addresses, environment
+from local_stack.loopback import send_to_prefect
 from mindset.application import Installation
 from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, ask, document, run_night
@@ -96,7 +97,8 @@ def test_stages_run_as_deployments_on_their_pools(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    runs = httpx.post(f"{house.prefect_api_url}/flow_runs/filter", json={"flows": {"name": {"any_": ["embed"]}}}).json()
+    query = {"flows": {"name": {"any_": ["embed"]}}}
+    _, runs = send_to_prefect("POST", f"{house.prefect_api_url}/flow_runs/filter", query)
     own = [run for run in runs if corpus.name in run["name"]]
     assert {run["work_pool_name"] for run in own} == {"gpu"}
     assert len(own) == len({run["name"] for run in own}) == 2, "the shards of a minute have different names"
@@ -119,7 +121,7 @@ def test_night_survives_the_death_of_a_server(
 
 
 def test_every_flow_has_a_deployment_with_described_parameters(house: Addresses) -> None:
-    deployments = httpx.post(f"{house.prefect_api_url}/deployments/filter", json={}).json()
+    _, deployments = send_to_prefect("POST", f"{house.prefect_api_url}/deployments/filter", {})
     assert {deployment["name"] for deployment in deployments} == {
         "nightly", "maintain", "quality", "ingest", "chunk", "embed", "index", "evaluate",
         "deploy",

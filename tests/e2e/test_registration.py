@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from cli import registration
 from cli.registration import PROJECT
-from local_stack.addresses import Addresses
+from local_stack.addresses import Addresses, without_password
 
 Register = Callable[[dict[str, Any]], list[str]]
 
 
 @pytest.fixture
 def client(house: Addresses) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: house.prefect_api_url}), get_client(sync_client=True) as opened:
+    url, user_and_password = without_password(house.prefect_api_url or "")
+    with (
+        temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: user_and_password}),
+        get_client(sync_client=True) as opened,
+    ):
         yield opened
 
 

@@ -18,6 +18,7 @@ from mindset.pipeline.index import index
 from mindset.pipeline.ingest import ingest
 from mindset.pipeline.plan import plan_build
 from mindset.pipeline.segments import restore_live
+from mindset.vector_index.client import open_client
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -35,10 +36,8 @@ def only_segment(installation: Installation, kb: str) -> Segment:
 
 
 def test_missing_and_extra_vectors_are_detected(installation: Installation, segment: Segment) -> None:
-    import chromadb
-
-    address = (installation.settings.chroma_url or "").rpartition(":")
-    collection = chromadb.HttpClient(host="127.0.0.1", port=int(address[2])).get_collection(segment.collection)
+    client = open_client(installation.settings.chroma_url or "")
+    collection = client.get_collection(segment.collection, embedding_function=None)
     ids = collection.get(include=[])["ids"]
     collection.delete(ids=ids[:2])
     collection.add(ids=["extra"], embeddings=np.ones((1, 256), dtype=np.float32))

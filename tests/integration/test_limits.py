@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from collections.abc import Callable
 
@@ -10,8 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.middleware.rate_limits import RateLimits
+from api.middleware.rate_limits import RateLimits, network
 from mindset.application import Installation
+from mindset.auth.authentication import credential_prefix
 from mindset.config.scopes import Scope
 from mindset.config.settings import Settings
 from mindset.errors import ConfigurationError, TooManyRequests
@@ -68,7 +70,6 @@ def test_counting_takes_one_round_trip_for_all_limits(
     limits = RateLimits(limited_settings(rate_limit_address="9/minute"), valkey)
     limits.count(unique_name(), unique_name())  # loads the script
     before = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
-    limits.check_address(unique_name())
     limits.count(unique_name(), unique_name())
     after = valkey.execute(lambda client: client.info("stats")["total_reads_processed"])
     assert before and after
@@ -117,36 +118,88 @@ def test_open_access_limits_addresses_only_if_configured(settings: Settings) -> 
     assert codes == [200, 200, 429]
 
 
-def test_address_with_too_many_rejections_is_blocked_in_all_processes(
+def test_rejections_of_all_processes_are_counted_together(
     limited_settings: SettingsWithLimits, valkey: RedisClient
 ) -> None:
     settings, address = limited_settings(rate_limit_rejected="3/minute"), unique_name()
-    one, other = (RateLimits(settings, valkey) for _ in range(2))
-    for _ in range(3):
-        one.check_address(address)
-        one.count_rejection(address)
-    with pytest.raises(TooManyRequests) as error:
-        one.check_address(address)
-    assert 1 <= error.value.retry_after_s <= 60
-    other.check_address(address)  # this process has rejected no request yet, so it does not query Redis
-    other.count_rejection(address)
-    with pytest.raises(TooManyRequests):
-        other.check_address(address)
+    processes = [RateLimits(settings, valkey) for _ in range(2)]
+    for number in range(3):
+        processes[number % 2].count_rejection("token", address)
+    for process in processes:
+        with pytest.raises(TooManyRequests) as error:
+            process.count_rejection("token", address)
+        assert 1 <= error.value.retry_after_s <= 60
+    processes[0].count_rejection("token", unique_name())
+    processes[0].count_rejection("other", address)
 
 
-def test_valid_key_is_rejected_after_too_many_invalid_ones_from_its_address(
-    limited_settings: SettingsWithLimits, installation: Installation
+@pytest.mark.parametrize("redis_is_up", [True, False])
+def test_invalid_credentials_never_lock_out_valid_ones_from_the_same_address(
+    limited_settings: SettingsWithLimits, installation: Installation, redis_is_up: bool
 ) -> None:
     address = forwarded_for(f"10.{uuid.uuid4().int % 250}.{uuid.uuid4().int % 250}.8")
-    key = bearer(make_key(installation, Scope.READ))
-    with api_at(limited_settings(rate_limit_rejected="3/minute")) as url:
-        codes = [
-            httpx.get(f"{url}/v1/knowledge-bases", headers=headers | address).status_code
-            for headers in (*[bearer("wrong")] * 4, key)
-        ]
-        other_address = httpx.get(f"{url}/v1/knowledge-bases", headers=key | forwarded_for("10.255.255.2")).status_code
-    assert codes == [401, 401, 401, 429, 429]
-    assert other_address == 200
+    key = make_key(installation, Scope.READ)
+    other = {} if redis_is_up else {"redis_url": SecretStr("redis://127.0.0.1:9/0")}
+    guesses = ["wrong", f"{key[:-1]}!", f"{key[:15]}_{'A' * 43}", "pm_000000000000_" + "A" * 43, "a.b.c"]
+    with api_at(limited_settings(rate_limit_rejected="3/minute", **other)) as url:
+
+        def code(credentials: str) -> int:
+            return httpx.get(f"{url}/v1/knowledge-bases", headers=bearer(credentials) | address).status_code
+
+        for guess in guesses:
+            codes = [code(guess) for _ in range(5)]
+            assert codes[-2:] == [429, 429]
+            assert code(key) == 200
+        assert [code(key) for _ in range(5)] == [200] * 5
+
+
+def test_requests_without_credentials_are_not_counted_as_guesses(limited_settings: SettingsWithLimits) -> None:
+    with api_at(limited_settings(rate_limit_rejected="1/minute")) as url:
+        codes = [httpx.get(f"{url}/v1/knowledge-bases").status_code for _ in range(4)]
+    assert codes == [401] * 4
+
+
+def test_invented_credentials_and_addresses_of_a_network_create_few_counters(
+    limited_settings: SettingsWithLimits, valkey: RedisClient
+) -> None:
+    limits = RateLimits(limited_settings(rate_limit_rejected="100000/minute", rate_limit_address="9/minute"), valkey)
+    net = f"2001:db8:{uuid.uuid4().hex[:4]}:{uuid.uuid4().hex[:4]}"
+    for number in range(200):
+        limits.count_rejection(f"pm_{number:012}", f"{net}::{number:x}")
+        limits.count("caller", f"{net}::{number:x}")
+    keys = valkey.execute(lambda client: client.keys("mindset:limit:*"))
+    assert keys
+    normal = str(ipaddress.ip_network(f"{net}::/64")).encode()
+    assert 1 < len([key for key in keys if normal in key]) <= 2 * 17
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("unknown", "unknown"),
+        ("x" * 1_000, "x" * 64),
+    ],
+)
+def test_addresses_are_counted_by_network(address: str, counted: str) -> None:
+    assert network(address) == counted
+
+
+@pytest.mark.parametrize(
+    ("authorization", "prefix"),
+    [
+        ("Bearer pm_0123456789ab_secret", "pm_0123456789ab"),
+        ("bearer pm_0123456789ab_other", "pm_0123456789ab"),
+        ("Bearer eyJ.a.b", "token"),
+        ("Basic abc", "other"),
+        ("", "other"),
+    ],
+)
+def test_prefix_of_a_credential_contains_no_secret(authorization: str, prefix: str) -> None:
+    assert credential_prefix(authorization) == prefix
 
 
 @pytest.mark.parametrize("setting", ["rate_limit", "rate_limit_address", "rate_limit_rejected"])

@@ -19,6 +19,7 @@ from mindset.pipeline.maintenance import MaintenanceReport, maintain
 from mindset.pipeline.segments import restore_live
 from mindset.releases.promotion import roll_back
 from mindset.vector_index.chroma import ChromaIndex
+from mindset.vector_index.client import open_client
 from tests.corpus import Corpus, ask, document, run_night
 
 
@@ -218,13 +219,11 @@ def test_segment_is_rebuilt_without_chunks_whose_vectors_were_deleted(
 
 
 def test_segment_with_a_wrong_vector_is_detected_and_rebuilt(installation: Installation, corpus: Corpus) -> None:
-    import chromadb
-
     corpus.fill(4)
     run_night(installation, corpus.name)
     (segment,) = live_segments(installation, corpus.name)
-    port = int((installation.settings.chroma_url or "").rpartition(":")[2])
-    collection = chromadb.HttpClient(host="127.0.0.1", port=port).get_collection(segment.collection)
+    client = open_client(installation.settings.chroma_url or "")
+    collection = client.get_collection(segment.collection, embedding_function=None)
     damaged = collection.get(include=[])["ids"][7]
     collection.update(ids=[damaged], embeddings=np.ones((1, 256), dtype=np.float32))
     assert run_maintenance(installation, corpus.name).rebuilt == (segment.collection,)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -19,15 +20,22 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.mcp.confirmations import LIFETIME_S, Preview, issue, verify
 from mindset.application import Installation
 from mindset.auth.api_keys import create_key
 from mindset.catalog.documents import take_down
+from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import list_releases, live_version
+from mindset.catalog.server_secrets import server_secret
+from mindset.catalog.versions import set_state
 from mindset.config.scopes import Scope
 from mindset.config.settings import Settings
+from mindset.errors import PreconditionFailed, RequestRejected
+from mindset.releases import promotion
 from tests.corpus import Corpus, document, run_night
 from tests.providers import ProviderServer, hang
 from tests.providers.fixtures import provider
+from tests.providers.prefect import PrefectServer
 from tests.served import address_of, api_at
 from tests.snippets import snippet
 from tests.waiting import wait_until
@@ -201,7 +209,11 @@ async def test_index_health_reports_a_missing_segment(
         ("get_document", {"uri": "nothing.md"}, "UnknownDocument: "),
         ("compare_versions", {"new": 99}, "UnknownVersion: "),
         ("promote", {"version": 99, "reason": "test"}, "UnknownVersion: "),
-        ("promote", {"version": 1, "reason": "test", "confirm": "yes"}, "`confirm` is invalid"),
+        ("promote", {"version": 1, "reason": "test", "confirm": True}, "`confirm` is not an argument of this tool"),
+        ("promote", {"version": 1, "reason": "test", "confirmation": 1}, "`confirmation` is invalid"),
+        ("promote", {"version": 1, "reason": "test", "confirmation": "yes"}, "without `confirmation`"),
+        ("roll_back", {"reason": "test", "confirmation": "a.b"}, "without `confirmation`"),
+        ("start_night", {"confirmation": ""}, "without `confirmation`"),
         ("roll_back", {"reason": "test"}, "UnknownVersion: "),
         ("get_night", {"id": "no id"}, "`id` is invalid"),
     ],
@@ -245,12 +257,13 @@ async def test_promotion_and_rollback_require_confirmation(
 
         preview = await call("roll_back", reason="bad")
         assert (preview["done"], preview["version"], preview["replaces"], live()) == (False, 1, 2, 2)
-        executed = await call("roll_back", reason="bad", confirm=True)
+        executed = await call("roll_back", reason="bad", confirmation=preview["confirmation"])
         assert (executed["done"], executed["version"], executed["replaces"], live()) == (True, 1, 2, 1)
 
         preview = await call("promote", version=2, reason="good after all")
         assert (preview["done"], preview["version"], preview["replaces"], live()) == (False, 2, 1, 1)
-        executed = await call("promote", version=2, reason="good after all", confirm=True)
+        confirmation = preview["confirmation"]
+        executed = await call("promote", version=2, reason="good after all", confirmation=confirmation)
         assert (executed["done"], executed["version"], executed["replaces"], live()) == (True, 2, 1, 2)
     with installation.catalog.reading() as connection:
         newest = list_releases(connection, released.name)[0]
@@ -261,10 +274,127 @@ async def test_start_night_requires_confirmation_and_prefect(address: str, relea
     async with client_at(address) as client:
         arguments = {"knowledge_base": released.name}
         preview = await client.call_tool("start_night", arguments)
-        failed = await client.call_tool("start_night", arguments | {"confirm": True})
+        failed = await client.call_tool(
+            "start_night", arguments | {"confirmation": preview.structured_content["confirmation"]}
+        )
     assert preview.structured_content["done"] is False
     assert failed.is_error
     assert "MINDSET_PREFECT_API_URL" in text(failed)
+
+
+async def test_confirmation_is_bound_to_what_was_previewed(
+    address: str, released: Corpus, installation: Installation
+) -> None:
+    for number in (2, 3):
+        released.write("new.md", document(number + 5))
+        run_night(installation, released.name)
+
+    def releases() -> list[int]:
+        with installation.catalog.reading() as connection:
+            return [release.version for release in list_releases(connection, released.name)]
+
+    async with client_at(address) as client:
+
+        async def call(name: str, **arguments: Any) -> Any:
+            return await client.call_tool(name, {"knowledge_base": released.name} | arguments)
+
+        async def token(name: str, **arguments: Any) -> str:
+            return str((await call(name, **arguments)).structured_content["confirmation"])
+
+        promoting = await token("promote", version=1, reason="r")
+        # Other arguments, another tool, a damaged token
+        for name, arguments in (
+            ("promote", {"version": 2, "reason": "r", "confirmation": promoting}),
+            ("promote", {"version": 1, "reason": "other", "confirmation": promoting}),
+            ("roll_back", {"reason": "r", "confirmation": promoting}),
+            ("promote", {"version": 1, "reason": "r", "confirmation": promoting[:-2] + "xx"}),
+            ("promote", {"version": 1, "reason": "r", "confirmation": "\u00e4.\u00e4"}),
+        ):
+            refused = await call(name, **arguments)
+            assert refused.is_error
+            assert "without `confirmation`" in text(refused)
+        assert releases() == [3, 2, 1]
+
+        # Another release went live after the preview, even though the same version is live again
+        rolling_back = await token("roll_back", reason="r")
+        starting = await token("start_night")
+        for version in (2, 3):
+            promotion.promote(installation.catalog, released.name, version, "test", "meanwhile")
+        for name, arguments in (
+            ("promote", {"version": 1, "reason": "r", "confirmation": promoting}),
+            ("roll_back", {"reason": "r", "confirmation": rolling_back}),
+            ("start_night", {"confirmation": starting}),
+        ):
+            refused = await call(name, **arguments)
+            assert refused.is_error
+            assert "PreconditionFailed" in text(refused)
+            assert "without `confirmation`" in text(refused)
+        assert releases() == [3, 2, 3, 2, 1]
+
+        # A repeated call does nothing and gets the same response, whatever happened since
+        rolling_back = await token("roll_back", reason="r")
+        first = (await call("roll_back", reason="r", confirmation=rolling_back)).structured_content
+        promotion.promote(installation.catalog, released.name, 1, "test", "meanwhile")
+        again = (await call("roll_back", reason="r", confirmation=rolling_back)).structured_content
+    assert (first["done"], first["version"], first["replayed"]) == (True, 2, False)
+    assert again == first | {"replayed": True}
+    assert releases() == [1, 2, 3, 2, 3, 2, 1]
+
+
+async def test_rollback_to_another_version_than_previewed_is_refused(
+    address: str, released: Corpus, installation: Installation
+) -> None:
+    for number in (2, 3):
+        released.write("new.md", document(number + 5))
+        run_night(installation, released.name)
+    async with client_at(address) as client:
+        arguments = {"knowledge_base": released.name, "reason": "r"}
+        preview = (await client.call_tool("roll_back", arguments)).structured_content
+        assert preview["version"] == 2
+        with installation.catalog.writing() as connection:
+            set_state(connection, released.name, 2, "rejected")
+        refused = await client.call_tool("roll_back", arguments | {"confirmation": preview["confirmation"]})
+    assert refused.is_error
+    assert "leads to version 1 now" in text(refused)
+
+
+async def test_confirmed_night_starts_once(settings: Settings, released: Corpus, installation: Installation) -> None:
+    with PrefectServer() as prefect, api_at(settings.model_copy(update={"prefect_api_url": prefect.url})) as address:
+        async with client_at(address) as client:
+            arguments: dict[str, Any] = {"knowledge_base": released.name}
+            arguments["confirmation"] = (await client.call_tool("start_night", arguments)).structured_content[
+                "confirmation"
+            ]
+            first = (await client.call_tool("start_night", arguments)).structured_content
+            released.write("new.md", document(9))
+            run_night(installation, released.name)
+            again = (await client.call_tool("start_night", arguments)).structured_content
+    assert first["done"]
+    assert again == first | {"replayed": True}
+
+
+def test_confirmation_expires_and_belongs_to_its_caller() -> None:
+    preview = Preview("key:a", "promote", {"version": 1}, release=7, version=1)
+    token = issue(b"secret", preview, now=1_000.0)
+    confirmed = verify(b"secret", token, preview, now=1_000.0 + LIFETIME_S)
+    assert (confirmed.release, confirmed.version) == (7, 1)
+    with pytest.raises(PreconditionFailed, match="older than 15 minutes"):
+        verify(b"secret", token, preview, now=1_001.0 + LIFETIME_S)
+    with pytest.raises(RequestRejected, match="another action"):
+        verify(b"secret", token, replace(preview, caller="key:b"), now=1_000.0)
+    for damaged in ("", ".", "a", "a.b.c", token[1:], f"{token}A", "é.é"):
+        with pytest.raises(RequestRejected, match="not one that a preview returned"):
+            verify(b"secret", damaged, preview, now=1_000.0)
+    with pytest.raises(RequestRejected, match="not one that a preview returned"):
+        verify(b"other", token, preview, now=1_000.0)
+
+
+def test_processes_share_the_secret_of_confirmations(installation: Installation, settings: Settings) -> None:
+    first = server_secret(installation.catalog, "test")
+    with Catalog(settings.postgres_url.get_secret_value() if settings.postgres_url else "") as other:
+        assert server_secret(other, "test") == first
+    assert server_secret(installation.catalog, "other") != first
+    assert len(first) == 32
 
 
 async def test_client_disconnect_cancels_the_answer(
@@ -348,7 +478,9 @@ async def test_key_lists_and_calls_only_the_tools_of_its_scopes(
             for name in [*QUERY_TOOLS, *OPERATION_TOOLS]:
                 if name not in tools:
                     with pytest.raises(MCPError, match=f"You have no tool '{name}'"):
-                        await client.call_tool(name, {"knowledge_base": released.name, "reason": "x", "confirm": True})
+                        await client.call_tool(
+                            name, {"knowledge_base": released.name, "reason": "x", "confirmation": "a.b"}
+                        )
     with installation.catalog.reading() as connection:
         assert live_version(connection, released.name) == 1
 
@@ -369,7 +501,9 @@ async def test_key_reads_with_its_principals_and_releases_under_its_id(
             assert not (await client.call_tool("get_document", document_arguments)).is_error
         key = key_of(installation, Scope.RELEASE)
         async with client_with(address, key) as client:
-            arguments = {"knowledge_base": corpus.name, "reason": "bad", "confirm": True}
+            arguments = {"knowledge_base": corpus.name, "reason": "bad"}
+            preview = (await client.call_tool("roll_back", arguments)).structured_content
+            arguments["confirmation"] = preview["confirmation"]
             assert (await client.call_tool("roll_back", arguments)).structured_content["version"] == 1
     with installation.catalog.reading() as connection:
         assert list_releases(connection, corpus.name)[0].released_by == f"key:{key.split('_')[1]}"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mindset.application import Installation
-from mindset.catalog.documents import take_down
+from mindset.catalog.documents import narrow_rights, register, take_down
 from mindset.catalog.passages import MAX_PLACES
 from mindset.catalog.placements import visible_chunks
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import segment_members, version_segments
+from mindset.catalog.transactions import rows, scalar
 from mindset.chunking.chunker import PlacedChunk, chunk_document
 from mindset.config.build_options import Chunking
 from mindset.embedding.protocol import Vectors
@@ -185,6 +186,57 @@ def test_invalid_document_is_quarantined_and_the_night_continues(installation: I
     assert "leaves the folder" in reasons["outside.md"]
     assert all(reason.rstrip().endswith(".") for reason in reasons.values()), "every reason ends with a remedy"
     assert run_night(installation, corpus.name).ingested.quarantined == night.ingested.quarantined
+
+
+def test_narrowed_knowledge_base_narrows_documents_that_cannot_be_read(
+    installation: Installation, corpus: Corpus
+) -> None:
+    for name in ("broken", "removed", "own", "sound"):
+        acl = "acl: ['*']\n" if name == "own" else ""
+        corpus.write(f"{name}.md", f"---\ntitle: {name}\n{acl}---\nThe bakery of {name} opens at nine.")
+    corpus.write("early.md", "---\ntitle: [unclosed\n---\nNever read.")
+    run_night(installation, corpus.name)
+    for name in ("broken", "own"):
+        corpus.write(f"{name}.md", "---\ntitle: [unclosed\n---\nThe bakery closes.")
+    (corpus.folder / "removed.md").unlink()
+    corpus.define(acl=["staff", "board"])
+    assert set(dict(run_night(installation, corpus.name).ingested.quarantined)) == {"broken.md", "early.md", "own.md"}
+
+    def rights() -> dict[str, tuple[str, ...]]:
+        with installation.catalog.reading() as connection:
+            found = rows(connection, "SELECT uri, acl FROM document WHERE kb = %(kb)s", kb=corpus.name)
+        return {uri: tuple(acl) for uri, acl in found}
+
+    narrowed = ("staff", "board")
+    assert rights() == {
+        "broken.md": narrowed, "early.md": narrowed, "removed.md": narrowed, "sound.md": narrowed, "own.md": ("*",)
+    }  # fmt: skip
+    assert "broken.md" not in ask(installation, corpus.name, "When does the bakery of broken open?", limit=20)
+    corpus.define(acl=["*"])
+    run_night(installation, corpus.name)
+    assert rights()["broken.md"] == narrowed, "a document that cannot be read is never widened"
+    assert rights()["sound.md"] == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("before", "narrowed", "after"),
+    [
+        (["*"], ["staff"], ["staff"]),
+        (["board"], ["*"], ["board"]),
+        (["board", "staff"], ["staff", "all"], ["staff"]),
+        (["board"], ["board", "staff"], ["board"]),
+        (["board"], ["staff"], ["user:"]),
+    ],
+)
+def test_rights_of_unknown_origin_are_narrowed_to_the_names_in_both(
+    installation: Installation, before: list[str], narrowed: list[str], after: list[str]
+) -> None:
+    with installation.catalog.writing() as connection:
+        register(connection, "kb")
+        connection.execute("INSERT INTO document (kb, uri, etag, acl) VALUES ('kb', 'a.md', '', %s)", [before])
+        for _ in range(2):
+            narrow_rights(connection, "kb", narrowed)
+            assert scalar(connection, "SELECT acl FROM document") == after
 
 
 def test_file_name_that_is_not_utf8_is_quarantined(installation: Installation, corpus: Corpus) -> None:

@@ -8,7 +8,7 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.report import NightReport
+from flows.report import NightReport, _page
 from mindset.application import Installation
 from mindset.catalog.releases import live_version
 from mindset.config.settings import Settings
@@ -54,6 +54,12 @@ def test_report_of_a_night_that_stopped_while_ingesting_mentions_changed_rights(
     assert (
         summary == "docs: the night stopped while ingesting. The live version is unchanged; rights read so far apply."
     )
+
+
+def test_report_says_what_parsers_could_reach() -> None:
+    ingested = {"listed": 5, "added": [], "changed": [], "quarantined": [], "unconfined": ["the network", "files"]}
+    assert "could reach the network and files" in _page(NightReport("docs", ingested=ingested), None)
+    assert "Not confined" not in _page(NightReport("docs", ingested=ingested | {"unconfined": []}), None)
 
 
 def test_report_of_a_cancelled_night_does_not_say_that_nothing_changed() -> None:

@@ -28,7 +28,7 @@ from mindset.providers.deadline import Deadline
 from mindset.retrieval.search import Searcher
 from mindset.vector_index import client
 from mindset.vector_index.chroma import ChromaIndex
-from mindset.vector_index.http_client import ConnectionPool
+from mindset.vector_index.http_client import ConnectionPool, basic_authentication
 from tests.corpus import Corpus, run_night
 from tests.providers import ProviderServer, hang
 from tests.served import api_at
@@ -70,7 +70,8 @@ class Proxy:
                 status, content_type, answer = proxy.status or 0, "text/html", b"<h1>from the proxy</h1>"
                 if not proxy.status:
                     upstream = http.client.HTTPConnection(target.hostname or "", target.port)
-                    upstream.request(self.command, self.path, body, {"content-type": "application/json"})
+                    headers = {"content-type": "application/json", **basic_authentication(url)}
+                    upstream.request(self.command, self.path, body, headers)
                     response = upstream.getresponse()
                     answer, status = response.read(), response.status
                     content_type = response.headers["content-type"]

@@ -10,6 +10,7 @@ import chromadb
 from chromadb.config import Settings
 
 from benchmarks.ingest.contestant import Task
+from mindset.vector_index.http_client import basic_authentication
 
 NAME = "peer"
 DOCUMENT = "document"
@@ -22,7 +23,8 @@ BATCH_DOCUMENTS = 300
 def open_client(task: Task) -> Any:
     """Return Chroma's own client."""
     host, port = address(task)
-    return chromadb.HttpClient(host=host, port=port, settings=Settings(anonymized_telemetry=False))
+    headers = dict(basic_authentication(task.chroma_url))
+    return chromadb.HttpClient(host=host, port=port, headers=headers, settings=Settings(anonymized_telemetry=False))
 
 
 def open_collection(task: Task) -> Any:

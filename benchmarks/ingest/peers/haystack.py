@@ -36,7 +36,7 @@ class Haystack:
     def __init__(self, task: Task) -> None:
         self._task = task
         open_collection(task)  # its store cannot set all HNSW settings, but uses an existing collection
-        host, port = address(task)
+        host, port = task.chroma_url.rpartition(":")[0], address(task)[1]  # with user and password
         store = ChromaDocumentStore(
             NAME, host=host, port=port, distance_function="cosine", client_settings={"anonymized_telemetry": False}
         )

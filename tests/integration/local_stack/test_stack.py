@@ -8,7 +8,6 @@ import socket
 import sys
 from pathlib import Path
 
-import chromadb
 import psutil
 import psycopg
 import pytest
@@ -21,6 +20,7 @@ from local_stack.status import status
 from local_stack.supervision import local_stack
 from mindset.config.settings import Settings
 from mindset.errors import StackError
+from mindset.vector_index.client import open_client
 from tests.integration.local_stack.processes import processes_of
 from tests.waiting import wait_until
 
@@ -44,7 +44,7 @@ def test_stores_start_and_stop_without_leftover_processes(tmp_path: Path) -> Non
             assert client.ping()
         state = running(tmp_path)
         assert state is not None
-        assert chromadb.HttpClient(host="127.0.0.1", port=state.servers["chroma"].port or 0).heartbeat()
+        assert open_client(addresses.chroma_url or "").heartbeat()
         assert [(server.name, server.healthy) for server in status(tmp_path)] == [(name, True) for name in STORES]
     assert running(tmp_path) is None
     assert status(tmp_path) == []
@@ -177,9 +177,9 @@ def test_settings_find_the_running_stack_and_report_missing_servers(tmp_path: Pa
 
 
 def test_failed_preparation_stops_the_stack(tmp_path: Path) -> None:
-    fails = "import os, sys; sys.exit('Cannot migrate ' + os.environ['MINDSET_REDIS_URL'])"
+    fails = "import os, sys; sys.exit('Cannot migrate ' + os.environ['MINDSET_REDIS_URL'].rpartition('@')[2])"
     stack = local_stack(tmp_path, services=["valkey"], prepare=(sys.executable, "-c", fails))
-    named = r"prepare failed \(exit status 1\)[\s\S]*prepare\.log:\nCannot migrate redis://127\.0\.0\.1"
+    named = r"prepare failed \(exit status 1\)[\s\S]*prepare\.log:\nCannot migrate 127\.0\.0\.1"
     with pytest.raises(StackError, match=named), stack:
         pass
     assert processes_of(tmp_path) == []
@@ -208,6 +208,14 @@ def test_environment_of_children_has_the_addresses_and_disables_telemetry(tmp_pa
     assert "MINDSET_POSTGRES_URL" not in variables
     assert variables["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert variables["PREFECT_HOME"] == str(tmp_path / "prefect")
+    assert "PREFECT_API_AUTH_STRING" not in variables
+
+
+def test_password_of_prefect_is_not_in_the_address_that_its_clients_log() -> None:
+    variables = environment(Addresses(prefect_api_url="http://mindset:s%2Fcret@p:1/api"))
+    assert variables["PREFECT_API_URL"] == "http://p:1/api"
+    assert variables["PREFECT_API_AUTH_STRING"] == "mindset:s/cret"
+    assert variables["MINDSET_PREFECT_API_URL"] == "http://mindset:s%2Fcret@p:1/api"
 
 
 @pytest.mark.slow
@@ -217,7 +225,8 @@ def test_prefect_and_its_workers_start_and_stop_with_their_flow_runs(tmp_path: P
         assert [server.healthy for server in status(tmp_path)] == [True, True, True]
         # A process worker starts flow runs in their own session, detached from the worker.
         worker = psutil.Process(pid_of(tmp_path, "worker-cpu"))
-        assert worker.environ()["PREFECT_API_URL"] == addresses.prefect_api_url
+        assert worker.environ()["MINDSET_PREFECT_API_URL"] == addresses.prefect_api_url
+        assert "@" not in worker.environ()["PREFECT_API_URL"]
         run = psutil.Popen(
             [sys.executable, "-c", "import signal; signal.pause()"], env=worker.environ(), start_new_session=True
         )

@@ -29,7 +29,7 @@ def test_a_caller_is_given_the_tools_of_its_scopes(scopes: list[Scope], tools: l
 
 def test_every_tool_that_changes_something_waits_for_confirmation() -> None:
     for tool in TOOLS.values():
-        assert ("confirm" in tool.arguments.model_fields) is tool.changes
+        assert ("confirmation" in tool.arguments.model_fields) is tool.changes
         assert tool.changes or not tool.destroys
         if tool.changes:
-            assert tool.arguments.model_fields["confirm"].default is False
+            assert tool.arguments.model_fields["confirmation"].default is None

@@ -53,9 +53,84 @@ def test_title_is_taken_from_front_matter_heading_or_name(uri: str, text: str, t
 
 
 def test_plain_text_has_no_front_matter() -> None:
-    parsed = parse("a.txt", b"---\nacl: 7\n---\ntext")
-    assert parsed.text == "---\nacl: 7\n---\ntext"
+    parsed = parse("a.txt", b"---\ntitle: 7\n---\ntext")
+    assert parsed.text == "---\ntitle: 7\n---\ntext"
     assert parsed.media_type == "text/plain"
+
+
+@pytest.mark.parametrize("text", ["---\nacl: 7\n---\ntext", "acl: board\n\ntext", '{"acl": ["board"]}\ntext'])
+def test_plain_text_that_states_rights_is_rejected(text: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"would restrict nobody\. Move it"):
+        parse("a.txt", text.encode())
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        '<meta name="acl" content="staff, board">',
+        "<META NAME=ACL CONTENT='board,staff'>",
+        '<meta property="&#97;cl" content=" staff ,board">',
+        '<meta content="staff&#44;board" name=" Acl ">',
+    ],
+)
+def test_meta_element_of_a_page_states_its_rights(meta: str) -> None:
+    assert parse("a.html", PAGE.replace("<head>", f"<head>{meta}").encode()).acl == ("board", "staff")
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        ('<meta name="acl" content="">', "`acl` in the `meta` element of the page is ''"),
+        ('<meta name="acl">', "`acl` in the `meta` element of the page is ''"),
+        ('<meta name="acl" content="a"><meta name="ACL" content="*">', "says twice who may read it"),
+        ('<meta name="dc.acl" content="board">', "'dc.acl', which restricts nobody"),
+        ("<!-- acl: board -->", "A comment contains an `acl`"),
+    ],
+)
+def test_page_whose_rights_cannot_be_read_is_rejected(page: str, reason: str) -> None:
+    raw = page + PAGE if page.startswith("<!--") else PAGE.replace("<head>", f"<head>{page}")
+    with pytest.raises(DocumentRejected, match=reason):
+        parse("a.html", raw.encode())
+
+
+def test_page_states_rights_in_one_place_only() -> None:
+    page = PAGE.replace("<head>", '<head><meta name="acl" content="*">')
+    with pytest.raises(DocumentRejected, match="says twice who may read it"):
+        parse("a.html", f"---\nacl: board\n---\n{page}".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Pay\n\n---\nacl: [board]\n---\n\nText.",
+        "---\ntitle: Pay\n---\n\n---\nacl: [board]\n---\nText.",
+        "[//]: # (lint off)\n\n+++\nacl = 'board'\n+++\nText.",
+        "{% comment %}x{% endcomment %}\n---toml\nacl = ['board']\n---\nText.",
+        "# Pay\n---\ntags:\n\nacl:\n- board\n---\nText.",
+        "# Pay\n\n---\nacl: board\n\nText.",
+    ],
+)
+def test_front_matter_below_other_text_is_rejected_if_it_states_rights(text: str) -> None:
+    with pytest.raises(DocumentRejected, match=r"would restrict nobody\. Move it"):
+        parse("a.md", text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Rights\n\n```yaml\n---\nacl: [board]\n---\n```\n",
+        "```yaml\n---\nacl: [board]\n---\n```\nShows a block.\n",
+        '~~~json\n{"acl": ["board"]}\n~~~\n',
+        "# Rights\n\nSet `acl: [board]` at the top.\n\n---\n\n`acl: [staff]` is another one.\n\n---\n",
+        "| acl: | x |\n| --- | --- |\n| a | b |\n\n# Rights\n\nacl: as described.\n",
+        "---\n\n# Rights\n\nThe oracle: it knows.\n\n---\n\nMore.\n",
+        "---\n\n# Rights\n\n```yaml\nacl: [board]\n```\n\n---\n\nMore.\n",
+        "ACL: a list that says who may read.\n",
+    ],
+)
+def test_text_about_rights_is_not_rejected(text: str) -> None:
+    parsed = parse("a.md", text.encode())
+    assert (parsed.text, parsed.acl) == (text, None)
 
 
 def test_main_content_of_a_page_is_extracted() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from mindset.errors import DocumentRejected
+from mindset.parsing import registry
+from mindset.parsing.confinement import FILES, NETWORK
 from mindset.parsing.sandbox import ParserPool
 from tests.unit.pdf import pdf
 from tests.waiting import wait_until
@@ -104,3 +110,153 @@ def test_no_child_outlives_the_pool() -> None:
         assert len(set(texts)) == 1
         assert 1 <= len(_children()) <= 2
     assert _children() == []
+
+
+# A child whose PDF parser runs the document as Python code, as one would that has been taken over.
+_HOSTILE = """
+from mindset.parsing import registry, sandbox
+from mindset.parsing.document import ParsedDocument
+
+def run(uri, raw):
+    names = {}
+    exec(raw, names)
+    return ParsedDocument(str(names.get("found")), "title", "text/plain")
+
+registry.FORMATS[".pdf"] = run
+sandbox.serve()
+"""
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's means of confinement exist on Linux only")
+
+
+@pytest.fixture
+def hostile() -> Iterator[ParserPool]:
+    with ParserPool(children=1, timeout_s=30, program=(sys.executable, "-c", _HOSTILE)) as pool:
+        yield pool
+
+
+def found(pool: ParserPool, code: str) -> Any:
+    return json.loads(pool.parse("a.pdf", f"import json\n{code}\nfound = json.dumps(found)".encode()).text)
+
+
+def attempt(pool: ParserPool, code: str) -> str:
+    """Return the error number of code that must fail, or what it returned."""
+    wrapped = (
+        f"try:\n    found = {code}\nexcept OSError as error:\n    found = f'errno {{error.errno}}'\nfound = str(found)"
+    )
+    return str(found(pool, f"import os, socket, subprocess, ctypes\n{wrapped}"))
+
+
+def test_child_has_no_secrets_in_its_environment(hostile: ParserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MINDSET_POSTGRES_URL", "AWS_SECRET_ACCESS_KEY", "PREFECT_API_AUTH_STRING", "HOME", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("MINDSET_STACK", "/stack")
+    environment = found(hostile, "import os; found = dict(os.environ)")
+    assert "secret" not in environment.values()
+    assert environment["MINDSET_STACK"] == "/stack"
+    assert set(environment) <= {
+        "PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "MINDSET_STACK"
+    }  # fmt: skip
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "code",
+    [
+        "socket.socket()",
+        "socket.socket(socket.AF_UNIX)",
+        "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)",
+        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+        "socket.create_connection(('127.0.0.1', 1))",
+        "socket.socketpair()",
+        "subprocess.run(['/bin/true'])",
+        "os.execv('/bin/true', ['true'])",
+    ],
+)
+def test_child_reaches_no_network_and_starts_no_program(hostile: ParserPool, code: str) -> None:
+    assert attempt(hostile, code) in ("errno 1", "errno 13")
+    assert hostile.unconfined == ()
+
+
+@linux_only
+def test_child_reads_and_writes_no_files(hostile: ParserPool, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    project = Path(registry.__file__).parents[2]
+    denied = [
+        f"open({str(secret)!r}).read()",
+        f"open({str(tmp_path / 'new')!r}, 'w')",
+        f"open({str(project / 'pyproject.toml')!r}).read()",
+        f"open({str(Path(registry.__file__).with_name('new.py'))!r}, 'w')",
+        f"os.unlink({str(secret)!r})",
+        f"os.rename({str(secret)!r}, {str(tmp_path / 'moved')!r})",
+        f"os.symlink({str(secret)!r}, {str(tmp_path / 'link')!r})",
+        f"os.mkdir({str(tmp_path / 'folder')!r})",
+        f"os.listdir({str(tmp_path)!r})",
+        "open('/etc/passwd').read()",
+        f"open('/proc/{os.getpid()}/environ').read()",
+        f"open('/proc/{os.getpid()}/mem', 'rb').read(1)",
+        "open('/dev/null', 'w').write('x')",
+        "open('/tmp/mindset-escaped', 'w')",
+    ]
+    for code in denied:
+        assert attempt(hostile, code) in ("errno 1", "errno 13", "errno 18", "errno 30"), code
+    assert secret.read_text() == "secret"
+    assert list(tmp_path.iterdir()) == [secret]
+    # Its own code stays readable, for modules that are imported later.
+    assert "module" in attempt(hostile, "__import__('wave')")
+
+
+@linux_only
+def test_child_signals_no_other_process_and_reads_no_other_memory(hostile: ParserPool) -> None:
+    assert attempt(hostile, f"os.kill({os.getpid()}, 0)") in ("errno 1", "None")
+    traced = f"ctypes.CDLL(None, use_errno=True).ptrace(16, {os.getpid()}, 0, 0)"
+    assert attempt(hostile, traced) == "-1"
+
+
+@linux_only
+def test_threads_of_the_child_are_confined_too(hostile: ParserPool) -> None:
+    code = """
+import threading, socket
+results = []
+def run():
+    for action in (lambda: socket.socket(), lambda: open('/etc/passwd')):
+        try:
+            results.append(str(action()))
+        except OSError as error:
+            results.append(error.errno)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+found = results
+"""
+    assert found(hostile, code) == [1, 13]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "import os, sys; print('harmless'); print('out of handles', file=sys.stderr, flush=True); os._exit(3)",
+            r"The parser crashed \(out of handles\)\. Save",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"The parser crashed \(SIGSEGV\)\. Save"),
+        ("raise KeyError('font')", r"The parser crashed \(KeyError: 'font'\)\. Save"),
+        (
+            "import os, sys; sys.stderr.write('x' * 300_000 + '\\n  last\\u200b line \\n\\n'); sys.stderr.flush(); os.abort()",
+            r"The parser crashed \(SIGABRT: last line\)\. Save",
+        ),
+    ],
+)
+def test_output_of_a_crashed_parser_is_part_of_the_reason(hostile: ParserPool, code: str, reason: str) -> None:
+    with pytest.raises(DocumentRejected, match=reason) as rejected:
+        hostile.parse("a.pdf", code.encode())
+    assert len(str(rejected.value)) < 500
+    assert found(hostile, "found = 1") == 1
+
+
+def test_what_cannot_be_denied_is_reported() -> None:
+    unsupported = _HOSTILE.replace("sandbox.serve()", "import sys; sys.platform = 'other'; sandbox.serve()")
+    with ParserPool(children=1, timeout_s=30, program=(sys.executable, "-c", unsupported)) as pool:
+        assert found(pool, "found = 1") == 1
+        assert pool.unconfined == (NETWORK, FILES)
