@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from flows.parameters import StageParameters, stage_name
 from flows.runtime import DELAYS_S, RETRIES, is_transient, keep_lock, open_flow_installation, report_progress
@@ -20,7 +21,7 @@ def maintain(parameters: StageParameters) -> dict[str, Any]:
     """Maintain a knowledge base's versions and segments."""
     with (
         open_flow_installation(parameters.connections) as installation,
-        installation.catalog.build_lock(parameters.kb) as lock,
+        installation.catalog.build_lock(parameters.kb, str(flow_run.id)) as lock,
     ):
         report = run_maintenance(installation, lock, parameters)
     create_markdown_artifact(_page(parameters.kb, report), key=f"maintenance-{parameters.kb}")
@@ -39,9 +40,7 @@ def run_maintenance(installation: Installation, lock: BuildLock, parameters: Sta
     kb = installation.knowledge_base(parameters.kb)
     compacting = report_progress(f"compact-{kb.name}", "Vectors copied")
     checking = report_progress(f"maintain-{kb.name}", "Segments checked")
-    report = maintenance.maintain(
-        installation.catalog, kb, installation.vectors, compacting=compacting, checking=checking
-    )
+    report = maintenance.maintain(lock.build, kb, installation.vectors, compacting=compacting, checking=checking)
     return asdict(report)
 
 

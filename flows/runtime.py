@@ -13,11 +13,13 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import Task
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
 from flows.parameters import Connections, StageParameters
 from mindset.application import Installation, open_installation
+from mindset.catalog.build import Build
 from mindset.catalog.build_lock import BuildLock
 from mindset.config.settings import Settings, load_settings
 from mindset.errors import BuildInProgress, ConfigurationError, IndexDamaged, ProviderUnavailable, ServiceUnavailable
@@ -58,18 +60,18 @@ def inline_stages_use(installation: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def building(stage: StageParameters) -> Iterator[Installation]:
-    """Yield the installation while the build lock is held, by the night that the stage belongs to or by the stage."""
+def building(stage: StageParameters) -> Iterator[tuple[Installation, Build]]:
+    """Yield the installation and the build that the stage belongs to: its night's, or its own if it runs alone."""
     night_installation = _night_installation.get()
-    if night_installation is not None:
-        yield night_installation
+    if night_installation is not None and stage.build is not None:
+        yield night_installation, Build(night_installation.catalog, stage.kb, stage.build)
         return
     with open_flow_installation(stage.connections) as installation:
-        if stage.night:
-            yield installation
+        if stage.build is not None:
+            yield installation, Build(installation.catalog, stage.kb, stage.build)
             return
-        with installation.catalog.build_lock(stage.kb):
-            yield installation
+        with installation.catalog.build_lock(stage.kb, str(flow_run.id)) as lock:
+            yield installation, lock.build
 
 
 def report_progress(key: str, description: str) -> Progress:

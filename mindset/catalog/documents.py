@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from mindset.catalog.build import BuildConnection
 from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows, scalar
 from mindset.errors import UnknownDocument
 
@@ -55,7 +56,7 @@ class DocumentText:
     text: str
 
 
-def register(connection: WriteConnection, kb: str) -> None:
+def register(connection: BuildConnection, kb: str) -> None:
     """Insert the knowledge base's row unless it exists."""
     connection.execute("INSERT INTO knowledge_base (name) VALUES (%s) ON CONFLICT DO NOTHING", [kb])
 
@@ -71,7 +72,7 @@ def document_states(connection: Connection, kb: str) -> dict[str, DocumentState]
     return {row[0]: DocumentState(*row[1:]) for row in found}
 
 
-def store_documents(connection: WriteConnection, kb: str, documents: Sequence[FetchedDocument]) -> None:
+def store_documents(connection: BuildConnection, kb: str, documents: Sequence[FetchedDocument]) -> None:
     """Make these the current revisions and end their quarantine.
 
     Rights apply immediately; texts become visible with the next version."""
@@ -107,7 +108,7 @@ def store_documents(connection: WriteConnection, kb: str, documents: Sequence[Fe
     connection.execute("DROP TABLE fetched")
 
 
-def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str]) -> None:
+def touch_documents(connection: BuildConnection, kb: str, etags: dict[str, str]) -> None:
     """Store new ETags of documents whose bytes are unchanged, and mark them as present."""
     connection.execute(
         """UPDATE document SET etag = seen.etag, removed_at = NULL
@@ -118,7 +119,7 @@ def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str])
 
 
 def quarantine_documents(
-    connection: WriteConnection, kb: str, rejected: Collection[RejectedDocument], acl: Sequence[str]
+    connection: BuildConnection, kb: str, rejected: Collection[RejectedDocument], acl: Sequence[str]
 ) -> None:
     """Quarantine documents with their reasons. Their last usable revisions remain in service.
 
@@ -135,7 +136,7 @@ def quarantine_documents(
         )
 
 
-def quarantine_revisions(connection: WriteConnection, kb: str, reasons: dict[str, str], chunking: str) -> None:
+def quarantine_revisions(connection: BuildConnection, kb: str, reasons: dict[str, str], chunking: str) -> None:
     """Quarantine documents whose current revision cannot be chunked; their placed revision becomes current again.
 
     Their bytes are not read again until they change. Their placements are marked with this chunking, so that the same
@@ -165,7 +166,7 @@ def documents_with_chunks(connection: Connection, kb: str, version: int, chunks:
     return [uri for (uri,) in found]
 
 
-def mark_removed(connection: WriteConnection, kb: str, uris: Collection[str]) -> None:
+def mark_removed(connection: BuildConnection, kb: str, uris: Collection[str]) -> None:
     """Mark documents as removed from their source; the next version does not contain them."""
     connection.execute(
         "UPDATE document SET removed_at = now() WHERE kb = %s AND uri = ANY(%s) AND removed_at IS NULL",

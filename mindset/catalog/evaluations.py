@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.catalog.build import BuildConnection
+from mindset.catalog.transactions import Connection, rows, scalar
 
 Slices = dict[str, dict[str, float]]
 """{slice: {metric: value}}; the slice `all` contains every answerable question."""
@@ -40,7 +41,7 @@ class QuestionRecord:
 
 
 def store_evaluation(
-    connection: WriteConnection, kb: str, evaluation: EvaluationRecord, questions: Iterable[QuestionRecord]
+    connection: BuildConnection, kb: str, evaluation: EvaluationRecord, questions: Iterable[QuestionRecord]
 ) -> int:
     """Store an evaluation and return its id."""
     evaluation_id = int(

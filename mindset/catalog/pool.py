@@ -169,6 +169,6 @@ class Catalog:
         if connection.used_at < max(self._lost_at, time.monotonic() - _TRUSTED_S):
             ConnectionPool.check_connection(connection)
 
-    def build_lock(self, kb: str) -> BuildLock:
-        """Return the lock that allows one build of a knowledge base at a time."""
-        return BuildLock(self._url, kb)
+    def build_lock(self, kb: str, holder: str = "") -> BuildLock:
+        """Return the lock that allows one build of a knowledge base at a time. `holder` names the build, for people."""
+        return BuildLock(self, self._url, kb, holder)

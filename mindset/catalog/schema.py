@@ -206,6 +206,17 @@ version = Table(
     Index("ux_version_building", "kb", unique=True, postgresql_where=text("state = 'building'")),
 )
 
+# The current build of each knowledge base. Every write of a build checks its token, so that a run that was cut off cannot
+# finish another run's build. Without a foreign key: the lock is acquired before the first ingestion.
+build = Table(
+    "build",
+    metadata,
+    Column("kb", Text, primary_key=True),
+    Column("token", BIGINT, nullable=False, comment="increased by each build that acquires the build lock"),
+    Column("holder", Text, nullable=False, comment="the flow run, or empty"),
+    _time("started_at", required=True),
+)
+
 version_segment = Table(
     "version_segment",
     metadata,

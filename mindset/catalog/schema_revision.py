@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindset.catalog.transactions import Connection, scalar
 
-SCHEMA = "0005"
+SCHEMA = "0007"
 """The last revision in `migrations/versions`."""
 
 

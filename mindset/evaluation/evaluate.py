@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mindset.catalog.build import Build
 from mindset.catalog.evaluations import EvaluationRecord, QuestionRecord, Slices, store_evaluation
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import live_version
@@ -24,15 +25,25 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A stored evaluation, and the evidence, as (question id, URI), that no document of the candidate contains."""
+    """An evaluation, and the evidence, as (question id, URI), that no document of the candidate contains."""
 
     record: EvaluationRecord
     questions: tuple[QuestionRecord, ...]
     stale_evidence: tuple[tuple[str, str], ...]
 
 
-def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
-    """Measure a version, compare it with the live one, apply the gate, and store the result.
+def evaluate(build: Build, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
+    """Measure a version as `measure` does and store the result, by which the build may release the version.
+
+    Raises BuildTakenOver and what `measure` raises."""
+    evaluation = measure(build.catalog, kb, searcher, version)
+    with build.writing() as connection:
+        evaluation_id = store_evaluation(connection, kb.name, evaluation.record, evaluation.questions)
+    return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
+
+
+def measure(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
+    """Measure a version with the golden set, compare it with the live one, and apply the gate. Nothing is stored.
 
     Raises ConfigurationError if the golden set is malformed, UnknownVersion, ServiceUnavailable, ProviderError."""
     golden_set = load_golden_set(kb)
@@ -45,12 +56,8 @@ def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: i
     baseline = live if live != version else None
     if golden_set is None:
         reasons = ("no golden set: nothing was measured",)
-        evaluation = Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
-    else:
-        evaluation = _measure(catalog, kb, searcher, golden_set, version, baseline)
-    with catalog.writing() as connection:
-        evaluation_id = store_evaluation(connection, kb.name, evaluation.record, evaluation.questions)
-    return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
+        return Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
+    return _measure(catalog, kb, searcher, golden_set, version, baseline)
 
 
 def _measure(

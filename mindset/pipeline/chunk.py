@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.documents import DocumentText, document_texts, quarantine_revisions
 from mindset.catalog.full_text import check_language
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, close_placements, place_documents
-from mindset.catalog.pool import Catalog
-from mindset.catalog.versions import begin_version, lock_owned_version
+from mindset.catalog.versions import begin_version, check_building
 from mindset.chunking.chunker import chunk_document
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.registry import model_id
@@ -36,7 +36,7 @@ class ChunkReport:
 
 
 def chunk(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     plan: BuildPlan,
     *,
@@ -48,8 +48,8 @@ def chunk(
 
     A document that cannot be chunked is quarantined; its last usable revision stays in the version. `duty_cycle` is the
     fraction of the time that the stage works. Raises ConfigurationError if Postgres does not know the language, before a
-    version is begun; UnknownVersion if another run has taken over the version."""
-    with catalog.writing() as connection:
+    version is begun; BuildTakenOver if another build has taken over; UnknownVersion if the version was finished meanwhile."""
+    with build.writing() as connection:
         check_language(connection, kb.name, kb.chunking.language)
         version = begin_version(
             connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint, flow_run
@@ -57,15 +57,15 @@ def chunk(
         closed = close_placements(connection, kb.name, version, plan.to_remove) if plan.to_remove else 0
 
     def store(batch: _ChunkedBatch) -> tuple[PlacementChanges, dict[str, str]]:
-        with catalog.writing() as connection:
-            lock_owned_version(connection, kb.name, version, flow_run)
+        with build.writing() as connection:
+            check_building(connection, kb.name, version)
             changes = place_documents(
                 connection, kb.name, version, kb.chunking.language, kb.chunking.fingerprint, batch.documents
             )
             quarantine_revisions(connection, kb.name, batch.rejected, kb.chunking.fingerprint)
         return changes, batch.rejected
 
-    batches = _chunked_batches(catalog, kb, plan.to_chunk)
+    batches = _chunked_batches(build, kb, plan.to_chunk)
     stored = (
         store_concurrently(store, prefetch(batches), CONCURRENT_TRANSACTIONS)
         if duty_cycle == 1
@@ -90,9 +90,9 @@ class _ChunkedBatch:
     rejected: dict[str, str]
 
 
-def _chunked_batches(catalog: Catalog, kb: KnowledgeBase, uris: Sequence[str]) -> Iterator[_ChunkedBatch]:
+def _chunked_batches(build: Build, kb: KnowledgeBase, uris: Sequence[str]) -> Iterator[_ChunkedBatch]:
     for start in range(0, len(uris), BATCH_DOCUMENTS):
-        with catalog.reading() as connection:
+        with build.reading() as connection:
             documents = list(document_texts(connection, kb.name, uris[start : start + BATCH_DOCUMENTS]))
         yield _chunk_batch(kb, documents)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.full_text import analyze
-from mindset.catalog.pool import Catalog
 from mindset.catalog.segments import (
     Segment,
     add_visible_chunks,
@@ -87,25 +87,25 @@ def _smallest(size: int, ascending: Sequence[Segment], ratio: int) -> Sequence[S
 
 
 def compact(
-    catalog: Catalog, kb: str, vectors: ChromaIndex, version: int, *, progress: Progress = no_progress
+    build: Build, kb: str, vectors: ChromaIndex, version: int, *, progress: Progress = no_progress
 ) -> Compaction | None:
-    """Merge those segments of a version that are worth it, or return None. Hold the build lock.
+    """Merge those segments of a version that are worth it, or return None.
 
     Concurrent searches find the same chunks before and after."""
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         segments = version_segments(connection, kb, version)
         visible = visible_counts(connection, kb, version, segments)
     selected = segments_to_compact(segments, visible)
     if not selected:
         return None
     model, dimension = selected[0].model, selected[0].dimension
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         new, collection = open_segment(connection, kb, model, dimension)
         count = add_visible_chunks(connection, new, kb, version, [segment.id for segment in selected])
     if count:
-        fill_segment(catalog, vectors, new, collection, model, total=count, progress=progress)
+        fill_segment(build.catalog, vectors, new, collection, model, total=count, progress=progress)
     remaining = [segment.id for segment in segments if segment not in selected]
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         if count:
             seal_segment(connection, new, count)
             remaining.append(new)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from mindset.catalog.build import Build
 from mindset.catalog.documents import documents_with_chunks
 from mindset.catalog.embeddings import prepare_model, store_embeddings
 from mindset.catalog.garbage_collection import wait_for_embedding_deletion
@@ -29,7 +30,7 @@ MAX_REPORTED_TEXTS = 3
 
 
 def embed(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     embedder: Embedder,
     version: int,
@@ -44,18 +45,20 @@ def embed(
     `duty_cycle` is the fraction of the time that the stage works. Raises ProviderRejected naming documents whose texts
     were rejected, and ProviderUnavailable; what was embedded before is kept."""
     model = model_id(kb.embedding)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         prepare_model(connection, model)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         # A transaction after the wait, since unused vectors may just have been deleted.
         wait_for_embedding_deletion(connection, model)
         from_version = first_unindexed_version(connection, kb.name, version, model)
         unembedded = UnembeddedChunks(kb.name, version, from_version, model, shard, shards)
         due = unembedded.count(connection)
     done = 0
-    batches = _embed_batches(catalog, kb, embedder, version, prefetch(_read_batches(catalog, unembedded, due)))
+    batches = _embed_batches(
+        build.catalog, kb, embedder, version, prefetch(_read_batches(build.catalog, unembedded, due))
+    )
     for chunk_ids, vectors in prefetch(batches) if duty_cycle == 1 else throttle(batches, duty_cycle):
-        with catalog.writing() as connection:
+        with build.writing() as connection:
             store_embeddings(connection, model, chunk_ids, vectors)
         done += len(chunk_ids)
         progress(done, due)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.full_text import analyze
 from mindset.catalog.placements import UnembeddedChunks
-from mindset.catalog.pool import Catalog
 from mindset.catalog.segments import (
     Segment,
     add_unindexed_chunks,
     add_visible_chunks,
     attach_segments,
+    check_indexed,
     delete_segment,
-    mark_dropped,
     open_segment,
     seal_segment,
     unfinished_segments,
@@ -27,7 +27,7 @@ from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
 from mindset.pipeline.compaction import segments_to_merge
 from mindset.pipeline.progress import Progress, no_progress
-from mindset.pipeline.segments import fill_segment, restore_segment
+from mindset.pipeline.segments import drop_segments, fill_segment, restore_segment
 from mindset.vector_index.chroma import ChromaIndex
 
 
@@ -50,7 +50,7 @@ class IndexReport:
 
 
 def index(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     vectors: ChromaIndex,
     version: int,
@@ -61,9 +61,9 @@ def index(
     """Give the version its segments: those of the previous version that it still needs, and a new one for the rest.
 
     `duty_cycle` is the fraction of the time spent on writing. Raises UnknownVersion if the version is not embedded yet,
-    IndexDamaged if a written segment fails verification twice."""
+    IndexDamaged if a written segment fails verification twice, BuildTakenOver."""
     model = model_id(kb.embedding)
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         from_version = first_unindexed_version(connection, kb.name, version, model)
         if missing := UnembeddedChunks(kb.name, version, from_version, model).count(connection):
             raise UnknownVersion(f"{missing} texts of version {version} have no vector yet. Run the embed stage first.")
@@ -74,13 +74,10 @@ def index(
         )
         visible = visible_counts(connection, kb.name, version, inherited, limit=1)
         kept = segments_to_keep(inherited, visible, model)
-    for number, collection in unfinished:
-        vectors.drop(collection)
-        with catalog.writing() as connection:
-            mark_dropped(connection, number)
-    rebuilt = tuple(segment.collection for segment in kept if restore_segment(catalog, vectors, segment))
+    drop_segments(build, vectors, unfinished)
+    rebuilt = tuple(segment.collection for segment in kept if restore_segment(build, vectors, segment))
 
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         new, collection = open_segment(connection, kb.name, model, kb.embedding.dimension)
         added = add_unindexed_chunks(connection, new, kb.name, version, from_version, [segment.id for segment in kept])
         merged: list[Segment] = []
@@ -90,16 +87,24 @@ def index(
         copied = add_visible_chunks(connection, new, kb.name, version, [segment.id for segment in merged])
     if added:
         fill_segment(
-            catalog, vectors, new, collection, model, total=added + copied, duty_cycle=duty_cycle, progress=progress
+            build.catalog,
+            vectors,
+            new,
+            collection,
+            model,
+            total=added + copied,
+            duty_cycle=duty_cycle,
+            progress=progress,
         )
     segments = [segment.id for segment in kept if segment not in merged]
-    with catalog.writing() as connection:
+    with build.writing(alone=True) as connection:
         if added:
             seal_segment(connection, new, added + copied)
             segments.append(new)
         else:
             delete_segment(connection, new)
         attach_segments(connection, kb.name, version, segments)
+        check_indexed(connection, kb.name, version, from_version)
         analyze(connection, added + copied)
         finish_version(connection, kb.name, version)
     return IndexReport(version, added, len(segments), len(merged), rebuilt)

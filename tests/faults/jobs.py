@@ -86,8 +86,8 @@ class Job:
 
 def maintain(installation: Installation, kb: str) -> maintenance.MaintenanceReport:
     """Run maintenance under the build lock, as its flow does."""
-    with installation.catalog.build_lock(kb):
-        return maintenance.maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
+    with installation.catalog.build_lock(kb) as lock:
+        return maintenance.maintain(lock.build, installation.knowledge_base(kb), installation.vectors)
 
 
 def _run(work: Work, settings: Settings, kb: str, log: str, sender: Connection) -> None:

@@ -23,7 +23,7 @@ from mindset.pipeline import chunk as chunking
 from mindset.pipeline.embed import embed
 from mindset.pipeline.ingest import ingest
 from mindset.pipeline.plan import plan_build
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 
 def test_first_night_releases_all_documents(installation: Installation, corpus: Corpus) -> None:
@@ -131,7 +131,7 @@ def test_changed_acl_takes_effect_on_ingestion(installation: Installation, corpu
     run_night(installation, corpus.name)
     assert ask(installation, corpus.name, "vault code")[0] == "secret.md"
     corpus.write("secret.md", "---\nacl: [board]\n---\nThe vault code is written on the ceiling.")
-    ingest(installation.catalog, installation.knowledge_base(corpus.name))
+    ingest(begin_build(installation, corpus.name), installation.knowledge_base(corpus.name))
     assert "secret.md" not in ask(installation, corpus.name, "vault code", limit=20)
     assert "secret.md" not in ask(installation, corpus.name, "vault code", "staff", limit=20)
     assert ask(installation, corpus.name, "vault code", "board")[0] == "secret.md"
@@ -256,9 +256,9 @@ def test_rejection_by_the_provider_names_the_document(
     corpus.fill(3)
     corpus.write("bad.md", "The drawbridge opens at noon.")
     kb = installation.knowledge_base(corpus.name)
-    catalog = installation.catalog
-    ingest(catalog, kb)
-    version = chunking.chunk(catalog, kb, plan_build(catalog, kb)).version
+    catalog, build = installation.catalog, begin_build(installation, corpus.name)
+    ingest(build, kb)
+    version = chunking.chunk(build, kb, plan_build(catalog, kb)).version
     embedder = open_embedder(kb.embedding, installation.settings)
     embed_all = embedder.embed_passages
 
@@ -270,11 +270,11 @@ def test_rejection_by_the_provider_names_the_document(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(embedder), "embed_passages", lambda _, texts: embed_passages(texts))
         with pytest.raises(ProviderRejected, match=r"^Refused\.") as error:
-            embed(catalog, kb, embedder, version)
+            embed(build, kb, embedder, version)
     assert (
         "occur in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
     ) == names_document
-    assert embed(catalog, kb, embedder, version) == 3 * 4 + 1
+    assert embed(build, kb, embedder, version) == 3 * 4 + 1
 
 
 def test_oversized_file_is_quarantined(installation: Installation, corpus: Corpus) -> None:
