@@ -99,23 +99,28 @@ class NightResult:
 
 def run_night(installation: Installation, name: str, *, allow_deletions: bool = False) -> NightResult:
     """Run the stages of a night in order and under the build lock, as the nightly flow does."""
-    catalog, kb = installation.catalog, installation.knowledge_base(name)
+    with installation.catalog.build_lock(name) as lock:
+        return run_stages(installation, lock.build, allow_deletions=allow_deletions)
+
+
+def run_stages(installation: Installation, build: Build, *, allow_deletions: bool = False) -> NightResult:
+    """Run the stages of a night for a build, whether or not it still holds the lock."""
+    catalog, name = installation.catalog, build.kb
+    kb = installation.knowledge_base(name)
     embedded = indexed = evaluation = decision = None
-    with catalog.build_lock(name) as lock:
-        build = lock.build
-        ingested = ingest(build, kb, allow_deletions=allow_deletions)
-        due = work_due(catalog, kb)
-        version = version_to_evaluate(catalog, name) if due.release else None
-        if due.build:
-            version = chunk(build, kb, plan_build(catalog, kb)).version
-            embedder = open_embedder(kb.embedding, installation.settings)
-            embedded = embed(build, kb, embedder, version)
-            indexed = index(build, kb, installation.vectors, version)
-        else:
-            restore_live(build, name, installation.vectors)
-        if version:
-            evaluation = evaluate(build, kb, installation.searcher, version)
-            decision = promotion.deploy(build, name, evaluation.record.id, "test")
+    ingested = ingest(build, kb, allow_deletions=allow_deletions)
+    due = work_due(catalog, kb)
+    version = version_to_evaluate(catalog, name) if due.release else None
+    if due.build:
+        version = chunk(build, kb, plan_build(catalog, kb)).version
+        embedder = open_embedder(kb.embedding, installation.settings)
+        embedded = embed(build, kb, embedder, version)
+        indexed = index(build, kb, installation.vectors, version)
+    else:
+        restore_live(build, name, installation.vectors)
+    if version:
+        evaluation = evaluate(build, kb, installation.searcher, version)
+        decision = promotion.deploy(build, name, evaluation.record.id, "test")
     return NightResult(ingested, embedded, indexed, evaluation, decision)
 
 

@@ -25,7 +25,7 @@ _SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c
 
 # A build's longest transaction: maintenance that deletes what retired versions used. An orphan's transaction that takes longer
 # belongs to a process that is paused or cut off, and would block the next build for ever.
-_TAKE_OVER_S = 60.0
+TAKE_OVER_S = 60.0
 
 
 class BuildLock:
@@ -34,11 +34,9 @@ class BuildLock:
     Whoever acquires it begins a build with a new token. The previous build's transactions are given `take_over_s` seconds
     to end; then their sessions are terminated."""
 
-    def __init__(
-        self, catalog: Catalog, url: str, kb: str, holder: str = "", take_over_s: float = _TAKE_OVER_S
-    ) -> None:
+    def __init__(self, catalog: Catalog, url: str, kb: str, holder: str = "", take_over_s: float | None = None) -> None:
         self._catalog, self._url, self._kb, self._name = catalog, url, kb, holder
-        self._take_over_s = take_over_s
+        self._take_over_s = TAKE_OVER_S if take_over_s is None else take_over_s
         self._application = f"mindset build {kb}"
         self._connection: Connection | None = None
         self._token: int | None = None

@@ -42,6 +42,11 @@ def place_documents(
     May be repeated within a version, also with other texts: placements that the version opened itself are replaced, and
     those that it closed stay closed."""
     _stage(connection, documents)
+    # Another process of the same build may place the same documents: one after the other.
+    connection.execute(
+        "SELECT FROM document WHERE kb = %s AND uri = ANY(%s) ORDER BY uri FOR NO KEY UPDATE",
+        [kb, [document.uri for document in documents]],
+    )
     connection.execute(
         """INSERT INTO chunk (kb, id, context, text, language)
            SELECT DISTINCT ON (chunk_id) %(kb)s, chunk_id, context, text, %(language)s::regconfig FROM staged

@@ -49,7 +49,7 @@ def chunk(
     A document that cannot be chunked is quarantined; its last usable revision stays in the version. `duty_cycle` is the
     fraction of the time that the stage works. Raises ConfigurationError if Postgres does not know the language, before a
     version is begun; BuildTakenOver if another build has taken over; UnknownVersion if the version was finished meanwhile."""
-    with build.writing() as connection:
+    with build.writing(alone=True) as connection:
         check_language(connection, kb.name, kb.chunking.language)
         version = begin_version(
             connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint, flow_run

@@ -67,10 +67,7 @@ def contents(url: str) -> dict[str, list[str]]:
             """SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                AND relname <> 'build'"""
         ).fetchall()
-        return {
-            table: sorted(str(row) for row in connection.execute(f"SELECT * FROM {table}"))
-            for (table,) in tables
-        }
+        return {table: sorted(str(row) for row in connection.execute(f"SELECT * FROM {table}")) for (table,) in tables}
 
 
 @pytest.mark.parametrize("stage", ["ingest", "chunk", "embed", "index", "evaluate", "deploy", "maintain"])
