@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from mindset.catalog.build import Build, fence
+from mindset.catalog.connection_options import merged_options
 from mindset.catalog.errors import translated_errors
 from mindset.catalog.transactions import Connection, scalar
 from mindset.errors import BuildInProgress, BuildTakenOver
@@ -70,7 +71,8 @@ class BuildLock:
             # The client's keepalives detect a server that disappeared, so that the lock is reacquired on its successor.
             self._connection = psycopg.connect(
                 self._url, autocommit=True, application_name=self._application, connect_timeout=5,
-                options=_SERVER_KEEPALIVES, keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+                options=merged_options(self._url, _SERVER_KEEPALIVES),
+                keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
                 tcp_user_timeout=60_000,
             )  # fmt: skip
             if not scalar(

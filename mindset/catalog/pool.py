@@ -12,6 +12,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mindset.catalog.build_lock import BuildLock
+from mindset.catalog.connection_options import merged_options
 from mindset.catalog.errors import translated_errors
 from mindset.catalog.transactions import Connection, WriteConnection
 
@@ -46,18 +47,23 @@ class _Pooled(psycopg.Connection[Any]):
 
     used_at = -float("inf")
     timeout_ms = 0
-    """Its statement timeout; 0 means none."""
+    """Its statement timeout; 0 means the one it was opened with, usually none."""
 
     def set_timeout(self, timeout_ms: int) -> None:
-        """Set the statement timeout. With one, also use generic plans: planning a short statement took longer than running it.
+        """Set the statement timeout; 0 restores the server's, or the URL's.
+
+        With one, also use generic plans: planning a short statement took longer than running it.
 
         Costs a round trip, but only if the timeout differs from that of the previous use. Call it outside a transaction."""
         if timeout_ms != self.timeout_ms:
-            plans = "force_generic_plan" if timeout_ms else "auto"
-            self.execute(
-                "SELECT set_config('statement_timeout', %s, false), set_config('plan_cache_mode', %s, false)",
-                [str(timeout_ms), plans],
-            )
+            if timeout_ms:
+                self.execute(
+                    "SELECT set_config('statement_timeout', %s, false), "
+                    "set_config('plan_cache_mode', 'force_generic_plan', false)",
+                    [str(timeout_ms)],
+                )
+            else:
+                self.execute("RESET statement_timeout; RESET plan_cache_mode")
             self.timeout_ms = timeout_ms
 
 
@@ -78,7 +84,12 @@ class Catalog:
             timeout=10,
             # After a restart of the server, the pool must not hand out dead connections.
             check=self._check,
-            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS, **_CLIENT_KEEPALIVES},
+            kwargs={
+                "application_name": "mindset",
+                "connect_timeout": 5,
+                "options": merged_options(url, _OPTIONS, fixed={"timezone"}),
+                **_CLIENT_KEEPALIVES,
+            },
         )
 
     def __enter__(self) -> Self:
