@@ -88,7 +88,8 @@ def _run_stages(
         shard_parameters = [EmbedParameters(**common, shard=shard, shards=shards) for shard in range(shards)]
         keep_lock(lock)
         embedded = timed(report.seconds, "embed", lambda: run_shards(embed, shard_parameters, inline=inline))
-        report.embedded = sum(embedded)
+        report.embedded = sum(shard["embedded"] for shard in embedded)
+        report.rejected = [(uri, reason) for shard in embedded for uri, reason in shard["quarantined"]]
         report.indexed = run(index, StageParameters(**common))
     else:
         report.restored = check_live_segments(installation, lock.build)

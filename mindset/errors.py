@@ -144,7 +144,13 @@ class ProviderError(MindsetError):
 
 
 class ProviderRejected(ProviderError):
-    """The provider rejected the request (bad input, missing access, unknown model): retrying cannot help."""
+    """The provider rejected the request (bad input, missing access, unknown model): retrying cannot help.
+
+    `for_input` is true if the reason may be the content of the request, such as a text that is too long."""
+
+    def __init__(self, message: str, *, for_input: bool = False) -> None:
+        super().__init__(message)
+        self.for_input = for_input
 
 
 class ProviderUnavailable(ProviderError):

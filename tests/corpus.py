@@ -114,7 +114,7 @@ def run_stages(installation: Installation, build: Build, *, allow_deletions: boo
     if due.build:
         version = chunk(build, kb, plan_build(catalog, kb)).version
         embedder = open_embedder(kb.embedding, installation.settings)
-        embedded = embed(build, kb, embedder, version)
+        embedded = embed(build, kb, embedder, version).embedded
         indexed = index(build, kb, installation.vectors, version)
     else:
         restore_live(build, name, installation.vectors)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from mindset.catalog.build import BuildConnection
-from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows, scalar
+from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows
 from mindset.errors import UnknownDocument
 
 
@@ -179,40 +179,51 @@ def quarantined_documents(connection: Connection, kb: str) -> list[tuple[str, st
     return rows(
         connection,
         """SELECT uri, quarantine_reason FROM document
-           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND removed_at IS NULL ORDER BY uri""",
+           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND removed_at IS NULL
+           UNION ALL
+           SELECT uri, r.reason FROM embedding_rejection r JOIN document USING (kb, uri, content_hash)
+           WHERE kb = %(kb)s AND quarantined_at IS NULL AND removed_at IS NULL ORDER BY uri""",
         kb=kb,
     )
 
 
-def unplaced_documents(connection: Connection, kb: str, chunking: str) -> list[str]:
-    """Return the URIs whose open placements do not match the current revision and this chunking, in order."""
+_REJECTED: LiteralString = """EXISTS (
+    SELECT FROM embedding_rejection r WHERE r.kb = document.kb AND r.uri = document.uri
+      AND r.content_hash = document.content_hash AND r.model = %(model)s AND r.chunking = %(chunking)s)"""
+
+
+def unplaced_documents(connection: Connection, kb: str, chunking: str, model: str) -> list[str]:
+    """Return the URIs whose open placements do not match the current revision and this chunking, in order.
+
+    Without those whose texts the model rejects."""
     found = rows(
         connection,
-        """SELECT uri FROM document
+        f"""SELECT uri FROM document
            WHERE kb = %(kb)s AND removed_at IS NULL AND content_hash IS NOT NULL
-             AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s)
-           ORDER BY uri""",
+             AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s) AND NOT {_REJECTED}
+           ORDER BY uri""",  # noqa: S608  # a constant
         kb=kb,
         chunking=chunking,
+        model=model,
     )
     return [uri for (uri,) in found]
 
 
-def has_unplaced_or_removed(connection: Connection, kb: str, chunking: str) -> bool:
+def has_unplaced_or_removed(connection: Connection, kb: str, chunking: str, model: str) -> bool:
     """Return whether `unplaced_documents` or `removed_documents` would return anything."""
-    return bool(
-        scalar(
-            connection,
-            """SELECT EXISTS (
-                 SELECT FROM document
-                 WHERE kb = %s AND (
-                   removed_at IS NULL AND content_hash IS NOT NULL
-                     AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %s)
-                   OR removed_at IS NOT NULL AND placed_hash IS NOT NULL))""",
-            kb,
-            chunking,
-        )
+    found = rows(
+        connection,
+        f"""SELECT EXISTS (
+              SELECT FROM document
+              WHERE kb = %(kb)s AND (
+                removed_at IS NULL AND content_hash IS NOT NULL
+                  AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s) AND NOT {_REJECTED}
+                OR removed_at IS NOT NULL AND placed_hash IS NOT NULL))""",  # noqa: S608  # a constant
+        kb=kb,
+        chunking=chunking,
+        model=model,
     )
+    return bool(found[0][0])
 
 
 def removed_documents(connection: Connection, kb: str) -> list[str]:

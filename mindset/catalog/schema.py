@@ -84,6 +84,21 @@ document = Table(
     CheckConstraint("(quarantined_at IS NULL) = (quarantine_reason IS NULL)", name="quarantine_has_a_reason"),
 )
 
+# Documents whose current revision contains a text that the provider of the model rejects. They are in no version of the model.
+embedding_rejection = Table(
+    "embedding_rejection",
+    metadata,
+    Column("kb", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("chunking", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _time("rejected_at", required=True),
+    PrimaryKeyConstraint("kb", "uri"),
+    ForeignKeyConstraint(["kb", "uri"], ["document.kb", "document.uri"], ondelete="CASCADE"),
+)
+
 revision = Table(
     "revision",
     metadata,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mindset.catalog.build import Build
 from mindset.catalog.documents import DocumentText, document_texts, quarantine_revisions
+from mindset.catalog.embedding_rejections import delete_outdated_rejections
 from mindset.catalog.full_text import check_language
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, close_placements, place_documents
 from mindset.catalog.versions import begin_version, check_building
@@ -54,6 +55,7 @@ def chunk(
         version = begin_version(
             connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint, flow_run
         )
+        delete_outdated_rejections(connection, kb.name, model_id(kb.embedding), kb.chunking.fingerprint)
         closed = close_placements(connection, kb.name, version, plan.to_remove) if plan.to_remove else 0
 
     def store(batch: _ChunkedBatch) -> tuple[PlacementChanges, dict[str, str]]:

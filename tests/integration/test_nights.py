@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,9 @@ from mindset.catalog.releases import live_version
 from mindset.catalog.segments import segment_members, version_segments
 from mindset.chunking.chunker import PlacedChunk, chunk_document
 from mindset.config.build_options import Chunking
-from mindset.embedding.protocol import Vectors
-from mindset.embedding.registry import open_embedder
-from mindset.errors import BuildInProgress, ProviderRejected, SourceUnavailable
+from mindset.errors import BuildInProgress, SourceUnavailable
 from mindset.pipeline import chunk as chunking
-from mindset.pipeline.embed import embed
 from mindset.pipeline.ingest import ingest
-from mindset.pipeline.plan import plan_build
 from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 
@@ -247,34 +243,6 @@ def test_keyboard_interrupt_while_chunking_stops_the_night(
     corpus.fill(1)
     with pytest.raises(KeyboardInterrupt):
         run_night(installation, corpus.name)
-
-
-@pytest.mark.parametrize(("rejected_word", "names_document"), [("drawbridge", True), ("", False)])
-def test_rejection_by_the_provider_names_the_document(
-    installation: Installation, corpus: Corpus, rejected_word: str, names_document: bool
-) -> None:
-    corpus.fill(3)
-    corpus.write("bad.md", "The drawbridge opens at noon.")
-    kb = installation.knowledge_base(corpus.name)
-    catalog, build = installation.catalog, begin_build(installation, corpus.name)
-    ingest(build, kb)
-    version = chunking.chunk(build, kb, plan_build(catalog, kb)).version
-    embedder = open_embedder(kb.embedding, installation.settings)
-    embed_all = embedder.embed_passages
-
-    def embed_passages(texts: Sequence[str]) -> Vectors:
-        if any(rejected_word in text for text in texts):
-            raise ProviderRejected("Refused.")
-        return embed_all(texts)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(embedder), "embed_passages", lambda _, texts: embed_passages(texts))
-        with pytest.raises(ProviderRejected, match=r"^Refused\.") as error:
-            embed(build, kb, embedder, version)
-    assert (
-        "occur in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
-    ) == names_document
-    assert embed(build, kb, embedder, version) == 3 * 4 + 1
 
 
 def test_oversized_file_is_quarantined(installation: Installation, corpus: Corpus) -> None:

@@ -1,4 +1,4 @@
-"""Fence builds with a token"""
+"""Fence builds with a token, and quarantine documents whose texts a provider rejects"""
 
 from __future__ import annotations
 
@@ -20,7 +20,25 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("kb", name=op.f("pk_build")),
     )
+    op.create_table(
+        "embedding_rejection",
+        sa.Column("kb", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("content_hash", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("chunking", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("rejected_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("kb", "uri", name=op.f("pk_embedding_rejection")),
+        sa.ForeignKeyConstraint(
+            ["kb", "uri"],
+            ["document.kb", "document.uri"],
+            name=op.f("fk_embedding_rejection_kb_uri"),
+            ondelete="CASCADE",
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("embedding_rejection")
     op.drop_table("build")
