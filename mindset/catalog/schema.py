@@ -257,6 +257,9 @@ evaluation = Table(
     Column("passed", BOOLEAN, nullable=False),
     Column("reasons", ARRAY(Text), nullable=False),
     _time("created_at", required=True),
+    Column(
+        "build", BIGINT, comment="token of the build that stored it; null: by an earlier release, and releases nothing"
+    ),
     ForeignKeyConstraint(["kb", "version"], ["version.kb", "version.number"]),
     ForeignKeyConstraint(["kb", "baseline"], ["version.kb", "version.number"]),
     Index("ix_evaluation_kb_version", "kb", "version"),

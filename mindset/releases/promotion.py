@@ -78,6 +78,11 @@ def deploy(build: Build, kb: str, evaluation: int, by: str) -> Decision:
         judged = get_evaluation(connection, kb, evaluation)
     if judged is None:
         raise UnknownVersion(f"{kb} has no evaluation {evaluation}. Run the evaluate stage first.")
+    if judged.build is None:
+        raise UnknownVersion(
+            f"Evaluation {evaluation} of {kb} was not stored by a build, so it cannot release version {judged.version}. "
+            f"Run `mindset night {kb}`, which evaluates it."
+        )
     if judged.passed:
         with build.writing() as connection:
             reason = "; ".join(judged.reasons) or "evaluation passed"

@@ -20,6 +20,14 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("kb", name=op.f("pk_build")),
     )
+    op.add_column(
+        "evaluation",
+        sa.Column(
+            "build",
+            sa.BIGINT(),
+            comment="token of the build that stored it; null: by an earlier release, and releases nothing",
+        ),
+    )
     op.create_table(
         "embedding_rejection",
         sa.Column("kb", sa.Text(), nullable=False),
@@ -41,4 +49,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("embedding_rejection")
+    op.drop_column("evaluation", "build")
     op.drop_table("build")
