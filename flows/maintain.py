@@ -13,6 +13,8 @@ from flows.parameters import StageParameters, stage_name
 from flows.runtime import DELAYS_S, RETRIES, is_transient, keep_lock, open_flow_installation, report_progress
 from mindset.application import Installation
 from mindset.catalog.build_lock import BuildLock
+from mindset.catalog.retention import Retention
+from mindset.config.settings import Settings
 from mindset.pipeline import maintenance
 
 
@@ -40,16 +42,29 @@ def run_maintenance(installation: Installation, lock: BuildLock, parameters: Sta
     kb = installation.knowledge_base(parameters.kb)
     compacting = report_progress(f"compact-{kb.name}", "Vectors copied")
     checking = report_progress(f"maintain-{kb.name}", "Segments checked")
-    report = maintenance.maintain(lock.build, kb, installation.vectors, compacting=compacting, checking=checking)
+    report = maintenance.maintain(
+        lock.build,
+        kb,
+        installation.vectors,
+        retention=_retention(installation.settings),
+        compacting=compacting,
+        checking=checking,
+    )
     return asdict(report)
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(settings.question_metrics_days, settings.history_days, settings.audit_days)
 
 
 def _page(kb: str, report: dict[str, Any]) -> str:
     deleted = ", ".join(f"{count:,} {table}" for table, count in report["deleted"].items() if count)
+    expired = ", ".join(f"{count:,} {table.replace('_', ' ')}" for table, count in report["expired"].items() if count)
     lines = [
         f"- versions retired: {', '.join(map(str, report['retired'])) or 'none'}",
         f"- deleted, because no retained version uses it: {deleted or 'nothing'}",
         f"- unused vectors deleted, of all knowledge bases: {report['embeddings_deleted']:,}",
+        f"- deleted because of its age: {expired or 'nothing'}",
         f"- segments compacted: {_compactions(report['compacted'])}",
         f"- collections dropped: {report['dropped']}",
         f"- segments compared with Postgres, vector by vector: {report['checked']}",

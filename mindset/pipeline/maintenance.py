@@ -18,6 +18,7 @@ from mindset.catalog.garbage_collection import (
 )
 from mindset.catalog.idempotency import delete_old_requests
 from mindset.catalog.releases import live_version, lock_channel
+from mindset.catalog.retention import ExpiredCounts, Retention, delete_expired
 from mindset.catalog.segments import Segment, known_collections, unused_segments, used_segments
 from mindset.catalog.versions import pending_version, retire_versions
 from mindset.config.knowledge_base import KnowledgeBase
@@ -43,6 +44,9 @@ class MaintenanceReport:
     dropped: int
     checked: int
     rebuilt: tuple[str, ...]
+    expired: ExpiredCounts
+    """History deleted because of its age."""
+
     postponed: tuple[str, ...]
     """Work left to the next run because a long-running reader, such as a backup, holds a lock."""
 
@@ -52,6 +56,7 @@ def maintain(
     kb: KnowledgeBase,
     vectors: ChromaIndex,
     *,
+    retention: Retention = Retention(),  # noqa: B008  # immutable
     compacting: Progress = no_progress,
     checking: Progress = no_progress,
 ) -> MaintenanceReport:
@@ -71,11 +76,21 @@ def maintain(
     embeddings_deleted = _delete_embeddings(build, postponed)
     compacted = _compact_current(build, kb.name, vectors, compacting)
     dropped = _drop_unused(build, kb.name, vectors) + _drop_orphans(build, kb.name, vectors)
+    with build.writing(alone=True) as connection:
+        expired = delete_expired(connection, kb.name, retention)
     with build.reading() as connection:
         segments = used_segments(connection, kb.name)
     rebuilt = _rebuild_damaged(build, vectors, segments, checking)
     return MaintenanceReport(
-        tuple(retired), deleted, embeddings_deleted, compacted, dropped, len(segments), rebuilt, tuple(postponed)
+        tuple(retired),
+        deleted,
+        embeddings_deleted,
+        compacted,
+        dropped,
+        len(segments),
+        rebuilt,
+        expired,
+        tuple(postponed),
     )
 
 
