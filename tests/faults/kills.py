@@ -21,6 +21,12 @@ KILLS: Final = int(os.environ.get("MINDSET_FAULT_KILLS", "25"))
 THROUGH_PREFECT: Final = int(os.environ.get("MINDSET_FAULT_PREFECT_KILLS", str(min(KILLS, max(2, KILLS // 25)))))
 """Number of kills of Prefect's worker or its flow runs. Each takes ten times as long as one without Prefect."""
 
+ORPHANS_THROUGH_PREFECT: Final = max(1, THROUGH_PREFECT // 2)
+"""Number of nights as deployments whose parent is killed while a stage goes on."""
+
+MIGRATIONS: Final = max(2, KILLS // 20)
+"""Number of migrations that are killed."""
+
 SEED: Final = int(os.environ.get("MINDSET_FAULT_SEED", "1"))
 """Seed of the first batch; the next batches count up. To repeat one batch, set its seed and its number of kills."""
 
