@@ -10,7 +10,7 @@ from rich.markup import escape
 from cli.context import open_cli_installation
 from cli.output import AsJson, Exit, err, out, print_json, print_table
 from mindset.catalog.releases import live_version
-from mindset.evaluation.evaluate import evaluate as measure
+from mindset.evaluation.evaluate import measure
 from mindset.evaluation.metrics import METRICS
 from mindset.pipeline.plan import version_to_evaluate
 
@@ -24,7 +24,7 @@ def evaluate(
     questions: Annotated[bool, typer.Option(help="Show every question, worst first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a version and compare it with the live one. Exit code 1 if the gate rejects it.
+    """Measure a version and compare it with the live one. Exit code 1 if the gate rejects it. Nothing is stored.
 
     [dim]Examples:[/]  mindset evaluate docs
                        mindset evaluate docs --version 3 --questions"""

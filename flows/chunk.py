@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from flows.parameters import StageParameters, stage_name
 from flows.runtime import DELAYS_S, RETRIES, building, is_transient, report_progress
 from mindset.application import Installation
+from mindset.catalog.build import Build
 from mindset.pipeline import chunk as stage
 from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
 
@@ -18,8 +19,8 @@ from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
 @flow(name="chunk", flow_run_name=stage_name, persist_result=True, result_serializer="json")
 def chunk(parameters: StageParameters) -> dict[str, Any] | None:
     """Begin a version and place the changed documents in it. Returns None if nothing changed."""
-    with building(parameters) as installation:
-        return chunk_documents(installation, parameters)
+    with building(parameters) as (installation, build):
+        return chunk_documents(installation, build, parameters)
 
 
 @task(
@@ -29,7 +30,7 @@ def chunk(parameters: StageParameters) -> dict[str, Any] | None:
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=is_transient,
 )
-def chunk_documents(installation: Installation, parameters: StageParameters) -> dict[str, Any] | None:
+def chunk_documents(installation: Installation, build: Build, parameters: StageParameters) -> dict[str, Any] | None:
     kb = installation.knowledge_base(parameters.kb)
     plan = plan_build(installation.catalog, kb)
     if not plan.builds:
@@ -37,5 +38,5 @@ def chunk_documents(installation: Installation, parameters: StageParameters) -> 
     progress = report_progress(f"chunk-{kb.name}", "Documents chunked")
     run = parameters.night or flow_run.id
     duty_cycle = rebuild_duty_cycle(installation.catalog, kb, installation.settings.rebuild_duty_cycle)
-    report = stage.chunk(installation.catalog, kb, plan, flow_run=run, duty_cycle=duty_cycle, progress=progress)
+    report = stage.chunk(build, kb, plan, flow_run=run, duty_cycle=duty_cycle, progress=progress)
     return asdict(report)

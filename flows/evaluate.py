@@ -11,6 +11,7 @@ from flows.parameters import EvaluateParameters, stage_name
 from flows.report import publish_evaluation
 from flows.runtime import DELAYS_S, RETRIES, building, is_transient
 from mindset.application import Installation
+from mindset.catalog.build import Build
 from mindset.evaluation import evaluate as stage
 from mindset.pipeline.plan import version_to_evaluate
 
@@ -18,8 +19,8 @@ from mindset.pipeline.plan import version_to_evaluate
 @flow(name="evaluate", flow_run_name=stage_name, persist_result=True, result_serializer="json")
 def evaluate(parameters: EvaluateParameters) -> dict[str, Any]:
     """Measure a version with its golden set, compare it with the live version, and apply the gate."""
-    with building(parameters) as installation:
-        return evaluate_version(installation, parameters)
+    with building(parameters) as (installation, build):
+        return evaluate_version(installation, build, parameters)
 
 
 @task(
@@ -29,10 +30,10 @@ def evaluate(parameters: EvaluateParameters) -> dict[str, Any]:
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=is_transient,
 )
-def evaluate_version(installation: Installation, parameters: EvaluateParameters) -> dict[str, Any]:
+def evaluate_version(installation: Installation, build: Build, parameters: EvaluateParameters) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     version = parameters.version or version_to_evaluate(installation.catalog, kb.name)
-    evaluation = stage.evaluate(installation.catalog, kb, installation.searcher, version)
+    evaluation = stage.evaluate(build, kb, installation.searcher, version)
     try:
         publish_evaluation(kb, evaluation)
     except Exception:  # noqa: BLE001  # a table must not prevent the release of a good version

@@ -10,14 +10,15 @@ from prefect import flow, task
 from flows.parameters import IngestParameters, stage_name
 from flows.runtime import DELAYS_S, RETRIES, building, is_transient, report_progress
 from mindset.application import Installation
+from mindset.catalog.build import Build
 from mindset.pipeline import ingest as stage
 
 
 @flow(name="ingest", flow_run_name=stage_name, persist_result=True, result_serializer="json")
 def ingest(parameters: IngestParameters) -> dict[str, Any]:
     """Update the catalog's documents from the knowledge base's sources."""
-    with building(parameters) as installation:
-        return read_sources(installation, parameters)
+    with building(parameters) as (installation, build):
+        return read_sources(installation, build, parameters)
 
 
 @task(
@@ -27,8 +28,8 @@ def ingest(parameters: IngestParameters) -> dict[str, Any]:
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=is_transient,
 )
-def read_sources(installation: Installation, parameters: IngestParameters) -> dict[str, Any]:
+def read_sources(installation: Installation, build: Build, parameters: IngestParameters) -> dict[str, Any]:
     kb = installation.knowledge_base(parameters.kb)
     progress = report_progress(f"ingest-{kb.name}", "Documents read")
-    report = stage.ingest(installation.catalog, kb, allow_deletions=parameters.allow_deletions, progress=progress)
+    report = stage.ingest(build, kb, allow_deletions=parameters.allow_deletions, progress=progress)
     return asdict(report)

@@ -37,6 +37,7 @@ from flows.runtime import (
     timed,
 )
 from mindset.application import Installation
+from mindset.catalog.build import Build
 from mindset.catalog.build_lock import BuildLock
 from mindset.catalog.transactions import scalar
 from mindset.config.knowledge_base import KnowledgeBase
@@ -50,7 +51,7 @@ def nightly(parameters: NightlyParameters) -> None:
     report = NightReport(parameters.kb)
     with (
         open_flow_installation(parameters.connections) as installation,
-        installation.catalog.build_lock(parameters.kb) as lock,
+        installation.catalog.build_lock(parameters.kb, str(flow_run.id)) as lock,
         inline_stages_use(installation),
     ):
         try:
@@ -67,7 +68,12 @@ def _run_stages(
     installation: Installation, lock: BuildLock, parameters: NightlyParameters, report: NightReport
 ) -> None:
     kb = installation.knowledge_base(parameters.kb)
-    common: dict[str, Any] = {"kb": kb.name, "connections": parameters.connections, "night": str(flow_run.id)}
+    common: dict[str, Any] = {
+        "kb": kb.name,
+        "connections": parameters.connections,
+        "night": str(flow_run.id),
+        "build": lock.build.token,
+    }
     inline = installation.settings.stages == "inline"
 
     def run(stage: Flow[..., Any], stage_parameters: StageParameters) -> Any:
@@ -82,10 +88,11 @@ def _run_stages(
         shard_parameters = [EmbedParameters(**common, shard=shard, shards=shards) for shard in range(shards)]
         keep_lock(lock)
         embedded = timed(report.seconds, "embed", lambda: run_shards(embed, shard_parameters, inline=inline))
-        report.embedded = sum(embedded)
+        report.embedded = sum(shard["embedded"] for shard in embedded)
+        report.rejected = [(uri, reason) for shard in embedded for uri, reason in shard["quarantined"]]
         report.indexed = run(index, StageParameters(**common))
     else:
-        report.restored = check_live_segments(installation, kb.name)
+        report.restored = check_live_segments(installation, lock.build)
     if due.build or due.release:
         report.evaluated = run(evaluate, EvaluateParameters(**common))
         report.decision = run(deploy, DeployParameters(**common, evaluation=report.evaluated["id"]))
@@ -148,6 +155,6 @@ def database_time(installation: Installation) -> datetime:
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=is_transient,
 )
-def check_live_segments(installation: Installation, kb: str) -> tuple[str, ...]:
+def check_live_segments(installation: Installation, build: Build) -> tuple[str, ...]:
     """Rebuild damaged segments of the live version and of the one whose release is due, if nothing is built."""
-    return restore_live(installation.catalog, kb, installation.vectors)
+    return restore_live(build, build.kb, installation.vectors)

@@ -33,6 +33,11 @@ class StageParameters(BaseModel):
         title="Part of a night",
         description="Set by a night, which holds the build lock; leave it empty",
     )
+    build: int | None = Field(
+        default=None,
+        title="Build",
+        description="Token of the night's build, with which its stages write; set by a night, leave it empty",
+    )
 
 
 class IngestParameters(StageParameters):

@@ -28,6 +28,8 @@ class NightReport:
     ingested: dict[str, Any] | None = None
     chunked: dict[str, Any] | None = None
     embedded: int | None = None
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    """(URI, reason) of documents with a text that the embedding provider rejects."""
     indexed: dict[str, Any] | None = None
     evaluated: dict[str, Any] | None = None
     decision: dict[str, Any] | None = None
@@ -41,9 +43,10 @@ class NightReport:
 
     @property
     def quarantined(self) -> list[tuple[str, str]]:
-        """(URI, reason) of documents that could not be read or chunked."""
+        """(URI, reason) of documents that could not be read, chunked or embedded."""
         stages = (self.ingested, self.chunked)
-        return [(uri, reason) for stage in stages if stage for uri, reason in stage["quarantined"]]
+        found = [(uri, reason) for stage in stages if stage for uri, reason in stage["quarantined"]]
+        return list(dict([*found, *self.rejected]).items())
 
     @property
     def summary(self) -> str:

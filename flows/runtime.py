@@ -12,16 +12,24 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.runtime import flow_run
 from prefect.tasks import Task
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
 from flows.parameters import Connections, StageParameters
 from mindset.application import Installation, open_installation
+from mindset.catalog.build import Build
 from mindset.catalog.build_lock import BuildLock
 from mindset.config.settings import Settings, load_settings
 from mindset.errors import BuildInProgress, ConfigurationError, IndexDamaged, ProviderUnavailable, ServiceUnavailable
 from mindset.pipeline.progress import Progress
+
+# After a failure, the stage must not wait for Prefect's own retries at every step.
+_PROGRESS_PAUSE_S = 60.0
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Block)
@@ -58,42 +66,64 @@ def inline_stages_use(installation: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def building(stage: StageParameters) -> Iterator[Installation]:
-    """Yield the installation while the build lock is held, by the night that the stage belongs to or by the stage."""
+def building(stage: StageParameters) -> Iterator[tuple[Installation, Build]]:
+    """Yield the installation and the build that the stage belongs to: its night's, or its own if it runs alone."""
     night_installation = _night_installation.get()
-    if night_installation is not None:
-        yield night_installation
+    if night_installation is not None and stage.build is not None:
+        yield night_installation, Build(night_installation.catalog, stage.kb, stage.build)
         return
     with open_flow_installation(stage.connections) as installation:
-        if stage.night:
-            yield installation
+        if stage.build is not None:
+            yield installation, Build(installation.catalog, stage.kb, stage.build)
             return
-        with installation.catalog.build_lock(stage.kb):
-            yield installation
+        with installation.catalog.build_lock(stage.kb, str(flow_run.id)) as lock:
+            yield installation, lock.build
 
 
 def report_progress(key: str, description: str) -> Progress:
-    """Report progress as an artifact of the running flow.
+    """Report progress as an artifact of the running flow, which goes on after a retry.
 
     It is updated at the start and the end, at most every three seconds in between, and every ten seconds after half a
-    minute, because the stage waits for Prefect meanwhile."""
+    minute, because the stage waits for Prefect meanwhile. A failure is logged, and never fails the work."""
     artifact: UUID | None = None
-    started, last = time.monotonic(), 0.0
+    started, next_at = time.monotonic(), 0.0
     logger = get_run_logger()
 
     def report(done: int, total: int) -> None:
-        nonlocal artifact, last
+        nonlocal artifact, next_at
         now = time.monotonic()
-        if done < total and now - last < (3 if now - started < 30 else 10):
+        if now < next_at and (done < total or artifact is None):
             return
-        last, percent = now, 100 * done / max(total, 1)
-        if artifact is None:
-            artifact = create_progress_artifact(percent, key=key, description=description)  # type: ignore[assignment]
-        else:
-            update_progress_artifact(artifact, progress=percent)
+        percent = 100 * done / max(total, 1)
+        try:
+            artifact = artifact or _find_progress(key)
+            if artifact is None:
+                artifact = create_progress_artifact(percent, key=key, description=description)  # type: ignore[assignment]
+            else:
+                update_progress_artifact(artifact, progress=percent)
+            next_at = now + (3 if now - started < 30 else 10)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with Prefect, the work goes on
+            artifact, next_at = None, time.monotonic() + _PROGRESS_PAUSE_S
+            logger.warning("Progress could not be reported: %s: %s", type(error).__name__, error)
         logger.info("%s: %d of %d", description, done, total)
 
     return report
+
+
+def _find_progress(key: str) -> UUID | None:
+    """Return the artifact that an earlier attempt of this flow run has created."""
+    run = flow_run.id
+    if not run:
+        return None
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(run))]), key=ArtifactFilterKey(any_=[key])
+            ),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=1,
+        )
+    return found[0].id if found else None
 
 
 # Postgres holds the lock of a connection that only this side has lost for a minute: BuildInProgress then means this build.

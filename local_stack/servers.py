@@ -198,6 +198,9 @@ def _prefect(context: StackContext) -> ServerSpec:
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+            # Otherwise runs, logs and artifacts are kept for ever; by default only events are deleted.
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),
             "PREFECT_CLI_COLORS": "false",
         },
         port=context.ports["prefect"],

@@ -19,6 +19,7 @@
     ├── ShuttingDown                  the process ends before the answer is complete
     ├── PreconditionFailed            a precondition of the request does not hold
     ├── BuildInProgress               another build of the same knowledge base holds the lock
+    ├── BuildTakenOver                another build took over while this one was still running
     ├── LiveReleaseChanged            the live release is not the one that a version was compared with
     ├── IndexDamaged                  a segment does not contain what Postgres says it contains
     ├── DimensionMismatch             a vector's dimension differs from the segment's or the model's
@@ -118,6 +119,10 @@ class BuildInProgress(MindsetError):
     """Another build of the same knowledge base holds its lock."""
 
 
+class BuildTakenOver(MindsetError):
+    """Another build of the knowledge base took over while this one was still running. A retry cannot help."""
+
+
 class LiveReleaseChanged(MindsetError):
     """The live release is no longer the one that the version was compared with."""
 
@@ -139,7 +144,13 @@ class ProviderError(MindsetError):
 
 
 class ProviderRejected(ProviderError):
-    """The provider rejected the request (bad input, missing access, unknown model): retrying cannot help."""
+    """The provider rejected the request (bad input, missing access, unknown model): retrying cannot help.
+
+    `for_input` is true if the reason may be the content of the request, such as a text that is too long."""
+
+    def __init__(self, message: str, *, for_input: bool = False) -> None:
+        super().__init__(message)
+        self.for_input = for_input
 
 
 class ProviderUnavailable(ProviderError):

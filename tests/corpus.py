@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mindset.application import Installation
+from mindset.catalog.build import Build
 from mindset.embedding.registry import open_embedder
 from mindset.evaluation.evaluate import Evaluation, evaluate
 from mindset.pipeline.chunk import chunk
@@ -98,23 +99,35 @@ class NightResult:
 
 def run_night(installation: Installation, name: str, *, allow_deletions: bool = False) -> NightResult:
     """Run the stages of a night in order and under the build lock, as the nightly flow does."""
-    catalog, kb = installation.catalog, installation.knowledge_base(name)
+    with installation.catalog.build_lock(name) as lock:
+        return run_stages(installation, lock.build, allow_deletions=allow_deletions)
+
+
+def run_stages(installation: Installation, build: Build, *, allow_deletions: bool = False) -> NightResult:
+    """Run the stages of a night for a build, whether or not it still holds the lock."""
+    catalog, name = installation.catalog, build.kb
+    kb = installation.knowledge_base(name)
     embedded = indexed = evaluation = decision = None
-    with catalog.build_lock(name):
-        ingested = ingest(catalog, kb, allow_deletions=allow_deletions)
-        due = work_due(catalog, kb)
-        version = version_to_evaluate(catalog, name) if due.release else None
-        if due.build:
-            version = chunk(catalog, kb, plan_build(catalog, kb)).version
-            embedder = open_embedder(kb.embedding, installation.settings)
-            embedded = embed(catalog, kb, embedder, version)
-            indexed = index(catalog, kb, installation.vectors, version)
-        else:
-            restore_live(catalog, name, installation.vectors)
-        if version:
-            evaluation = evaluate(catalog, kb, installation.searcher, version)
-            decision = promotion.deploy(catalog, name, evaluation.record.id, "test")
+    ingested = ingest(build, kb, allow_deletions=allow_deletions)
+    due = work_due(catalog, kb)
+    version = version_to_evaluate(catalog, name) if due.release else None
+    if due.build:
+        version = chunk(build, kb, plan_build(catalog, kb)).version
+        embedder = open_embedder(kb.embedding, installation.settings)
+        embedded = embed(build, kb, embedder, version).embedded
+        indexed = index(build, kb, installation.vectors, version)
+    else:
+        restore_live(build, name, installation.vectors)
+    if version:
+        evaluation = evaluate(build, kb, installation.searcher, version)
+        decision = promotion.deploy(build, name, evaluation.record.id, "test")
     return NightResult(ingested, embedded, indexed, evaluation, decision)
+
+
+def begin_build(installation: Installation, name: str) -> Build:
+    """Begin a build, for tests that run single stages. It may write until the next one begins."""
+    with installation.catalog.build_lock(name) as lock:
+        return lock.build
 
 
 def ask(installation: Installation, name: str, question: str, *principals: str, limit: int = 5) -> list[str]:

@@ -104,22 +104,23 @@ def night(installation: Installation, embedder: Embedder, name: str = KB) -> dic
         now = time.perf_counter()
         seconds[stage], last = now - last, now
 
-    with catalog.build_lock(name):
-        ingest(catalog, kb)
+    with catalog.build_lock(name) as lock:
+        build = lock.build
+        ingest(build, kb)
         done("ingest")
         plan = plan_build(catalog, kb)
         done("plan")
         if plan.builds:
-            version = chunk(catalog, kb, plan).version
+            version = chunk(build, kb, plan).version
             done("chunk")
-            embed(catalog, kb, embedder, version)
+            embed(build, kb, embedder, version)
             done("embed")
-            index(catalog, kb, vectors, version)
+            index(build, kb, vectors, version)
             done("index")
             promotion.promote(catalog, name, version, "benchmark", "measured")
             done("deploy")
         else:
-            restore_live(catalog, name, vectors)
+            restore_live(build, name, vectors)
             done("check live segments")
     return seconds | {"all": time.perf_counter() - started}
 
@@ -135,8 +136,8 @@ def night_through_prefect(prefect_api_url: str) -> dict[str, float]:
 
 def _maintain(installation: Installation) -> float:
     started = time.perf_counter()
-    with installation.catalog.build_lock(KB):
-        maintain(installation.catalog, installation.knowledge_base(KB), installation.vectors)
+    with installation.catalog.build_lock(KB) as lock:
+        maintain(lock.build, installation.knowledge_base(KB), installation.vectors)
     return time.perf_counter() - started
 
 

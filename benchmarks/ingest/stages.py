@@ -45,16 +45,16 @@ class Stages:
         list(chunk_document(warm.text, warm.title, warm.media_type, Chunking()))
 
     def run(self) -> None:
-        with _installation(self._task) as opened, opened.catalog.build_lock(KB):
-            catalog, kb = opened.catalog, opened.knowledge_base(KB)
-            ingest(catalog, kb)
+        with _installation(self._task) as opened, opened.catalog.build_lock(KB) as lock:
+            catalog, build, kb = opened.catalog, lock.build, opened.knowledge_base(KB)
+            ingest(build, kb)
             plan = plan_build(catalog, kb)
             if not plan.builds:
-                restore_live(catalog, KB, opened.vectors)
+                restore_live(build, KB, opened.vectors)
                 return
-            version = chunk(catalog, kb, plan).version
-            embed(catalog, kb, self._embedder, version)
-            index(catalog, kb, opened.vectors, version)
+            version = chunk(build, kb, plan).version
+            embed(build, kb, self._embedder, version)
+            index(build, kb, opened.vectors, version)
             promotion.promote(catalog, KB, version, "benchmark", "measured")
 
     def searchable(self, uris: Sequence[str]) -> tuple[int, dict[str, list[str]]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
-from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows, scalar
+from mindset.catalog.build import BuildConnection
+from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows
 from mindset.errors import UnknownDocument
 
 
@@ -57,7 +58,7 @@ class DocumentText:
     text: str
 
 
-def register(connection: WriteConnection, kb: str) -> None:
+def register(connection: BuildConnection, kb: str) -> None:
     """Insert the knowledge base's row unless it exists."""
     connection.execute("INSERT INTO knowledge_base (name) VALUES (%s) ON CONFLICT DO NOTHING", [kb])
 
@@ -73,7 +74,7 @@ def document_states(connection: Connection, kb: str) -> dict[str, DocumentState]
     return {row[0]: DocumentState(*row[1:]) for row in found}
 
 
-def store_documents(connection: WriteConnection, kb: str, documents: Sequence[FetchedDocument]) -> None:
+def store_documents(connection: BuildConnection, kb: str, documents: Sequence[FetchedDocument]) -> None:
     """Make these the current revisions and end their quarantine.
 
     Rights apply immediately; texts become visible with the next version."""
@@ -121,7 +122,7 @@ def store_documents(connection: WriteConnection, kb: str, documents: Sequence[Fe
     connection.execute("DROP TABLE fetched")
 
 
-def narrow_rights(connection: WriteConnection, kb: str, acl: Sequence[str]) -> None:
+def narrow_rights(connection: BuildConnection, kb: str, acl: Sequence[str]) -> None:
     """Apply a narrowed `acl` of the knowledge base to all documents without their own, whether or not they can be read.
 
     Quarantined and removed documents would otherwise keep the wider rights. Nothing is widened here: a document that is
@@ -138,7 +139,7 @@ def narrow_rights(connection: WriteConnection, kb: str, acl: Sequence[str]) -> N
     )
 
 
-def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str]) -> None:
+def touch_documents(connection: BuildConnection, kb: str, etags: dict[str, str]) -> None:
     """Store new ETags of documents whose bytes are unchanged, and mark them as present."""
     connection.execute(
         """UPDATE document SET etag = seen.etag, removed_at = NULL
@@ -149,7 +150,7 @@ def touch_documents(connection: WriteConnection, kb: str, etags: dict[str, str])
 
 
 def quarantine_documents(
-    connection: WriteConnection, kb: str, rejected: Collection[RejectedDocument], acl: Sequence[str]
+    connection: BuildConnection, kb: str, rejected: Collection[RejectedDocument], acl: Sequence[str]
 ) -> None:
     """Quarantine documents with their reasons. Their last usable revisions remain in service.
 
@@ -166,7 +167,7 @@ def quarantine_documents(
         )
 
 
-def quarantine_revisions(connection: WriteConnection, kb: str, reasons: dict[str, str], chunking: str) -> None:
+def quarantine_revisions(connection: BuildConnection, kb: str, reasons: dict[str, str], chunking: str) -> None:
     """Quarantine documents whose current revision cannot be chunked; their placed revision becomes current again.
 
     Their bytes are not read again until they change. Their placements are marked with this chunking, so that the same
@@ -196,7 +197,7 @@ def documents_with_chunks(connection: Connection, kb: str, version: int, chunks:
     return [uri for (uri,) in found]
 
 
-def mark_removed(connection: WriteConnection, kb: str, uris: Collection[str]) -> None:
+def mark_removed(connection: BuildConnection, kb: str, uris: Collection[str]) -> None:
     """Mark documents as removed from their source; the next version does not contain them."""
     connection.execute(
         "UPDATE document SET removed_at = now() WHERE kb = %s AND uri = ANY(%s) AND removed_at IS NULL",
@@ -209,40 +210,51 @@ def quarantined_documents(connection: Connection, kb: str) -> list[tuple[str, st
     return rows(
         connection,
         """SELECT uri, quarantine_reason FROM document
-           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND removed_at IS NULL ORDER BY uri""",
+           WHERE kb = %(kb)s AND quarantined_at IS NOT NULL AND removed_at IS NULL
+           UNION ALL
+           SELECT uri, r.reason FROM embedding_rejection r JOIN document USING (kb, uri, content_hash)
+           WHERE kb = %(kb)s AND quarantined_at IS NULL AND removed_at IS NULL ORDER BY uri""",
         kb=kb,
     )
 
 
-def unplaced_documents(connection: Connection, kb: str, chunking: str) -> list[str]:
-    """Return the URIs whose open placements do not match the current revision and this chunking, in order."""
+_REJECTED: LiteralString = """EXISTS (
+    SELECT FROM embedding_rejection r WHERE r.kb = document.kb AND r.uri = document.uri
+      AND r.content_hash = document.content_hash AND r.model = %(model)s AND r.chunking = %(chunking)s)"""
+
+
+def unplaced_documents(connection: Connection, kb: str, chunking: str, model: str) -> list[str]:
+    """Return the URIs whose open placements do not match the current revision and this chunking, in order.
+
+    Without those whose texts the model rejects."""
     found = rows(
         connection,
-        """SELECT uri FROM document
+        f"""SELECT uri FROM document
            WHERE kb = %(kb)s AND removed_at IS NULL AND content_hash IS NOT NULL
-             AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s)
-           ORDER BY uri""",
+             AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s) AND NOT {_REJECTED}
+           ORDER BY uri""",  # noqa: S608  # a constant
         kb=kb,
         chunking=chunking,
+        model=model,
     )
     return [uri for (uri,) in found]
 
 
-def has_unplaced_or_removed(connection: Connection, kb: str, chunking: str) -> bool:
+def has_unplaced_or_removed(connection: Connection, kb: str, chunking: str, model: str) -> bool:
     """Return whether `unplaced_documents` or `removed_documents` would return anything."""
-    return bool(
-        scalar(
-            connection,
-            """SELECT EXISTS (
-                 SELECT FROM document
-                 WHERE kb = %s AND (
-                   removed_at IS NULL AND content_hash IS NOT NULL
-                     AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %s)
-                   OR removed_at IS NOT NULL AND placed_hash IS NOT NULL))""",
-            kb,
-            chunking,
-        )
+    found = rows(
+        connection,
+        f"""SELECT EXISTS (
+              SELECT FROM document
+              WHERE kb = %(kb)s AND (
+                removed_at IS NULL AND content_hash IS NOT NULL
+                  AND (placed_hash, placed_chunking) IS DISTINCT FROM (content_hash, %(chunking)s) AND NOT {_REJECTED}
+                OR removed_at IS NOT NULL AND placed_hash IS NOT NULL))""",  # noqa: S608  # a constant
+        kb=kb,
+        chunking=chunking,
+        model=model,
     )
+    return bool(found[0][0])
 
 
 def removed_documents(connection: Connection, kb: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
+from mindset.catalog.build import BuildConnection
 from mindset.catalog.filters import Filter
 from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, scalar
 from mindset.catalog.visibility import visibility
@@ -37,7 +38,7 @@ def prepare_model(connection: WriteConnection, model: str) -> None:
     connection.execute(attach.format(table, sql.Literal(model)))
 
 
-def store_embeddings(connection: WriteConnection, model: str, chunk_ids: Sequence[str], vectors: Vectors) -> None:
+def store_embeddings(connection: BuildConnection, model: str, chunk_ids: Sequence[str], vectors: Vectors) -> None:
     """Store one vector per chunk id, shape (chunk ids, dimension). Existing vectors are kept."""
     connection.execute("CREATE TEMPORARY TABLE embedded (chunk_id text, vector bytea) ON COMMIT DROP")
     little_endian = np.ascontiguousarray(vectors, dtype="<f4")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.catalog.build import BuildConnection
+from mindset.catalog.transactions import Connection, rows, scalar
 
 Slices = dict[str, dict[str, float]]
 """{slice: {metric: value}}; the slice `all` contains every answerable question."""
@@ -27,6 +28,8 @@ class EvaluationRecord:
     passed: bool
     reasons: tuple[str, ...]
     created_at: datetime | None = None
+    build: int | None = None
+    """Token of the build that stored it. Only such an evaluation can release a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +43,18 @@ class QuestionRecord:
 
 
 def store_evaluation(
-    connection: WriteConnection, kb: str, evaluation: EvaluationRecord, questions: Iterable[QuestionRecord]
+    connection: BuildConnection, kb: str, evaluation: EvaluationRecord, questions: Iterable[QuestionRecord]
 ) -> int:
     """Store an evaluation and return its id."""
     evaluation_id = int(
         scalar(
             connection,
             """INSERT INTO evaluation
-                 (kb, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+                 (kb, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, build)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
             kb, evaluation.version, evaluation.baseline, evaluation.golden_set, evaluation.questions,
             json.dumps(evaluation.metrics), json.dumps(evaluation.baseline_metrics), evaluation.passed,
-            list(evaluation.reasons),
+            list(evaluation.reasons), evaluation.build,
         )
     )  # fmt: skip
     with connection.cursor() as cursor:
@@ -73,23 +76,36 @@ def get_evaluation(connection: Connection, kb: str, evaluation_id: int) -> Evalu
 
 
 def newest_evaluation(connection: Connection, kb: str, version: int) -> EvaluationRecord | None:
-    """Return the newest evaluation of a version."""
+    """Return the newest evaluation of a version that a build has stored."""
     return _newest(connection, kb, None, version)
 
 
 def _newest(connection: Connection, kb: str, evaluation_id: int | None, version: int | None) -> EvaluationRecord | None:
     found = rows(
         connection,
-        """SELECT id, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at
+        """SELECT id, version, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at,
+             build
            FROM evaluation
-           WHERE kb = %(kb)s AND (id = %(id)s OR version = %(version)s) ORDER BY id DESC LIMIT 1""",
+           WHERE kb = %(kb)s AND (id = %(id)s OR version = %(version)s AND build IS NOT NULL) ORDER BY id DESC LIMIT 1""",
         kb=kb,
         id=evaluation_id,
         version=version,
     )
     if not found:
         return None
-    number, judged, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at = found[0]
+    number, judged, baseline, golden_set, questions, metrics, baseline_metrics, passed, reasons, created_at, build = (
+        found[0]
+    )
     return EvaluationRecord(
-        number, judged, baseline, golden_set, questions, metrics, baseline_metrics, passed, tuple(reasons), created_at
+        number,
+        judged,
+        baseline,
+        golden_set,
+        questions,
+        metrics,
+        baseline_metrics,
+        passed,
+        tuple(reasons),
+        created_at,
+        build,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from mindset.catalog.build import BuildConnection
 from mindset.catalog.embeddings import partition
-from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.catalog.transactions import Connection, rows, scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class DeletedCounts:
     chunks: int
 
 
-def delete_unused_texts(connection: WriteConnection, kb: str) -> DeletedCounts:
+def delete_unused_texts(connection: BuildConnection, kb: str) -> DeletedCounts:
     """Delete placements that belong to no retained version, and the texts and removed documents that only they used.
 
     The row of a document that was taken down is kept, so that it stays hidden if it returns to its source."""
@@ -76,7 +77,7 @@ def embedding_models(connection: Connection) -> list[str]:
     return [model for (model,) in found]
 
 
-def delete_unused_embeddings(connection: WriteConnection, model: str) -> int:
+def delete_unused_embeddings(connection: BuildConnection, model: str) -> int:
     """Delete a model's vectors whose text occurs in no knowledge base with a retained version of that model.
 
     Returns the number deleted. Vectors are shared between knowledge bases, so all of them are checked. Raises
@@ -100,6 +101,6 @@ def delete_unused_embeddings(connection: WriteConnection, model: str) -> int:
     ).rowcount
 
 
-def wait_for_embedding_deletion(connection: WriteConnection, model: str) -> None:
+def wait_for_embedding_deletion(connection: BuildConnection, model: str) -> None:
     """Wait until no vectors of the model are being deleted; call it before checking which are missing."""
     connection.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 3))", [f"forget {model}"])

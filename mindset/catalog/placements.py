@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import LiteralString
 
-from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows
+from mindset.catalog.build import BuildConnection
+from mindset.catalog.transactions import Connection, copy_rows, rows
 from mindset.chunking.chunk import Chunk
 from mindset.chunking.chunker import PlacedChunk
 
@@ -29,7 +30,7 @@ class PlacementChanges:
 
 
 def place_documents(
-    connection: WriteConnection,
+    connection: BuildConnection,
     kb: str,
     version: int,
     chunking: str,
@@ -40,6 +41,11 @@ def place_documents(
     May be repeated within a version, also with other texts: placements that the version opened itself are replaced, and
     those that it closed stay closed."""
     _stage(connection, documents)
+    # Another process of the same build may place the same documents: one after the other.
+    connection.execute(
+        "SELECT FROM document WHERE kb = %s AND uri = ANY(%s) ORDER BY uri FOR NO KEY UPDATE",
+        [kb, [document.uri for document in documents]],
+    )
     connection.execute(
         """INSERT INTO chunk (kb, id, context, text)
            SELECT DISTINCT ON (chunk_id) %(kb)s, chunk_id, context, text FROM staged ON CONFLICT DO NOTHING""",
@@ -67,7 +73,7 @@ def place_documents(
     return PlacementChanges(opened, closed)
 
 
-def close_placements(connection: WriteConnection, kb: str, version: int, uris: Collection[str]) -> int:
+def close_placements(connection: BuildConnection, kb: str, version: int, uris: Collection[str]) -> int:
     """Close all placements of removed documents and return their number."""
     closed = _close(connection, kb, version, list(uris), "")
     connection.execute(
@@ -136,7 +142,7 @@ def visible_chunks(connection: Connection, kb: str, version: int) -> Iterator[st
     return (chunk_id for (chunk_id,) in found)
 
 
-def _stage(connection: WriteConnection, documents: Iterable[DocumentPlacements]) -> None:
+def _stage(connection: BuildConnection, documents: Iterable[DocumentPlacements]) -> None:
     connection.execute(
         """CREATE TEMPORARY TABLE staged (
              uri text, content_hash text, ordinal int, chunk_id text, context text, text text,
@@ -156,7 +162,7 @@ def _stage(connection: WriteConnection, documents: Iterable[DocumentPlacements])
     connection.execute("ANALYZE staged")
 
 
-def _close(connection: WriteConnection, kb: str, version: int, uris: list[str], unless: str) -> int:
+def _close(connection: BuildConnection, kb: str, version: int, uris: list[str], unless: str) -> int:
     """Delete placements that `version` opened itself, and close those that earlier versions opened."""
     selection = "p.kb = %(kb)s AND p.uri = ANY(%(uris)s) AND p.valid_to IS NULL"
     parameters = {"kb": kb, "version": version, "uris": uris}

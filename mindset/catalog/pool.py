@@ -15,6 +15,7 @@ from psycopg.abc import PQGen
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mindset.catalog.build_lock import BuildLock
+from mindset.catalog.connection_options import merged_options
 from mindset.catalog.errors import translated_errors
 from mindset.catalog.transactions import Connection, WriteConnection
 
@@ -61,7 +62,7 @@ class _Pooled(psycopg.Connection[Any]):
 
     used_at = -float("inf")
     timeout_ms = 0
-    """Its statement timeout; 0 means none."""
+    """Its statement timeout; 0 means the one it was opened with, usually none."""
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Wait for the server as psycopg does, but at most until the thread's deadline."""
@@ -71,15 +72,20 @@ class _Pooled(psycopg.Connection[Any]):
         return super().wait(gen, interval, timeout)
 
     def set_timeout(self, timeout_ms: int) -> None:
-        """Set the statement timeout. With one, also use generic plans: planning a short statement took longer than running it.
+        """Set the statement timeout; 0 restores the server's, or the URL's.
+
+        With one, also use generic plans: planning a short statement took longer than running it.
 
         Costs a round trip, but only if the timeout differs from that of the previous use. Call it outside a transaction."""
         if timeout_ms != self.timeout_ms:
-            plans = "force_generic_plan" if timeout_ms else "auto"
-            self.execute(
-                "SELECT set_config('statement_timeout', %s, false), set_config('plan_cache_mode', %s, false)",
-                [str(timeout_ms), plans],
-            )
+            if timeout_ms:
+                self.execute(
+                    "SELECT set_config('statement_timeout', %s, false), "
+                    "set_config('plan_cache_mode', 'force_generic_plan', false)",
+                    [str(timeout_ms)],
+                )
+            else:
+                self.execute("RESET statement_timeout; RESET plan_cache_mode")
             self.timeout_ms = timeout_ms
 
 
@@ -100,7 +106,12 @@ class Catalog:
             timeout=_POOL_TIMEOUT_S,
             # After a restart of the server, the pool must not hand out dead connections.
             check=self._check,
-            kwargs={"application_name": "mindset", "connect_timeout": 5, "options": _OPTIONS, **_CLIENT_KEEPALIVES},
+            kwargs={
+                "application_name": "mindset",
+                "connect_timeout": 5,
+                "options": merged_options(url, _OPTIONS, fixed={"timezone"}),
+                **_CLIENT_KEEPALIVES,
+            },
         )
 
     def __enter__(self) -> Self:
@@ -201,9 +212,9 @@ class Catalog:
         if connection.used_at < max(self._lost_at, time.monotonic() - _TRUSTED_S):
             ConnectionPool.check_connection(connection)
 
-    def build_lock(self, kb: str) -> BuildLock:
-        """Return the lock that allows one build of a knowledge base at a time."""
-        return BuildLock(self._url, kb)
+    def build_lock(self, kb: str, holder: str = "") -> BuildLock:
+        """Return the lock that allows one build of a knowledge base at a time. `holder` names the build, for people."""
+        return BuildLock(self, self._url, kb, holder)
 
 
 def _server_timeout_ms(ends_at: float) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mindset.catalog.build import BuildConnection
 from mindset.catalog.pool import Catalog
-from mindset.catalog.transactions import Connection, WriteConnection, copy_rows, rows, scalar
+from mindset.catalog.transactions import Connection, copy_rows, rows, scalar
 from mindset.full_text.postings import Postings, build_postings
 from mindset.text.words import WordAnalyzer
 
@@ -22,7 +23,7 @@ def analyze_segment(catalog: Catalog, segment: int, analyzer: WordAnalyzer) -> P
     )
 
 
-def store_postings(connection: WriteConnection, segment: int, analysis: str, postings: Postings) -> None:
+def store_postings(connection: BuildConnection, segment: int, analysis: str, postings: Postings) -> None:
     """Store the postings of a segment, in place of earlier ones."""
     connection.execute("DELETE FROM postings WHERE segment_id = %s AND analysis = %s", [segment, analysis])
     data = postings.to_bytes()
@@ -70,7 +71,7 @@ def has_postings(connection: Connection, segment: int, analysis: str) -> bool:
     )
 
 
-def delete_unused_postings(connection: WriteConnection, kb: str) -> int:
+def delete_unused_postings(connection: BuildConnection, kb: str) -> int:
     """Delete postings of an analysis that no retained version with their segment uses, and return their number."""
     return connection.execute(
         """DELETE FROM postings p USING segment s WHERE s.id = p.segment_id AND s.kb = %s AND NOT EXISTS (

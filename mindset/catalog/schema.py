@@ -84,6 +84,21 @@ document = Table(
     CheckConstraint("(quarantined_at IS NULL) = (quarantine_reason IS NULL)", name="quarantine_has_a_reason"),
 )
 
+# Documents whose current revision contains a text that the provider of the model rejects. They are in no version of the model.
+embedding_rejection = Table(
+    "embedding_rejection",
+    metadata,
+    Column("kb", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("chunking", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _time("rejected_at", required=True),
+    PrimaryKeyConstraint("kb", "uri"),
+    ForeignKeyConstraint(["kb", "uri"], ["document.kb", "document.uri"], ondelete="CASCADE"),
+)
+
 revision = Table(
     "revision",
     metadata,
@@ -211,6 +226,17 @@ version = Table(
     Index("ux_version_building", "kb", unique=True, postgresql_where=text("state = 'building'")),
 )
 
+# The current build of each knowledge base. Every write of a build checks its token, so that a run that was cut off cannot
+# finish another run's build. Without a foreign key: the lock is acquired before the first ingestion.
+build = Table(
+    "build",
+    metadata,
+    Column("kb", Text, primary_key=True),
+    Column("token", BIGINT, nullable=False, comment="increased by each build that acquires the build lock"),
+    Column("holder", Text, nullable=False, comment="the flow run, or empty"),
+    _time("started_at", required=True),
+)
+
 version_segment = Table(
     "version_segment",
     metadata,
@@ -236,6 +262,9 @@ evaluation = Table(
     Column("passed", BOOLEAN, nullable=False),
     Column("reasons", ARRAY(Text), nullable=False),
     _time("created_at", required=True),
+    Column(
+        "build", BIGINT, comment="token of the build that stored it; null: by an earlier release, and releases nothing"
+    ),
     ForeignKeyConstraint(["kb", "version"], ["version.kb", "version.number"]),
     ForeignKeyConstraint(["kb", "baseline"], ["version.kb", "version.number"]),
     Index("ix_evaluation_kb_version", "kb", "version"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
+from mindset.catalog.build import BuildConnection
+from mindset.catalog.transactions import Connection, rows, scalar
 from mindset.errors import IndexDamaged, UnknownVersion
 
 
@@ -20,7 +21,7 @@ class Segment:
     count: int
 
 
-def open_segment(connection: WriteConnection, kb: str, model: str, dimension: int) -> tuple[int, str]:
+def open_segment(connection: BuildConnection, kb: str, model: str, dimension: int) -> tuple[int, str]:
     """Register a segment before it is written. Returns its id and the name of its collection."""
     row = connection.execute(
         """INSERT INTO segment (kb, model, dimension, collection, state)
@@ -32,7 +33,7 @@ def open_segment(connection: WriteConnection, kb: str, model: str, dimension: in
 
 
 def add_unindexed_chunks(
-    connection: WriteConnection, segment: int, kb: str, version: int, from_version: int, existing: Sequence[int]
+    connection: BuildConnection, segment: int, kb: str, version: int, from_version: int, existing: Sequence[int]
 ) -> int:
     """Add the version's chunks that were placed since `from_version` and are in none of the `existing` segments.
 
@@ -47,7 +48,7 @@ def add_unindexed_chunks(
     ).rowcount
 
 
-def add_visible_chunks(connection: WriteConnection, segment: int, kb: str, version: int, sources: Sequence[int]) -> int:
+def add_visible_chunks(connection: BuildConnection, segment: int, kb: str, version: int, sources: Sequence[int]) -> int:
     """Add those chunks of the `sources` segments that belong to the version. Returns the number of chunks added."""
     return connection.execute(
         """INSERT INTO segment_chunk (segment_id, chunk_id)
@@ -59,12 +60,12 @@ def add_visible_chunks(connection: WriteConnection, segment: int, kb: str, versi
     ).rowcount
 
 
-def delete_segment(connection: WriteConnection, segment: int) -> None:
+def delete_segment(connection: BuildConnection, segment: int) -> None:
     """Delete a segment that turned out to be empty."""
     connection.execute("DELETE FROM segment WHERE id = %s AND state = 'writing'", [segment])
 
 
-def seal_segment(connection: WriteConnection, segment: int, count: int) -> None:
+def seal_segment(connection: BuildConnection, segment: int, count: int) -> None:
     """Seal a segment, whose collection now contains exactly its members and is never written again.
 
     Raises IndexDamaged if another build, which assumed that this one was killed, dropped the segment."""
@@ -76,7 +77,7 @@ def seal_segment(connection: WriteConnection, segment: int, count: int) -> None:
         raise IndexDamaged(f"Segment {segment} was dropped while it was being written. The stage writes it again.")
 
 
-def delete_dead_members(connection: WriteConnection, segment: int) -> int:
+def delete_dead_members(connection: BuildConnection, segment: int) -> int:
     """Delete members that belong to no unretired version that uses the segment. Returns the number that remain.
 
     The segment's count is set to it, so its collection is regarded as damaged until it is rebuilt. Vectors of dead members
@@ -117,7 +118,7 @@ def check_embedded(connection: Connection, segment: int, model: str) -> None:
         )
 
 
-def replace_collection(connection: WriteConnection, segment: int, collection: str, count: int) -> None:
+def replace_collection(connection: BuildConnection, segment: int, collection: str, count: int) -> None:
     """Point a segment to the collection into which it was rebuilt."""
     connection.execute(
         "UPDATE segment SET collection = %s, count = %s WHERE id = %s",
@@ -125,7 +126,7 @@ def replace_collection(connection: WriteConnection, segment: int, collection: st
     )
 
 
-def mark_dropped(connection: WriteConnection, segment: int) -> None:
+def mark_dropped(connection: BuildConnection, segment: int) -> None:
     """Mark a segment's collection as dropped and delete its members and postings."""
     connection.execute("DELETE FROM postings WHERE segment_id = %s", [segment])
     connection.execute("DELETE FROM segment_chunk WHERE segment_id = %s", [segment])
@@ -188,7 +189,7 @@ def sample_members(connection: Connection, segment: int) -> list[str]:
     return [chunk_id for (chunk_id,) in found]
 
 
-def attach_segments(connection: WriteConnection, kb: str, version: int, segments: Sequence[int]) -> None:
+def attach_segments(connection: BuildConnection, kb: str, version: int, segments: Sequence[int]) -> None:
     """Replace a version's segments.
 
     Raises IndexDamaged if one was dropped meanwhile by a build or maintenance that took over the lock."""
@@ -201,6 +202,27 @@ def attach_segments(connection: WriteConnection, kb: str, version: int, segments
     if attached != len(segments):
         raise IndexDamaged(
             f"{len(segments) - attached} segments of version {version} were dropped meanwhile. A retry of the stage uses others."
+        )
+
+
+def check_indexed(connection: Connection, kb: str, version: int, from_version: int) -> None:
+    """Raise IndexDamaged if a chunk placed since `from_version` is in none of the version's segments.
+
+    Another process of the same build may have placed it after the segment's members were chosen."""
+    missing = rows(
+        connection,
+        """SELECT count(DISTINCT p.chunk_id) FROM placement p
+           WHERE p.kb = %(kb)s AND p.valid_from BETWEEN %(from_version)s AND %(version)s
+             AND (p.valid_to IS NULL OR p.valid_to > %(version)s)
+             AND NOT EXISTS (
+               SELECT FROM version_segment l JOIN segment_chunk s USING (segment_id)
+               WHERE l.kb = p.kb AND l.number = %(version)s AND s.chunk_id = p.chunk_id)""",
+        kb=kb, version=version, from_version=from_version,
+    )[0][0]  # fmt: skip
+    if missing:
+        raise IndexDamaged(
+            f"{missing} chunks were placed in version {version} of {kb} while its segment was written. "
+            "A retry of the stage adds them; if they have no vector, the next night does."
         )
 
 

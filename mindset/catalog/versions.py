@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from mindset.catalog.build import BuildConnection
 from mindset.catalog.transactions import Connection, WriteConnection, rows, scalar
 from mindset.config.ranking import RankingOptions
 from mindset.errors import UnknownVersion
@@ -89,7 +90,7 @@ def list_versions(connection: Connection, kb: str, limit: int = 50, before: int 
 
 
 def begin_version(
-    connection: WriteConnection,
+    connection: BuildConnection,
     kb: str,
     model: str,
     dimension: int,
@@ -98,7 +99,6 @@ def begin_version(
     flow_run: str | None,
 ) -> int:
     """Begin the next version, or resume the one that is being built, and return its number."""
-    _take_over(connection, kb)
     stored_ranking = Jsonb(ranking.model_dump(mode="json"))
     resumed = scalar(
         connection,
@@ -119,27 +119,15 @@ def begin_version(
     )  # fmt: skip
 
 
-def lock_owned_version(connection: WriteConnection, kb: str, number: int, flow_run: str | None) -> None:
-    """Lock the version that this run is building until the transaction ends.
-
-    Raises UnknownVersion if another run has finished it or taken it over, because this run lost the build lock."""
-    # FOR SHARE would starve the run that takes over; an advisory lock is granted in the order of requests.
-    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 6))", [f"version of {kb}"])
-    owned = scalar(
-        connection,
-        """SELECT true FROM version
-           WHERE kb = %s AND number = %s AND state = 'building' AND flow_run IS NOT DISTINCT FROM %s""",
-        kb, number, flow_run,
-    )  # fmt: skip
-    if not owned:
+def check_building(connection: BuildConnection, kb: str, number: int) -> None:
+    """Raise UnknownVersion unless the version is still being built; it stays so until the transaction ends."""
+    building = scalar(
+        connection, "SELECT true FROM version WHERE kb = %s AND number = %s AND state = 'building'", kb, number
+    )
+    if not building:
         raise UnknownVersion(
-            f"This run no longer owns version {number} of {kb}: another run has taken over the build. Wait for that run."
+            f"Version {number} of {kb} is no longer being built: another process of this build has finished it."
         )
-
-
-def _take_over(connection: WriteConnection, kb: str) -> None:
-    """Wait for transactions that use the version being built, and exclude others until this transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 6))", [f"version of {kb}"])
 
 
 def first_unindexed_version(connection: Connection, kb: str, version: int, model: str) -> int:
@@ -157,11 +145,11 @@ def first_unindexed_version(connection: Connection, kb: str, version: int, model
     return version if previous and previous.model == model else 1
 
 
-def finish_version(connection: WriteConnection, kb: str, number: int) -> None:
+def finish_version(connection: BuildConnection, kb: str, number: int) -> None:
     """Store the counts of a built version and mark it as ready.
 
-    Raises UnknownVersion if another build has finished it meanwhile."""
-    _take_over(connection, kb)
+    Call it in a transaction that runs alone, so that nothing is placed meanwhile. Raises UnknownVersion if another process
+    of this build has finished it."""
     previous = newest_version(connection, kb)
     changes = difference(connection, kb, previous.number if previous else None, number)
     documents = len(changes.documents_added) - len(changes.documents_removed)
@@ -198,7 +186,7 @@ def pending_version(connection: Connection, kb: str) -> int | None:
     return None if found is None else int(found)
 
 
-def retire_versions(connection: WriteConnection, kb: str, keep: int) -> list[int]:
+def retire_versions(connection: BuildConnection, kb: str, keep: int) -> list[int]:
     """Retire finished versions and return their numbers.
 
     Keeps the newest `keep` versions, the newest `keep` ready ones, and those on a channel: a series of rejected versions

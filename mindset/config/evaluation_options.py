@@ -35,4 +35,7 @@ class Evaluation(StrictModel):
     principals: tuple[str, ...] = ("*",)
     """Principals whose rights the questions are asked with."""
 
+    deadline_s: float = Field(default=30.0, gt=0, le=600)
+    """Deadline of one search in seconds, instead of `retrieval.deadline_s`: an evaluation has time, but must be complete."""
+
     gate: Gate = Gate()

@@ -166,6 +166,15 @@ class Settings(BaseSettings):
     answer_log_days: int = Field(default=90, ge=1)
     """How many days answers stay in the log; older ones are deleted together with their feedback."""
 
+    question_metrics_days: int = Field(default=90, ge=1)
+    """How many days the metrics of single golden questions are kept; the evaluation itself is kept longer."""
+
+    history_days: int = Field(default=365, ge=1)
+    """How many days retired versions, their evaluations and releases, and revoked or expired API keys are kept."""
+
+    audit_days: int = Field(default=730, ge=1)
+    """How many days entries of the audit log are kept."""
+
     answer_log_sample_rate: float = Field(default=1.0, ge=0, le=1)
     """Fraction of answers to log, sampled at random."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from mindset.catalog.build import Build
 from mindset.catalog.evaluations import EvaluationRecord, QuestionRecord, Slices, store_evaluation
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import live_version
@@ -12,27 +15,42 @@ from mindset.catalog.version_documents import document_text
 from mindset.catalog.versions import get_version
 from mindset.config.evaluation_options import Gate
 from mindset.config.knowledge_base import KnowledgeBase
-from mindset.errors import ServiceUnavailable, UnknownVersion
+from mindset.errors import Overloaded, ProviderUnavailable, ServiceUnavailable, UnknownVersion
 from mindset.evaluation.evidence import Span, locate
 from mindset.evaluation.golden_set import GoldenSet, Question, load_golden_set
 from mindset.evaluation.metrics import DEPTH, mean_by_slice, question_metrics, rank_of_evidence
 from mindset.retrieval.search import Searcher
+from mindset.retrieval.search_request import SearchResult
 
 # Tolerance for rounding errors, so that a drop of exactly the margin is allowed.
 _ROUNDING = 1e-9
 
+_ATTEMPTS = 4
+_PASSING = (ServiceUnavailable, ProviderUnavailable, Overloaded)
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A stored evaluation, and the evidence, as (question id, URI), that no document of the candidate contains."""
+    """An evaluation, and the evidence, as (question id, URI), that no document of the candidate contains."""
 
     record: EvaluationRecord
     questions: tuple[QuestionRecord, ...]
     stale_evidence: tuple[tuple[str, str], ...]
 
 
-def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
-    """Measure a version, compare it with the live one, apply the gate, and store the result.
+def evaluate(build: Build, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
+    """Measure a version as `measure` does and store the result, by which the build may release the version.
+
+    Raises BuildTakenOver and what `measure` raises."""
+    evaluation = measure(build.catalog, kb, searcher, version)
+    evaluation = replace(evaluation, record=replace(evaluation.record, build=build.token))
+    with build.writing() as connection:
+        evaluation_id = store_evaluation(connection, kb.name, evaluation.record, evaluation.questions)
+    return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
+
+
+def measure(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
+    """Measure a version with the golden set, compare it with the live one, and apply the gate. Nothing is stored.
 
     Raises ConfigurationError if the golden set is malformed, UnknownVersion, ServiceUnavailable, ProviderError."""
     golden_set = load_golden_set(kb)
@@ -45,12 +63,8 @@ def evaluate(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: i
     baseline = live if live != version else None
     if golden_set is None:
         reasons = ("no golden set: nothing was measured",)
-        evaluation = Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
-    else:
-        evaluation = _measure(catalog, kb, searcher, golden_set, version, baseline)
-    with catalog.writing() as connection:
-        evaluation_id = store_evaluation(connection, kb.name, evaluation.record, evaluation.questions)
-    return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
+        return Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
+    return _measure(catalog, kb, searcher, golden_set, version, baseline)
 
 
 def _measure(
@@ -93,8 +107,9 @@ def _version_metrics(
 
     def text_at(uri: str) -> str | None:
         if uri not in texts:
-            with catalog.autocommit_reading() as connection:
-                texts[uri] = document_text(connection, kb.name, version, uri)
+            texts[uri] = catalog.read_once(
+                lambda connection: document_text(connection, kb.name, version, uri), kb.evaluation.deadline_s
+            )
         return texts[uri]
 
     spans = {question.id: [locate(evidence, text_at) for evidence in question.evidence] for question in questions}
@@ -102,15 +117,29 @@ def _version_metrics(
     if questions:
         searcher.warm_up(kb, version)
     for question in questions:
-        # Not joined: joined passages would contain more text than a search for five chunks returns.
-        result = searcher.search(kb, question.question, kb.evaluation.principals, DEPTH, version, join=False)
-        if result.degraded:
-            raise ServiceUnavailable(
-                f"Version {version} was searched without {' and '.join(result.degraded)}, so its metrics would be wrong. "
-                f"{' '.join(f'{step}: {reason}' for step, reason in result.failures.items())} Then evaluate again."
-            )
+        result = _search(kb, searcher, question.question, version)
         ranks[question.id] = (len(question.evidence), rank_of_evidence(result.passages, spans[question.id]))
     return question_metrics(ranks), spans
+
+
+@retry(
+    retry=retry_if_exception_type(_PASSING),
+    stop=stop_after_attempt(_ATTEMPTS),
+    wait=wait_random_exponential(multiplier=0.5, max=5),
+    reraise=True,
+)
+def _search(kb: KnowledgeBase, searcher: Searcher, question: str, version: int) -> SearchResult:
+    """Search with every ranking; a failure that may pass is repeated. Raises ServiceUnavailable if one is missing."""
+    # Not joined: joined passages would contain more text than a search for five chunks returns.
+    result = searcher.search(
+        kb, question, kb.evaluation.principals, DEPTH, version, join=False, deadline_s=kb.evaluation.deadline_s
+    )
+    if result.degraded:
+        raise ServiceUnavailable(
+            f"Version {version} was searched without {' and '.join(result.degraded)}, so its metrics would be wrong. "
+            f"{' '.join(f'{step}: {reason}' for step, reason in result.failures.items())} Then evaluate again."
+        )
+    return result
 
 
 def gate(rules: Gate, metrics: Slices, baseline: Slices) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.documents import DocumentText, document_texts, quarantine_revisions
+from mindset.catalog.embedding_rejections import delete_outdated_rejections
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, close_placements, place_documents
-from mindset.catalog.pool import Catalog
-from mindset.catalog.versions import begin_version, lock_owned_version
+from mindset.catalog.versions import begin_version, check_building
 from mindset.chunking.chunker import chunk_document
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.ranking import ranking_options
@@ -36,7 +37,7 @@ class ChunkReport:
 
 
 def chunk(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     plan: BuildPlan,
     *,
@@ -47,22 +48,24 @@ def chunk(
     """Begin or resume a version and place the planned documents in it, one batch per transaction.
 
     A document that cannot be chunked is quarantined; its last usable revision stays in the version. `duty_cycle` is the
-    fraction of the time that the stage works. Raises UnknownVersion if another run has taken over the version."""
-    with catalog.writing() as connection:
+    fraction of the time that the stage works. Raises BuildTakenOver if another build has taken over, and
+    UnknownVersion if the version was finished meanwhile."""
+    with build.writing(alone=True) as connection:
         version = begin_version(
             connection, kb.name, model_id(kb.embedding), kb.embedding.dimension, kb.chunking.fingerprint,
             ranking_options(kb), flow_run,
         )  # fmt: skip
+        delete_outdated_rejections(connection, kb.name, model_id(kb.embedding), kb.chunking.fingerprint)
         closed = close_placements(connection, kb.name, version, plan.to_remove) if plan.to_remove else 0
 
     def store(batch: _ChunkedBatch) -> tuple[PlacementChanges, dict[str, str]]:
-        with catalog.writing() as connection:
-            lock_owned_version(connection, kb.name, version, flow_run)
+        with build.writing() as connection:
+            check_building(connection, kb.name, version)
             changes = place_documents(connection, kb.name, version, kb.chunking.fingerprint, batch.documents)
             quarantine_revisions(connection, kb.name, batch.rejected, kb.chunking.fingerprint)
         return changes, batch.rejected
 
-    batches = _chunked_batches(catalog, kb, plan.to_chunk)
+    batches = _chunked_batches(build, kb, plan.to_chunk)
     stored = (
         store_concurrently(store, prefetch(batches), CONCURRENT_TRANSACTIONS)
         if duty_cycle == 1
@@ -87,9 +90,9 @@ class _ChunkedBatch:
     rejected: dict[str, str]
 
 
-def _chunked_batches(catalog: Catalog, kb: KnowledgeBase, uris: Sequence[str]) -> Iterator[_ChunkedBatch]:
+def _chunked_batches(build: Build, kb: KnowledgeBase, uris: Sequence[str]) -> Iterator[_ChunkedBatch]:
     for start in range(0, len(uris), BATCH_DOCUMENTS):
-        with catalog.reading() as connection:
+        with build.reading() as connection:
             documents = list(document_texts(connection, kb.name, uris[start : start + BATCH_DOCUMENTS]))
         yield _chunk_batch(kb, documents)
 

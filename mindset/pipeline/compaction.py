@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.planner_statistics import analyze
-from mindset.catalog.pool import Catalog
 from mindset.catalog.postings import analyze_segment, store_postings
 from mindset.catalog.segments import (
     Segment,
@@ -90,12 +90,12 @@ def _smallest(size: int, ascending: Sequence[Segment], ratio: int) -> Sequence[S
 
 
 def compact(
-    catalog: Catalog, kb: str, vectors: ChromaIndex, version: int, *, progress: Progress = no_progress
+    build: Build, kb: str, vectors: ChromaIndex, version: int, *, progress: Progress = no_progress
 ) -> Compaction | None:
-    """Merge those segments of a version that are worth it, or return None. Hold the build lock.
+    """Merge those segments of a version that are worth it, or return None.
 
     Concurrent searches find the same chunks before and after."""
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         segments = version_segments(connection, kb, version)
         visible = visible_counts(connection, kb, version, segments)
         current = get_version(connection, kb, version)
@@ -104,14 +104,14 @@ def compact(
         return None
     analyzer = analyzer_named(current.ranking.analysis)
     model, dimension = selected[0].model, selected[0].dimension
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         new, collection = open_segment(connection, kb, model, dimension)
         count = add_visible_chunks(connection, new, kb, version, [segment.id for segment in selected])
     if count:
-        fill_segment(catalog, vectors, new, collection, model, total=count, progress=progress)
-    postings = analyze_segment(catalog, new, analyzer) if count else None
+        fill_segment(build.catalog, vectors, new, collection, model, total=count, progress=progress)
+    postings = analyze_segment(build.catalog, new, analyzer) if count else None
     remaining = [segment.id for segment in segments if segment not in selected]
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         if postings:
             seal_segment(connection, new, count)
             store_postings(connection, new, analyzer.name, postings)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mindset.catalog.build import Build
 from mindset.catalog.placements import UnembeddedChunks
 from mindset.catalog.planner_statistics import analyze
-from mindset.catalog.pool import Catalog
 from mindset.catalog.postings import analyze_segment, store_postings
 from mindset.catalog.segments import (
     Segment,
     add_unindexed_chunks,
     add_visible_chunks,
     attach_segments,
+    check_indexed,
     delete_segment,
-    mark_dropped,
     open_segment,
     seal_segment,
     unfinished_segments,
@@ -29,7 +29,7 @@ from mindset.errors import UnknownVersion
 from mindset.pipeline.compaction import segments_to_merge
 from mindset.pipeline.postings import add_postings
 from mindset.pipeline.progress import Progress, no_progress
-from mindset.pipeline.segments import fill_segment, restore_segment
+from mindset.pipeline.segments import drop_segments, fill_segment, restore_segment
 from mindset.text.words import analyzer_named
 from mindset.vector_index.chroma import ChromaIndex
 
@@ -53,7 +53,7 @@ class IndexReport:
 
 
 def index(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     vectors: ChromaIndex,
     version: int,
@@ -64,9 +64,9 @@ def index(
     """Give the version its segments: those of the previous version that it still needs, and a new one for the rest.
 
     `duty_cycle` is the fraction of the time spent on writing. Raises UnknownVersion if the version is not embedded yet,
-    IndexDamaged if a written segment fails verification twice."""
+    IndexDamaged if a written segment fails verification twice, BuildTakenOver."""
     model = model_id(kb.embedding)
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         from_version = first_unindexed_version(connection, kb.name, version, model)
         if missing := UnembeddedChunks(kb.name, version, from_version, model).count(connection):
             raise UnknownVersion(f"{missing} texts of version {version} have no vector yet. Run the embed stage first.")
@@ -80,13 +80,10 @@ def index(
         )
         visible = visible_counts(connection, kb.name, version, inherited, limit=1)
         kept = segments_to_keep(inherited, visible, model)
-    for number, collection in unfinished:
-        vectors.drop(collection)
-        with catalog.writing() as connection:
-            mark_dropped(connection, number)
-    rebuilt = tuple(segment.collection for segment in kept if restore_segment(catalog, vectors, segment))
+    drop_segments(build, vectors, unfinished)
+    rebuilt = tuple(segment.collection for segment in kept if restore_segment(build, vectors, segment))
 
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         new, collection = open_segment(connection, kb.name, model, kb.embedding.dimension)
         added = add_unindexed_chunks(connection, new, kb.name, version, from_version, [segment.id for segment in kept])
         merged: list[Segment] = []
@@ -96,12 +93,19 @@ def index(
         copied = add_visible_chunks(connection, new, kb.name, version, [segment.id for segment in merged])
     if added:
         fill_segment(
-            catalog, vectors, new, collection, model, total=added + copied, duty_cycle=duty_cycle, progress=progress
+            build.catalog,
+            vectors,
+            new,
+            collection,
+            model,
+            total=added + copied,
+            duty_cycle=duty_cycle,
+            progress=progress,
         )
     segments = [segment.id for segment in kept if segment not in merged]
-    add_postings(catalog, segments, analyzer)
-    postings = analyze_segment(catalog, new, analyzer) if added else None
-    with catalog.writing() as connection:
+    add_postings(build, segments, analyzer)
+    postings = analyze_segment(build.catalog, new, analyzer) if added else None
+    with build.writing(alone=True) as connection:
         if postings:
             seal_segment(connection, new, added + copied)
             store_postings(connection, new, analyzer.name, postings)
@@ -109,6 +113,7 @@ def index(
         else:
             delete_segment(connection, new)
         attach_segments(connection, kb.name, version, segments)
+        check_indexed(connection, kb.name, version, from_version)
         analyze(connection, added + copied)
         finish_version(connection, kb.name, version)
     return IndexReport(version, added, len(segments), len(merged), rebuilt)

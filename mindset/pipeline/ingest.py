@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from mindset.catalog.build import Build
 from mindset.catalog.documents import (
     DocumentState,
     FetchedDocument,
@@ -20,7 +21,6 @@ from mindset.catalog.documents import (
     store_documents,
     touch_documents,
 )
-from mindset.catalog.pool import Catalog
 from mindset.config.definition import fingerprint
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import ConfigurationError, DocumentRejected, SourceUnavailable
@@ -69,22 +69,22 @@ _ReadDocument = FetchedDocument | RejectedDocument | _TouchedDocument
 
 
 def ingest(
-    catalog: Catalog, kb: KnowledgeBase, *, allow_deletions: bool = False, progress: Progress = no_progress
+    build: Build, kb: KnowledgeBase, *, allow_deletions: bool = False, progress: Progress = no_progress
 ) -> IngestReport:
     """Update the catalog's documents from the sources.
 
     Raises SourceUnavailable if a source cannot be listed, or if more than `max_deletion_ratio` of the documents were
-    removed and `allow_deletions` is not set. Nothing is changed then."""
+    removed and `allow_deletions` is not set. Nothing is changed then. Raises BuildTakenOver."""
     # A change of the parser or of the default rights makes every document due.
     reader = fingerprint(PARSER, sorted(kb.acl))
     listing = list_sources(kb)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         register(connection, kb.name)
         states = document_states(connection, kb.name)
     present = {uri for uri, state in states.items() if not state.removed}
     removed = tuple(sorted(present - listing.keys()))
     _check_deletions(kb, len(removed), len(present), allow_deletions)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         narrow_rights(connection, kb.name, kb.acl)
 
     due = [
@@ -99,12 +99,12 @@ def ingest(
             return _read(*entry, states.get(entry[1].uri), kb, reader, parsers)
 
         for batch in prefetch(list(threads.map(read, batch)) for batch in _batches(due)):
-            stored = _store(catalog, kb, batch)
+            stored = _store(build, kb, batch)
             changed += sum(uri in present for uri in stored)
             added += sum(uri not in present for uri in stored)
             done += len(batch)
             progress(done, len(due))
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         if removed:
             mark_removed(connection, kb.name, removed)
         quarantined = tuple(quarantined_documents(connection, kb.name))
@@ -192,12 +192,12 @@ def _read(
     )
 
 
-def _store(catalog: Catalog, kb: KnowledgeBase, batch: list[_ReadDocument]) -> list[str]:
+def _store(build: Build, kb: KnowledgeBase, batch: list[_ReadDocument]) -> list[str]:
     """Store a batch in one transaction and return the URIs of new and changed documents."""
     fetched = [document for document in batch if isinstance(document, FetchedDocument)]
     touched = [document for document in batch if isinstance(document, _TouchedDocument)]
     rejected = [document for document in batch if isinstance(document, RejectedDocument)]
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         if fetched:
             store_documents(connection, kb.name, fetched)
         touch_documents(connection, kb.name, {document.uri: document.etag for document in touched})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from mindset.catalog.answer_log import create_partitions
+from mindset.catalog.build import Build
 from mindset.catalog.garbage_collection import (
     DeletedCounts,
     delete_unused_embeddings,
@@ -16,17 +17,17 @@ from mindset.catalog.garbage_collection import (
     embedding_models,
 )
 from mindset.catalog.idempotency import delete_old_requests
-from mindset.catalog.pool import Catalog
 from mindset.catalog.postings import delete_unused_postings
 from mindset.catalog.releases import live_version, lock_channel
-from mindset.catalog.segments import Segment, known_collections, mark_dropped, unused_segments, used_segments
+from mindset.catalog.retention import ExpiredCounts, Retention, delete_expired
+from mindset.catalog.segments import Segment, known_collections, unused_segments, used_segments
 from mindset.catalog.versions import pending_version, retire_versions
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import IndexDamaged, MindsetError, ServiceUnavailable, UnknownVersion
 from mindset.pipeline.compaction import Compaction, compact
 from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
-from mindset.pipeline.segments import restore_segment
+from mindset.pipeline.segments import drop_segments, restore_segment
 from mindset.vector_index.chroma import ChromaIndex
 
 _log = structlog.get_logger()
@@ -45,42 +46,56 @@ class MaintenanceReport:
     dropped: int
     checked: int
     rebuilt: tuple[str, ...]
+    expired: ExpiredCounts
+    """History deleted because of its age."""
+
     postponed: tuple[str, ...]
     """Work left to the next run because a long-running reader, such as a backup, holds a lock."""
 
 
 def maintain(
-    catalog: Catalog,
+    build: Build,
     kb: KnowledgeBase,
     vectors: ChromaIndex,
     *,
+    retention: Retention = Retention(),  # noqa: B008  # immutable
     compacting: Progress = no_progress,
     checking: Progress = no_progress,
 ) -> MaintenanceReport:
-    """Maintain a knowledge base's versions and segments. Hold the build lock, since unfinished segments are dropped.
+    """Maintain a knowledge base's versions and segments.
 
     Raises ServiceUnavailable; completed work is kept, and the next run does the rest. Raises IndexDamaged or
-    UnknownVersion if a segment cannot be rebuilt, after checking the others."""
+    UnknownVersion if a segment cannot be rebuilt, after checking the others, and BuildTakenOver."""
     postponed: list[str] = []
-    with _or_postpone("partitions of the answer log", postponed), catalog.writing() as connection:
+    with _or_postpone("partitions of the answer log", postponed), build.writing() as connection:
         create_partitions(connection)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         delete_old_requests(connection)
         lock_channel(connection, kb.name, "live")  # a version promoted meanwhile must not be retired
         retired = retire_versions(connection, kb.name, kb.keep_versions)
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         deleted = delete_unused_texts(connection, kb.name)
-    embeddings_deleted = _delete_embeddings(catalog, postponed)
-    compacted = _compact_current(catalog, kb.name, vectors, compacting)
-    dropped = _drop_unused(catalog, kb.name, vectors) + _drop_orphans(catalog, kb.name, vectors)
-    with catalog.writing() as connection:
+    embeddings_deleted = _delete_embeddings(build, postponed)
+    compacted = _compact_current(build, kb.name, vectors, compacting)
+    dropped = _drop_unused(build, kb.name, vectors) + _drop_orphans(build, kb.name, vectors)
+    with build.writing() as connection:
         delete_unused_postings(connection, kb.name)
-    add_missing_postings(catalog, kb.name)
-    with catalog.reading() as connection:
+    add_missing_postings(build, kb.name)
+    with build.writing(alone=True) as connection:
+        expired = delete_expired(connection, kb.name, retention)
+    with build.reading() as connection:
         segments = used_segments(connection, kb.name)
-    rebuilt = _rebuild_damaged(catalog, vectors, segments, checking)
+    rebuilt = _rebuild_damaged(build, vectors, segments, checking)
     return MaintenanceReport(
-        tuple(retired), deleted, embeddings_deleted, compacted, dropped, len(segments), rebuilt, tuple(postponed)
+        tuple(retired),
+        deleted,
+        embeddings_deleted,
+        compacted,
+        dropped,
+        len(segments),
+        rebuilt,
+        expired,
+        tuple(postponed),
     )
 
 
@@ -94,41 +109,37 @@ def _or_postpone(work: str, postponed: list[str]) -> Iterator[None]:
         postponed.append(work)
 
 
-def _delete_embeddings(catalog: Catalog, postponed: list[str]) -> int:
-    with catalog.reading() as connection:
+def _delete_embeddings(build: Build, postponed: list[str]) -> int:
+    with build.reading() as connection:
         models = embedding_models(connection)
     count = 0
     for model in models:
-        with _or_postpone(f"vectors of {model}", postponed), catalog.writing() as connection:
+        with _or_postpone(f"vectors of {model}", postponed), build.writing() as connection:
             count += delete_unused_embeddings(connection, model)
     return count
 
 
-def _compact_current(catalog: Catalog, kb: str, vectors: ChromaIndex, progress: Progress) -> tuple[Compaction, ...]:
+def _compact_current(build: Build, kb: str, vectors: ChromaIndex, progress: Progress) -> tuple[Compaction, ...]:
     """Compact the live version and the one whose release is due. Other versions are only kept until they are retired."""
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         current = {live_version(connection, kb), pending_version(connection, kb)}
     versions = sorted(version for version in current if version)
-    compactions = (compact(catalog, kb, vectors, version, progress=progress) for version in versions)
+    compactions = (compact(build, kb, vectors, version, progress=progress) for version in versions)
     return tuple(compaction for compaction in compactions if compaction)
 
 
-def _drop_unused(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
-    with catalog.reading() as connection:
+def _drop_unused(build: Build, kb: str, vectors: ChromaIndex) -> int:
+    with build.reading() as connection:
         unused = unused_segments(connection, kb)
-    for segment, collection in unused:
-        # First the catalog, then Chroma: a kill in between leaves an orphan, which `_drop_orphans` drops.
-        with catalog.writing() as connection:
-            mark_dropped(connection, segment)
-        vectors.drop(collection)
+    drop_segments(build, vectors, unused)
     return len(unused)
 
 
-def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
+def _drop_orphans(build: Build, kb: str, vectors: ChromaIndex) -> int:
     """Drop collections that are named after this knowledge base but missing from the catalog."""
     own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
     # Read after Chroma's list, so that a collection created in between is in the catalog.
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         known = known_collections(connection)
     for name in own - known:
         vectors.drop(name)
@@ -136,13 +147,13 @@ def _drop_orphans(catalog: Catalog, kb: str, vectors: ChromaIndex) -> int:
 
 
 def _rebuild_damaged(
-    catalog: Catalog, vectors: ChromaIndex, segments: list[Segment], checking: Progress
+    build: Build, vectors: ChromaIndex, segments: list[Segment], checking: Progress
 ) -> tuple[str, ...]:
     rebuilt: list[str] = []
     failures: list[MindsetError] = []
     for done, segment in enumerate(segments, start=1):
         try:
-            if restore_segment(catalog, vectors, segment, thorough=True):
+            if restore_segment(build, vectors, segment, thorough=True):
                 rebuilt.append(segment.collection)
         except (IndexDamaged, UnknownVersion) as failure:
             failures.append(failure)

@@ -49,7 +49,7 @@ class BuildPlan:
 def work_due(catalog: Catalog, kb: KnowledgeBase) -> WorkDue:
     """Return what is to be done after ingestion. The cost does not depend on the number of changed documents."""
     with catalog.reading() as connection:
-        changed = has_unplaced_or_removed(connection, kb.name, kb.chunking.fingerprint)
+        changed = has_unplaced_or_removed(connection, kb.name, kb.chunking.fingerprint, model_id(kb.embedding))
         return WorkDue(
             build=changed or _version_needed(connection, kb),
             release=pending_version(connection, kb.name) is not None,
@@ -60,7 +60,7 @@ def plan_build(catalog: Catalog, kb: KnowledgeBase) -> BuildPlan:
     """Return what a build would do now; call it after ingestion."""
     with catalog.reading() as connection:
         return BuildPlan(
-            to_chunk=tuple(unplaced_documents(connection, kb.name, kb.chunking.fingerprint)),
+            to_chunk=tuple(unplaced_documents(connection, kb.name, kb.chunking.fingerprint, model_id(kb.embedding))),
             to_remove=tuple(removed_documents(connection, kb.name)),
             needs_version=_version_needed(connection, kb),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from mindset.catalog.pool import Catalog
+from mindset.catalog.build import Build
 from mindset.catalog.postings import analyze_segment, has_postings, missing_postings, store_postings
 from mindset.errors import ConfigurationError
 from mindset.text.words import WordAnalyzer, analyzer_named
@@ -14,20 +14,20 @@ from mindset.text.words import WordAnalyzer, analyzer_named
 _log = structlog.get_logger()
 
 
-def add_postings(catalog: Catalog, segments: Iterable[int], analyzer: WordAnalyzer) -> None:
+def add_postings(build: Build, segments: Iterable[int], analyzer: WordAnalyzer) -> None:
     """Build and store the postings of those segments that have none of this analysis."""
     for segment in segments:
-        with catalog.reading() as connection:
+        with build.reading() as connection:
             if has_postings(connection, segment, analyzer.name):
                 continue
-        postings = analyze_segment(catalog, segment, analyzer)
-        with catalog.writing() as connection:
+        postings = analyze_segment(build.catalog, segment, analyzer)
+        with build.writing() as connection:
             store_postings(connection, segment, analyzer.name, postings)
 
 
-def add_missing_postings(catalog: Catalog, kb: str) -> None:
+def add_missing_postings(build: Build, kb: str) -> None:
     """Build and store all postings that the retained versions of a knowledge base need."""
-    with catalog.reading() as connection:
+    with build.reading() as connection:
         missing = missing_postings(connection, kb)
     for segment, analysis in missing:
         try:
@@ -35,4 +35,4 @@ def add_missing_postings(catalog: Catalog, kb: str) -> None:
         except ConfigurationError as unknown:  # a version of a newer release; searching it reports the same
             _log.warning("postings not built", segment=segment, error=str(unknown))
         else:
-            add_postings(catalog, [segment], analyzer)
+            add_postings(build, [segment], analyzer)

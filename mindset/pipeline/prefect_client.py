@@ -99,7 +99,9 @@ class PrefectClient:
 
     def progress(self, runs: list[str]) -> dict[str, float]:
         """Return {run id: percent} of the runs that report progress."""
-        return {artifact["flow_run_id"]: float(artifact["data"]) for artifact in self._artifacts(runs, "progress")}
+        # Newest first, and a later entry of a dictionary replaces an earlier one.
+        newest_last = reversed(self._artifacts(runs, "progress"))
+        return {artifact["flow_run_id"]: float(artifact["data"]) for artifact in newest_last}
 
     def report(self, run: str) -> str | None:
         """Return a night's report in Markdown."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import structlog
 
+from mindset.catalog.build import Build
 from mindset.catalog.embeddings import read_embeddings
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import version_snapshot
@@ -16,6 +17,7 @@ from mindset.catalog.segments import (
     Segment,
     check_embedded,
     delete_dead_members,
+    mark_dropped,
     replace_collection,
     sample_members,
     segment_members,
@@ -67,36 +69,47 @@ def fill_segment(
                 raise
 
 
-def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool = False) -> bool:
+def restore_segment(build: Build, vectors: ChromaIndex, segment: Segment, *, thorough: bool = False) -> bool:
     """Rebuild a segment from Postgres if it is damaged, without calling a model. Returns whether it was damaged.
 
     The default check compares the count and a sample; `thorough` compares every id and vector. Raises UnknownVersion if
     Postgres lacks a vector too."""
-    damage = _find_damage(catalog, vectors, segment, thorough=thorough)
+    damage = _find_damage(build.catalog, vectors, segment, thorough=thorough)
     if not damage:
         return False
     _log.warning("segment damaged, rebuilding it from Postgres", segment=segment.id, error=str(damage))
     collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
-    with catalog.writing() as connection:
+    with build.writing() as connection:
         remaining = delete_dead_members(connection, segment.id)
-    fill_segment(catalog, vectors, segment.id, collection, segment.model, total=remaining)
-    with catalog.writing() as connection:
+    fill_segment(build.catalog, vectors, segment.id, collection, segment.model, total=remaining)
+    with build.writing() as connection:
         replace_collection(connection, segment.id, collection, remaining)
-    vectors.drop(segment.collection)
+    vectors.drop(segment.collection)  # safe even for an orphan: this transaction has replaced it
     return True
 
 
-def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
+def drop_segments(build: Build, vectors: ChromaIndex, segments: Sequence[tuple[int, str]]) -> None:
+    """Drop unused segments, given as (id, collection).
+
+    First the catalog, then Chroma: an orphan cannot mark a segment, so it cannot drop the collection that the current build
+    writes. A kill in between leaves a collection that maintenance drops."""
+    for segment, collection in segments:
+        with build.writing() as connection:
+            mark_dropped(connection, segment)
+        vectors.drop(collection)
+
+
+def restore_live(build: Build, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
     """Check the segments of the live version and of the one whose release is due, and rebuild what is damaged or missing.
 
     For nights that build nothing but may still evaluate and release what an earlier night has built."""
-    add_missing_postings(catalog, kb)
-    with catalog.reading() as connection:
+    add_missing_postings(build, kb)
+    with build.reading() as connection:
         live = version_snapshot(connection, kb)
         pending = pending_version(connection, kb)
         pending_segments = version_segments(connection, kb, pending) if pending else []
     segments = {segment.id: segment for segment in (*(live.segments if live else ()), *pending_segments)}
-    return tuple(segment.collection for segment in segments.values() if restore_segment(catalog, vectors, segment))
+    return tuple(segment.collection for segment in segments.values() if restore_segment(build, vectors, segment))
 
 
 def _find_damage(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *, thorough: bool) -> IndexDamaged | None:

@@ -184,11 +184,11 @@ def _response_error(model: str, error: boto.ClientError) -> ProviderError:
     status = int(metadata.get("HTTPStatusCode", 0))
     summary = f"Bedrock model {model} returned {code}: {message}"
     if code in REMEDIES:
-        return ProviderRejected(f"{summary}. {REMEDIES[code]}")
+        return ProviderRejected(f"{summary}. {REMEDIES[code]}", for_input=code == "ValidationException")
     if code in TRANSIENT_CODES or status in {408, 424, 429} or status >= 500:
         headers = metadata.get("HTTPHeaders", {})
         return ProviderUnavailable(f"{summary}. Try again later.", retry_after_s(headers.get("retry-after")))
-    return ProviderRejected(f"{summary}. Check the model's id and the AWS configuration.")
+    return ProviderRejected(f"{summary}. Check the model's id and the AWS configuration.", for_input=status == 413)
 
 
 def _code(code: str, text: str) -> str:

@@ -26,6 +26,8 @@ from mindset.providers.deadline import Deadline, retry_after_s
 
 # 4xx statuses that are worth a retry; all others would fail again.
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
+# Statuses that may be the fault of the content: too long, or refused by a filter.
+_INPUT_STATUSES = frozenset({400, 413, 422})
 _MAX_ERROR_BODY = 64 * 1024
 
 _REMEDIES = {
@@ -234,7 +236,8 @@ def response_error(model: str, status: int, headers: Mapping[str, str], body: by
         return ProviderUnavailable(f"{summary}. Try again later.", retry_after_s(headers.get("Retry-After")))
     if 300 <= status < 400:
         return ProviderRejected(f"{summary}. Set MINDSET_NIM_URL to the redirect's target: {headers.get('Location')}.")
-    return ProviderRejected(f"{summary}. {_REMEDIES.get(status, 'Check the request against the NIM documentation.')}")
+    remedy = _REMEDIES.get(status, "Check the request against the NIM documentation.")
+    return ProviderRejected(f"{summary}. {remedy}", for_input=status in _INPUT_STATUSES)
 
 
 def error_message(error: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from mindset.catalog.audit import record_audit
+from mindset.catalog.build import Build
 from mindset.catalog.evaluations import EvaluationRecord, get_evaluation
 from mindset.catalog.idempotency import IdempotentRequest, find_response, store_response
 from mindset.catalog.pool import Catalog
@@ -71,17 +72,24 @@ def _store_decision(connection: WriteConnection, decision: Decision, condition: 
     return decision
 
 
-def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
+def deploy(build: Build, kb: str, evaluation: int, by: str) -> Decision:
     """Release the evaluated version if it passed the gate, or reject it.
 
-    Raises UnknownVersion, and LiveReleaseChanged if another version went live since the evaluation."""
-    with catalog.reading() as connection:
+    Raises UnknownVersion, LiveReleaseChanged if another version went live since the evaluation, and BuildTakenOver."""
+    with build.reading() as connection:
         judged = get_evaluation(connection, kb, evaluation)
     if judged is None:
         raise UnknownVersion(f"{kb} has no evaluation {evaluation}. Run the evaluate stage first.")
+    if judged.build is None:
+        raise UnknownVersion(
+            f"Evaluation {evaluation} of {kb} was not stored by a build, so it cannot release version {judged.version}. "
+            f"Run `mindset night {kb}`, which evaluates it."
+        )
     if judged.passed:
-        return promote(catalog, kb, judged.version, by, "; ".join(judged.reasons) or "evaluation passed", judged)
-    with catalog.writing() as connection:
+        with build.writing() as connection:
+            reason = "; ".join(judged.reasons) or "evaluation passed"
+            return _promote(connection, kb, judged.version, by, reason, judged)
+    with build.writing() as connection:
         live = lock_channel(connection, kb, "live")
         if live != judged.version:
             _check_baseline(kb, judged, live)
@@ -91,7 +99,17 @@ def deploy(catalog: Catalog, kb: str, evaluation: int, by: str) -> Decision:
 
 
 def promote(
-    catalog: Catalog,
+    catalog: Catalog, kb: str, version: int, by: str, reason: str, condition: Precondition | None = None
+) -> Decision:
+    """Make a finished version live, whatever the result of its evaluation.
+
+    Raises UnknownVersion (missing, unfinished or retired), and what the condition raises."""
+    with catalog.writing() as connection:
+        return _promote(connection, kb, version, by, reason, condition=condition)
+
+
+def _promote(
+    connection: WriteConnection,
     kb: str,
     version: int,
     by: str,
@@ -99,30 +117,26 @@ def promote(
     judged: EvaluationRecord | None = None,
     condition: Precondition | None = None,
 ) -> Decision:
-    """Make a finished version live. With `judged`, only if the version it was compared with is still live.
-
-    Raises UnknownVersion (missing, unfinished, retired, or rejected and not promoted by hand), LiveReleaseChanged,
-    and what the condition raises."""
-    with catalog.writing() as connection:
-        live = lock_channel(connection, kb, "live")
-        if condition and (decided := condition.check(connection, kb)):
-            return decided
-        candidate = finished_version(connection, kb, version)
-        if live == version:
-            # An earlier attempt of the same request may have released it, and its response may have been lost.
-            replaced = previous_live_version(connection, kb)
-            return _store_decision(connection, Decision(version, True, replaced, ("it is live already",)), condition)
-        if judged and candidate.state == "rejected":
-            raise UnknownVersion(
-                f"Version {version} of {kb} was rejected or rolled back since. `mindset promote {kb} {version}` "
-                "releases it by hand."
-            )
-        if judged:
-            _check_baseline(kb, judged, live)
-        release_version(connection, kb, "live", version, by, reason)
-        set_state(connection, kb, version, "ready")
-        record_audit(connection, kb, by, "promote", {"version": version, "replaces": live, "reason": reason})
-        return _store_decision(connection, Decision(version, True, live, (reason,)), condition)
+    """Make a version live. With `judged`, only if it was not rejected and its baseline is still live."""
+    live = lock_channel(connection, kb, "live")
+    if condition and (decided := condition.check(connection, kb)):
+        return decided
+    candidate = finished_version(connection, kb, version)
+    if live == version:
+        # An earlier attempt of the same request may have released it, and its response may have been lost.
+        replaced = previous_live_version(connection, kb)
+        return _store_decision(connection, Decision(version, True, replaced, ("it is live already",)), condition)
+    if judged and candidate.state == "rejected":
+        raise UnknownVersion(
+            f"Version {version} of {kb} was rejected or rolled back since. `mindset promote {kb} {version}` "
+            "releases it by hand."
+        )
+    if judged:
+        _check_baseline(kb, judged, live)
+    release_version(connection, kb, "live", version, by, reason)
+    set_state(connection, kb, version, "ready")
+    record_audit(connection, kb, by, "promote", {"version": version, "replaces": live, "reason": reason})
+    return _store_decision(connection, Decision(version, True, live, (reason,)), condition)
 
 
 def roll_back(catalog: Catalog, kb: str, by: str, reason: str, condition: Precondition | None = None) -> Decision:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from local_stack.addresses import Addresses
+from cli.registration import PROJECT
+from local_stack.addresses import Addresses, environment
 from mindset.application import Installation
 from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, run_night
 from tests.faults.invariants import check_invariants
 from tests.faults.jobs import STAGES
 from tests.faults.kill_counts import Tally, count
-from tests.faults.kills import THROUGH_PREFECT, Servers, batches
+from tests.faults.kills import ORPHANS_THROUGH_PREFECT, SEED, THROUGH_PREFECT, Servers, batches
 from tests.faults.questions import QuestionLoad
 from tests.faults.test_kills import DOCUMENTS, change, counted
 from tests.waiting import wait_until
@@ -48,6 +53,65 @@ def test_night_after_a_killed_one_succeeds_without_intervention(
                 kill_a_night(nights, servers, corpus, victim, choose, tally)
                 night_as_scheduled(nights, installation, corpus, tally)
                 load.check()
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + ORPHANS_THROUGH_PREFECT))
+def test_stage_that_outlives_its_night_does_not_disturb_the_next_one(
+    house: Addresses, corpus: Corpus, installation: Installation, directory: Path, tally: Tally, seed: int
+) -> None:
+    """Stages run as deployments. The parent is killed; its stage is paused, and goes on after the next night."""
+    choose = random.Random(seed)
+    corpus.define(keep_versions=3, max_deletion_ratio=1.0)
+    corpus.fill(DOCUMENTS)
+    run_night(installation, corpus.name)
+    with (
+        PrefectClient(house.prefect_api_url or "") as nights,
+        QuestionLoad(installation, corpus.name, ["How many rooms are there?"]) as load,
+        counted(load, tally),
+    ):
+        change(corpus, choose)
+        parent = night_as_deployments(house, directory, corpus.name)
+        stage = STAGES[seed % len(STAGES)]
+        orphan = wait_until(lambda: stage_process(house, corpus.name, stage, parent), 200, f"{stage} did not start")
+        orphan.suspend()
+        parent.kill()
+        parent.wait()
+        count(tally, "killed: parent of a night as deployments (through Prefect)")
+        count(tally, f"stage: {stage} (orphan, through Prefect)")
+        change(corpus, choose)
+        night_as_scheduled(nights, installation, corpus, tally)
+        orphan.resume()
+        with suppress(psutil.NoSuchProcess):
+            orphan.wait(120)
+        night_as_scheduled(nights, installation, corpus, tally)
+        load.check()
+
+
+def night_as_deployments(house: Addresses, directory: Path, kb: str) -> subprocess.Popen[bytes]:
+    """Start a night, in a process of its own, whose stages are runs of their deployments."""
+    program = (
+        "import sys; from flows.nightly import NightlyParameters, nightly; nightly(NightlyParameters(kb=sys.argv[1]))"
+    )
+    variables = {"MINDSET_STAGES": "deployments", "MINDSET_KNOWLEDGE_BASES": str(directory / "knowledge_bases")}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, kb],
+        env=os.environ | environment(house, directory / "stack") | variables,
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def stage_process(house: Addresses, kb: str, stage: str, parent: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """Return the process of a stage's run once its run has started, or None."""
+    assert parent.poll() is None, f"the night ended before {stage}"
+    query = {"flows": {"name": {"any_": [stage]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    runs = httpx.post(f"{house.prefect_api_url}/flow_runs/filter", json=query).raise_for_status().json()
+    ids = {run["id"] for run in runs if run["name"].startswith(kb)}
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") in ids:
+            return process
+    return None
 
 
 def kill_a_night(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import signal
 import sys
 import time
 import traceback
@@ -19,6 +21,7 @@ import structlog
 import wordllama  # noqa: F401  # preloaded too
 
 from mindset.application import Installation, open_installation
+from mindset.catalog.build import Build
 from mindset.config.settings import Settings
 from mindset.errors import MindsetError
 from mindset.pipeline import maintenance
@@ -29,6 +32,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Work = Literal["night", "maintenance"]
+
+Token = int | None
+"""The token of the build that a night belongs to; None: it acquires the lock and begins its own."""
 
 STAGES = ("ingest", "chunk", "embed", "index", "evaluate", "deploy")
 
@@ -41,13 +47,16 @@ _MAINTAINS = ("mindset.pipeline.maintenance", "mindset.pipeline", "mindset.catal
 
 
 class Job:
-    """One nightly run or maintenance in a child process."""
+    """One nightly run or maintenance in a child process.
 
-    def __init__(self, work: Work, settings: Settings, kb: str, log: Path) -> None:
+    With a token, the stages of a night as deployments run them: they write for a build whose lock another process holds, or
+    held until it died."""
+
+    def __init__(self, work: Work, settings: Settings, kb: str, log: Path, token: Token = None) -> None:
         self.stage = "start"
         self._log = log
         self._stages, sender = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(target=_run, args=(work, settings, kb, str(log), sender), daemon=True)
+        self._process = _FORKS.Process(target=_run, args=(work, settings, kb, str(log), token, sender), daemon=True)
         self._process.start()
         sender.close()
 
@@ -57,6 +66,20 @@ class Job:
         while self.stage != stage and (begun := self._receive(deadline - time.monotonic())):
             self.stage = begun
         return self.stage == stage
+
+    def pause(self) -> None:
+        """Stop the process, as a paused machine would, until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self._process.pid
+        assert pid
+        if self._process.exitcode is None:  # not reaped, so the id is still its own
+            os.kill(pid, number)
 
     def kill(self) -> bool:
         """Kill the process. Return False if it had already ended."""
@@ -86,11 +109,11 @@ class Job:
 
 def maintain(installation: Installation, kb: str) -> maintenance.MaintenanceReport:
     """Run maintenance under the build lock, as its flow does."""
-    with installation.catalog.build_lock(kb):
-        return maintenance.maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
+    with installation.catalog.build_lock(kb) as lock:
+        return maintenance.maintain(lock.build, installation.knowledge_base(kb), installation.vectors)
 
 
-def _run(work: Work, settings: Settings, kb: str, log: str, sender: Connection) -> None:
+def _run(work: Work, settings: Settings, kb: str, log: str, token: Token, sender: Connection) -> None:
     logging.disable(logging.CRITICAL)
     with Path(log).open("w") as file:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(file))
@@ -98,7 +121,12 @@ def _run(work: Work, settings: Settings, kb: str, log: str, sender: Connection) 
         try:
             with open_installation(settings) as installation:
                 sender.send("night" if work == "night" else "maintenance")
-                corpus.run_night(installation, kb) if work == "night" else maintain(installation, kb)
+                if work == "maintenance":
+                    maintain(installation, kb)
+                elif token is None:
+                    corpus.run_night(installation, kb)
+                else:
+                    corpus.run_stages(installation, Build(installation.catalog, kb, token), allow_deletions=True)
         except MindsetError:
             sys.exit(_REFUSED)
         except Exception:  # noqa: BLE001  # any unexpected error belongs in the log

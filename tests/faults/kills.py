@@ -21,12 +21,21 @@ KILLS: Final = int(os.environ.get("MINDSET_FAULT_KILLS", "25"))
 THROUGH_PREFECT: Final = int(os.environ.get("MINDSET_FAULT_PREFECT_KILLS", str(min(KILLS, max(2, KILLS // 25)))))
 """Number of kills of Prefect's worker or its flow runs. Each takes ten times as long as one without Prefect."""
 
+ORPHANS_THROUGH_PREFECT: Final = max(1, THROUGH_PREFECT // 2)
+"""Number of nights as deployments whose parent is killed while a stage goes on."""
+
+MIGRATIONS: Final = max(2, KILLS // 20)
+"""Number of migrations that are killed."""
+
 SEED: Final = int(os.environ.get("MINDSET_FAULT_SEED", "1"))
 """Seed of the first batch; the next batches count up. To repeat one batch, set its seed and its number of kills."""
 
-Victim = Literal["process", "chroma", "postgres", "postgres, immediate shutdown", "segment"]
+Victim = Literal[
+    "process", "chroma", "postgres", "postgres, immediate shutdown", "segment", "parent", "parent, and twin"
+]
 
-# One batch of kills: what is killed, and during which work. A segment is damaged between two runs.
+# One batch of kills: what is killed, and during which work. A segment is damaged between two runs. If a parent is killed, its
+# stages go on as orphans, paused until the next night has taken over; with a twin, two processes run each stage.
 DECK: Final[tuple[tuple[Work, Victim], ...]] = (
     ("night", "process"),
     ("night", "process"),
@@ -39,6 +48,9 @@ DECK: Final[tuple[tuple[Work, Victim], ...]] = (
     ("maintenance", "postgres, immediate shutdown"),
     ("night", "segment"),
     ("maintenance", "segment"),
+    ("night", "parent"),
+    ("night", "parent"),
+    ("night", "parent, and twin"),
 )
 
 # The supervisor gives up on a server that dies more than five times a minute.

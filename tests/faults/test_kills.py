@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from mindset.application import Installation, open_installation
+from mindset.catalog import build_lock
 from mindset.catalog.releases import version_snapshot
 from mindset.catalog.segments import Segment
 from mindset.catalog.transactions import rows
 from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, IndexDamaged, ServiceUnavailable
-from tests.corpus import SUBJECTS, Corpus, document, run_night
+from tests.corpus import SUBJECTS, Corpus, begin_build, document, run_night
 from tests.faults.chroma import DAMAGES, VISIBLE_DAMAGES, DirectChroma
-from tests.faults.invariants import check_invariants, check_tidiness, check_vectors
+from tests.faults.invariants import check_invariants, check_segments, check_tidiness, check_vectors
 from tests.faults.jobs import Job, Work, maintain
 from tests.faults.kill_counts import Tally, count
 from tests.faults.kills import DECK, KILLS, THROUGH_PREFECT, Servers, Victim, batches, dealt, moment
@@ -52,8 +53,15 @@ class Round:
     ids=str,
 )
 def test_kill_at_any_moment_loses_nothing(
-    own_settings: Settings, servers: Servers, tmp_path: Path, tally: Tally, seed: int, kills: int
+    own_settings: Settings,
+    servers: Servers,
+    tmp_path: Path,
+    tally: Tally,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    kills: int,
 ) -> None:
+    monkeypatch.setattr(build_lock, "TAKE_OVER_S", 1.0)  # some orphans are paused in the middle of a transaction
     choose = random.Random(seed)
     corpus = Corpus(tmp_path / "documents", own_settings.knowledge_bases)
     corpus.define(keep_versions=choose.choice([2, 3, 4]), max_deletion_ratio=1.0)
@@ -68,6 +76,8 @@ def test_kill_at_any_moment_loses_nothing(
                     load.take_down(choose.choice(present(corpus)))
                 if victim == "segment":
                     damage_a_segment(work, during)
+                elif victim in ("parent", "parent, and twin"):
+                    orphan_a_night(work, twin=victim == "parent, and twin")
                 else:
                     kill(work, during, victim)
                     retry_until_success(work, "night")
@@ -101,6 +111,37 @@ def kill(work: Round, during: Work, victim: Victim) -> None:
                 count(work.tally, f"stage: {job.stage}")
                 return
         assert victim != "process" or not job.refused(), work.log.read_text()
+        count(work.tally, "ended before it could be killed")
+
+
+def orphan_a_night(work: Round, *, twin: bool) -> None:
+    """Pause the stages of a night at a random moment, let the next night take over, and then let them go on.
+
+    The processes that hold no lock are what is left of a night with stages as deployments when its parent is killed."""
+    while True:
+        change(work.corpus, work.choose)
+        token = begin_build(work.installation, work.corpus.name).token
+        logs = [work.log.with_suffix(f".{number}.log") for number in range(1 + twin)]
+        jobs = [Job("night", work.installation.settings, work.corpus.name, log, token) for log in logs]
+        when = moment(work.choose, "night")
+        reached = jobs[0].reach(when.stage)
+        if reached:
+            time.sleep(when.seconds)
+            jobs[0].pause()
+        if work.choose.random() < 0.5:
+            change(work.corpus, work.choose)
+        retry_until_success(work, "night")  # a twin that was not paused competes with it
+        jobs[0].resume()
+        ends = [job.wait() for job in jobs]
+        count(work.tally, "orphans that were refused", sum(end != 0 for end in ends))
+        check_segments(work.installation, work.corpus.name)
+        if reached:
+            # If the orphans finished their version in time, the segment of one of them is left to the next build.
+            change(work.corpus, work.choose)
+            retry_until_success(work, "night")
+            count(work.tally, f"killed: parent of {'two processes' if twin else 'one process'} (night)")
+            count(work.tally, f"stage: {when.stage} (orphan)")
+            return
         count(work.tally, "ended before it could be killed")
 
 

@@ -19,7 +19,7 @@ from mindset.pipeline.ingest import ingest
 from mindset.pipeline.plan import plan_build
 from mindset.pipeline.segments import restore_live
 from mindset.vector_index.client import open_client
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_damaged_segment_is_rebuilt_by_the_next_night_without_a_model(
     assert rebuilt.collection != segment.collection
     assert rebuilt.count == segment.count
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+    assert restore_live(begin_build(installation, corpus.name), corpus.name, installation.vectors) == ()
 
 
 def test_segment_without_visible_chunks_does_not_belong_to_the_next_version(
@@ -85,15 +85,16 @@ def test_segment_of_an_unreleased_version_is_repaired(
 ) -> None:
     corpus.write("doc7.md", document(7))
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-    ingest(catalog, kb)
-    version = chunk(catalog, kb, plan_build(catalog, kb)).version
-    embed(catalog, kb, open_embedder(kb.embedding, installation.settings), version)
-    index(catalog, kb, installation.vectors, version)
+    build = begin_build(installation, corpus.name)
+    ingest(build, kb)
+    version = chunk(build, kb, plan_build(catalog, kb)).version
+    embed(build, kb, open_embedder(kb.embedding, installation.settings), version)
+    index(build, kb, installation.vectors, version)
     with catalog.reading() as connection:
         collection = version_segments(connection, corpus.name, version)[-1].collection
     installation.vectors.drop(collection)
-    assert restore_live(catalog, corpus.name, installation.vectors) == (collection,)
-    assert restore_live(catalog, corpus.name, installation.vectors) == ()
+    assert restore_live(build, corpus.name, installation.vectors) == (collection,)
+    assert restore_live(build, corpus.name, installation.vectors) == ()
 
 
 def test_query_vector_with_a_different_dimension_is_rejected(

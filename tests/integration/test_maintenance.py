@@ -20,12 +20,12 @@ from mindset.pipeline.segments import restore_live
 from mindset.releases.promotion import roll_back
 from mindset.vector_index.chroma import ChromaIndex
 from mindset.vector_index.client import open_client
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 
 def run_maintenance(installation: Installation, kb: str) -> MaintenanceReport:
-    with installation.catalog.build_lock(kb):
-        return maintain(installation.catalog, installation.knowledge_base(kb), installation.vectors)
+    with installation.catalog.build_lock(kb) as lock:
+        return maintain(lock.build, installation.knowledge_base(kb), installation.vectors)
 
 
 def live_segments(installation: Installation, kb: str) -> list[Segment]:
@@ -123,7 +123,7 @@ def test_rollback_to_a_retained_version_works_after_compaction(installation: Ins
     run_maintenance(installation, corpus.name)
     roll_back(installation.catalog, corpus.name, "test", "it was better")
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
-    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+    assert restore_live(begin_build(installation, corpus.name), corpus.name, installation.vectors) == ()
 
 
 def test_searches_during_compaction_are_not_degraded(installation: Installation, corpus: Corpus) -> None:
@@ -214,7 +214,7 @@ def test_segment_is_rebuilt_without_chunks_whose_vectors_were_deleted(
     installation.vectors.drop(largest.collection)
     assert len(run_maintenance(installation, corpus.name).rebuilt) == 1
     assert run_maintenance(installation, corpus.name).rebuilt == ()
-    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+    assert restore_live(begin_build(installation, corpus.name), corpus.name, installation.vectors) == ()
     assert ask(installation, corpus.name, "rooms of the glacier 1")[0] == "doc1.md"
 
 
@@ -261,9 +261,10 @@ def test_dropped_segment_cannot_be_attached_to_a_version(installation: Installat
     corpus.fill(2)
     run_night(installation, corpus.name)
     (segment,) = live_segments(installation, corpus.name)
-    with installation.catalog.writing() as connection:
+    build = begin_build(installation, corpus.name)
+    with build.writing() as connection:
         mark_dropped(connection, segment.id)
-    with pytest.raises(IndexDamaged, match="were dropped meanwhile"), installation.catalog.writing() as connection:
+    with pytest.raises(IndexDamaged, match="were dropped meanwhile"), build.writing() as connection:
         attach_segments(connection, corpus.name, 1, [segment.id])
 
 
@@ -308,7 +309,7 @@ def test_single_chroma_error_does_not_trigger_a_rebuild(
         return count_of(index, collection)
 
     monkeypatch.setattr(ChromaIndex, "count", flaky)
-    assert restore_live(installation.catalog, corpus.name, installation.vectors) == ()
+    assert restore_live(begin_build(installation, corpus.name), corpus.name, installation.vectors) == ()
 
 
 def test_search_with_an_older_snapshot_uses_the_replacement_segment(installation: Installation, corpus: Corpus) -> None:
@@ -320,7 +321,7 @@ def test_search_with_an_older_snapshot_uses_the_replacement_segment(installation
     snapshot = installation.searcher.snapshot(kb.name)
     (segment, *_) = snapshot.segments
     installation.vectors.drop(segment.collection)
-    assert restore_live(installation.catalog, corpus.name, installation.vectors)
+    assert restore_live(begin_build(installation, corpus.name), corpus.name, installation.vectors)
     result = installation.searcher.search(kb, "rooms of the bakery 3", [], snapshot=snapshot)
     assert (result.degraded, result.passages[0].place.uri) == ((), "doc3.md")
 

@@ -20,6 +20,7 @@ from mindset.catalog.migrations import check, configuration, migrate
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import version_snapshot
 from mindset.catalog.schema_revision import SCHEMA, is_migrated
+from mindset.catalog.transactions import scalar
 from mindset.errors import ConfigurationError, ServiceUnavailable
 
 
@@ -124,3 +125,108 @@ def test_metadata_of_an_older_release_is_converted_to_an_object(postgres_url: st
     migrate(postgres_url)
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT metadata FROM revision").fetchall() == [({"team": "search"},)]
+
+
+@pytest.mark.parametrize(("revision", "table"), [("0004", "placement"), ("0001", "segment")])
+def test_migration_behind_a_backup_does_not_block_questions(postgres_url: str, revision: str, table: str) -> None:
+    """A long reader holds its lock. A statement that waited for an exclusive lock would block all later readers."""
+    with downgraded(postgres_url, revision):
+        pass
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(postgres_url, application_name="pg_dump") as backup:
+        backup.execute(f"LOCK TABLE {table}, knowledge_base IN ACCESS SHARE MODE")
+        migration = thread.submit(migrate, postgres_url)
+        attempts: set[object] = set()
+        with psycopg.connect(postgres_url, autocommit=True, options="-c statement_timeout=20s") as question:
+            while len(attempts) < 3 and not migration.done():
+                question.execute(f"SELECT count(*) FROM {table}")
+                waiting = question.execute("SELECT waitstart FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+                attempts |= {start for (start,) in waiting if start}
+        assert not migration.done()
+        backup.rollback()
+        assert migration.result().after == SCHEMA
+    check(postgres_url)
+
+
+def test_migration_that_gets_no_lock_names_the_session_that_holds_it(postgres_url: str) -> None:
+    with downgraded(postgres_url, "0004"):
+        pass
+    with psycopg.connect(postgres_url, application_name="nightly dump") as backup:
+        backup.execute("LOCK TABLE placement IN ACCESS SHARE MODE")
+        pid = backup.info.backend_pid
+        with pytest.raises(
+            ServiceUnavailable, match=rf"held by pid {pid} \(nightly dump, .*idle in transaction, .*since"
+        ):
+            migrate(postgres_url, patience_s=1)
+    with Catalog(postgres_url) as catalog, catalog.reading() as connection:
+        assert not is_migrated(connection)
+    assert migrate(postgres_url).before == "0004"
+
+
+def test_applied_migrations_are_kept_if_a_later_one_gets_no_lock(postgres_url: str) -> None:
+    with downgraded(postgres_url, "0003"):
+        pass
+    with psycopg.connect(postgres_url) as reader:
+        reader.execute("LOCK TABLE segment_chunk IN ACCESS SHARE MODE")  # 0005 renames its columns
+        with pytest.raises(ServiceUnavailable, match="Migrations applied so far are kept"):
+            migrate(postgres_url, patience_s=1)
+    assert migrate(postgres_url).before == "0004"
+
+
+def test_index_is_created_while_its_table_is_written(postgres_url: str) -> None:
+    with downgraded(postgres_url, "0001"):
+        pass
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(postgres_url) as writer:
+        writer.execute("LOCK TABLE placement IN ROW EXCLUSIVE MODE")  # as an uncommitted insert holds it
+        migration = thread.submit(migrate, postgres_url)
+        with psycopg.connect(postgres_url, autocommit=True) as other:
+            for _ in range(10):
+                other.execute("DELETE FROM placement")
+        writer.rollback()
+        assert migration.result().after == SCHEMA
+    check(postgres_url)
+
+
+def test_interrupted_creation_of_an_index_is_repeated(postgres_url: str) -> None:
+    with downgraded(postgres_url, "0001"):
+        pass
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE INDEX ix_placement_since ON placement (kb, since)")
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_placement_since'::regclass")
+    migrate(postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone() == (0,)
+    check(postgres_url)
+
+
+OPTIONS = "?options=-c%20search_path%3Dtenant%20-c%20statement_timeout%3D7s"
+
+
+def test_options_of_the_url_apply_to_every_connection(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE SCHEMA tenant")
+        connection.execute("DROP SCHEMA public CASCADE")
+    url = postgres_url + OPTIONS
+    assert migrate(url).after == SCHEMA
+    check(url)
+
+    def settings(connection: psycopg.Connection[object]) -> object:
+        return scalar(connection, "SELECT current_schema() || ' ' || current_setting('statement_timeout')")
+
+    with Catalog(url) as catalog:
+        assert catalog.read_once(lambda connection: scalar(connection, "SHOW timezone")) == "UTC"
+        for _ in range(2):
+            with catalog.writing() as connection:
+                assert settings(connection) == "tenant 7s"
+            with catalog.reading(timeout_s=1) as reading:
+                assert settings(reading) == "tenant 1s"
+        with catalog.build_lock("kb") as lock:
+            assert lock._connection
+            assert settings(lock._connection) == "tenant 7s"
+            with lock.build.writing() as building:
+                assert settings(building) == "tenant 7s"
+
+
+@pytest.mark.parametrize("options", ["-c%20TimeZone%3DEurope%2FBerlin", "-ctimezone%3DCET", "--timezone%3DCET"])
+def test_option_that_statements_depend_on_is_refused(postgres_url: str, options: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"(?i)options of MINDSET_POSTGRES_URL set timezone"):
+        Catalog(f"{postgres_url}?options={options}")

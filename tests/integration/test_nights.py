@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,10 @@ from mindset.catalog.segments import segment_members, version_segments
 from mindset.catalog.transactions import rows, scalar
 from mindset.chunking.chunker import PlacedChunk, chunk_document
 from mindset.config.build_options import Chunking
-from mindset.embedding.protocol import Vectors
-from mindset.embedding.registry import open_embedder
-from mindset.errors import BuildInProgress, ProviderRejected, SourceUnavailable
+from mindset.errors import BuildInProgress, SourceUnavailable
 from mindset.pipeline import chunk as chunking
-from mindset.pipeline.embed import embed
 from mindset.pipeline.ingest import ingest
-from mindset.pipeline.plan import plan_build
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 
 def test_first_night_releases_all_documents(installation: Installation, corpus: Corpus) -> None:
@@ -132,7 +128,7 @@ def test_changed_acl_takes_effect_on_ingestion(installation: Installation, corpu
     run_night(installation, corpus.name)
     assert ask(installation, corpus.name, "vault code")[0] == "secret.md"
     corpus.write("secret.md", "---\nacl: [board]\n---\nThe vault code is written on the ceiling.")
-    ingest(installation.catalog, installation.knowledge_base(corpus.name))
+    ingest(begin_build(installation, corpus.name), installation.knowledge_base(corpus.name))
     assert "secret.md" not in ask(installation, corpus.name, "vault code", limit=20)
     assert "secret.md" not in ask(installation, corpus.name, "vault code", "staff", limit=20)
     assert ask(installation, corpus.name, "vault code", "board")[0] == "secret.md"
@@ -231,7 +227,7 @@ def test_narrowed_knowledge_base_narrows_documents_that_cannot_be_read(
 def test_rights_of_unknown_origin_are_narrowed_to_the_names_in_both(
     installation: Installation, before: list[str], narrowed: list[str], after: list[str]
 ) -> None:
-    with installation.catalog.writing() as connection:
+    with begin_build(installation, "kb").writing() as connection:
         register(connection, "kb")
         connection.execute("INSERT INTO document (kb, uri, etag, acl) VALUES ('kb', 'a.md', '', %s)", [before])
         for _ in range(2):
@@ -299,34 +295,6 @@ def test_keyboard_interrupt_while_chunking_stops_the_night(
     corpus.fill(1)
     with pytest.raises(KeyboardInterrupt):
         run_night(installation, corpus.name)
-
-
-@pytest.mark.parametrize(("rejected_word", "names_document"), [("drawbridge", True), ("", False)])
-def test_rejection_by_the_provider_names_the_document(
-    installation: Installation, corpus: Corpus, rejected_word: str, names_document: bool
-) -> None:
-    corpus.fill(3)
-    corpus.write("bad.md", "The drawbridge opens at noon.")
-    kb = installation.knowledge_base(corpus.name)
-    catalog = installation.catalog
-    ingest(catalog, kb)
-    version = chunking.chunk(catalog, kb, plan_build(catalog, kb)).version
-    embedder = open_embedder(kb.embedding, installation.settings)
-    embed_all = embedder.embed_passages
-
-    def embed_passages(texts: Sequence[str]) -> Vectors:
-        if any(rejected_word in text for text in texts):
-            raise ProviderRejected("Refused.")
-        return embed_all(texts)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(embedder), "embed_passages", lambda _, texts: embed_passages(texts))
-        with pytest.raises(ProviderRejected, match=r"^Refused\.") as error:
-            embed(catalog, kb, embedder, version)
-    assert (
-        "occur in bad.md, perhaps in others too. If they are too long, lower chunking.tokens" in str(error.value)
-    ) == names_document
-    assert embed(catalog, kb, embedder, version) == 3 * 4 + 1
 
 
 def test_oversized_file_is_quarantined(installation: Installation, corpus: Corpus) -> None:

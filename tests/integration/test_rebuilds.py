@@ -9,7 +9,7 @@ import pytest
 from mindset.application import Installation, open_installation
 from mindset.config.settings import Settings
 from mindset.embedding.registry import open_embedder
-from mindset.errors import UnknownVersion
+from mindset.errors import BuildTakenOver, UnknownVersion
 from mindset.pipeline import chunk as chunking
 from mindset.pipeline import embed as embedding
 from mindset.pipeline.embed import embed
@@ -17,7 +17,7 @@ from mindset.pipeline.index import index
 from mindset.pipeline.ingest import ingest
 from mindset.pipeline.plan import plan_build, rebuild_duty_cycle
 from mindset.releases.promotion import roll_back
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 from tests.integration.test_maintenance import live_segments, row_count, run_maintenance, segment_with_deleted_chunks
 from tests.providers.server import ProviderServer
 
@@ -60,8 +60,9 @@ def test_vectors_of_an_abandoned_build_are_deleted(with_nim: Installation, corpu
     run_night(with_nim, corpus.name)
     corpus.define(embedding=NIM)
     kb = with_nim.knowledge_base(corpus.name)
-    version = chunking.chunk(with_nim.catalog, kb, plan_build(with_nim.catalog, kb)).version
-    embed(with_nim.catalog, kb, open_embedder(kb.embedding, with_nim.settings), version)
+    build = begin_build(with_nim, corpus.name)
+    version = chunking.chunk(build, kb, plan_build(with_nim.catalog, kb)).version
+    embed(build, kb, open_embedder(kb.embedding, with_nim.settings), version)
     corpus.define(embedding={"provider": "wordllama"})
     run_night(with_nim, corpus.name)
     assert run_maintenance(with_nim, corpus.name).embeddings_deleted == 16
@@ -75,15 +76,16 @@ def test_model_change_during_a_night_stops_it_and_the_next_night_uses_the_new_mo
     run_night(with_nim, corpus.name)
     corpus.write("doc9.md", document(9))
     kb = with_nim.knowledge_base(corpus.name)
-    ingest(with_nim.catalog, kb)
-    version = chunking.chunk(with_nim.catalog, kb, plan_build(with_nim.catalog, kb)).version
+    build = begin_build(with_nim, corpus.name)
+    ingest(build, kb)
+    version = chunking.chunk(build, kb, plan_build(with_nim.catalog, kb)).version
     corpus.define(embedding=NIM)
     kb = with_nim.knowledge_base(corpus.name)
     embedder = open_embedder(kb.embedding, with_nim.settings)
     with pytest.raises(UnknownVersion, match="was begun with the model wordllama:wordllama:256"):
-        embed(with_nim.catalog, kb, embedder, version)
+        embed(build, kb, embedder, version)
     with pytest.raises(UnknownVersion, match="Run the night again"):
-        index(with_nim.catalog, kb, with_nim.vectors, version)
+        index(build, kb, with_nim.vectors, version)
     assert run_night(with_nim, corpus.name).embedded == 20
     assert {segment.dimension for segment in live_segments(with_nim, corpus.name)} == {1024}
 
@@ -102,7 +104,7 @@ def test_interrupted_rebuild_resumes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        chunking.chunk(catalog, kb, plan_build(catalog, kb), progress=interrupt)
+        chunking.chunk(begin_build(installation, corpus.name), kb, plan_build(catalog, kb), progress=interrupt)
     remaining = len(plan_build(catalog, kb).to_chunk)
     assert 0 < remaining < 8
     assert ask(installation, corpus.name, "rooms of the bakery 3")[0] == "doc3.md", "the live version is unchanged"
@@ -153,18 +155,20 @@ def test_run_that_lost_its_lock_adds_nothing_to_a_build_taken_over_by_another(
     monkeypatch.setattr(chunking, "BATCH_DOCUMENTS", 1)
     corpus.fill(8)
     catalog, kb = installation.catalog, installation.knowledge_base(corpus.name)
-    ingest(catalog, kb)
+    earlier = begin_build(installation, corpus.name)
+    ingest(earlier, kb)
     progress_calls: list[int] = []
 
     def take_over(done: int, _: int) -> None:
         if done == 1:
             corpus.write("doc7.md", document(17))
-            ingest(catalog, kb)
-            chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="later")
+            later = begin_build(installation, corpus.name)
+            ingest(later, kb)
+            chunking.chunk(later, kb, plan_build(catalog, kb))
         progress_calls.append(done)
 
-    with pytest.raises(UnknownVersion, match="another run has taken over the build"):
-        chunking.chunk(catalog, kb, plan_build(catalog, kb), flow_run="earlier", progress=take_over)
+    with pytest.raises(BuildTakenOver, match=r"Build 1 of .* was taken over by build 2"):
+        chunking.chunk(earlier, kb, plan_build(catalog, kb), progress=take_over)
     assert len(progress_calls) < 8
     assert plan_build(catalog, kb).to_chunk == ()
     run_night(installation, corpus.name)

@@ -14,7 +14,7 @@ from mindset.catalog.versions import get_version, retire_versions
 from mindset.errors import LiveReleaseChanged, MindsetError, UnknownVersion
 from mindset.evaluation.evaluate import evaluate
 from mindset.releases.promotion import deploy, promote, roll_back
-from tests.corpus import Corpus, document, run_night
+from tests.corpus import Corpus, begin_build, document, run_night
 
 
 @pytest.fixture
@@ -37,11 +37,12 @@ def test_version_evaluated_against_an_outdated_baseline_is_not_released(
 ) -> None:
     kb = installation.knowledge_base(three_versions.name)
     promote(installation.catalog, kb.name, 1, "test", "back")
-    evaluation = evaluate(installation.catalog, kb, installation.searcher, 3).record
+    build = begin_build(installation, kb.name)
+    evaluation = evaluate(build, kb, installation.searcher, 3).record
     assert evaluation.baseline == 1
     promote(installation.catalog, kb.name, 2, "test", "promoted meanwhile")
     with pytest.raises(LiveReleaseChanged, match="version 2 is live now"):
-        deploy(installation.catalog, kb.name, evaluation.id, "test")
+        deploy(build, kb.name, evaluation.id, "test")
     assert live(installation, kb.name) == 2
 
 
@@ -143,7 +144,7 @@ def test_rolled_back_version_is_not_released_again_by_its_old_evaluation(
     assert evaluation and evaluation.passed
     roll_back(installation.catalog, kb, "test", "bad")
     with pytest.raises(UnknownVersion, match=rf"rejected or rolled back.*mindset promote {kb} 3"):
-        deploy(installation.catalog, kb, evaluation.id, "test")
+        deploy(begin_build(installation, kb), kb, evaluation.id, "test")
     assert live(installation, kb) == 2
 
 
@@ -158,11 +159,12 @@ def test_version_is_not_rejected_by_a_comparison_with_an_outdated_baseline(
         evaluation={"golden_set": f"{name}.golden.jsonl", "gate": {"minimum": {"recall@5": 1.0}, "margins": {}}}
     )
     promote(installation.catalog, name, 2, "test", "back")
-    evaluation = evaluate(installation.catalog, installation.knowledge_base(name), installation.searcher, 3).record
+    build = begin_build(installation, name)
+    evaluation = evaluate(build, installation.knowledge_base(name), installation.searcher, 3).record
     assert not evaluation.passed
     promote(installation.catalog, name, 1, "test", "further back")
     with pytest.raises(LiveReleaseChanged):
-        deploy(installation.catalog, name, evaluation.id, "test")
+        deploy(build, name, evaluation.id, "test")
     with installation.catalog.reading() as connection:
         version = get_version(connection, name, 3)
     assert version and version.state == "ready"
@@ -172,7 +174,7 @@ def test_rejected_versions_do_not_count_as_retained_versions(
     installation: Installation, three_versions: Corpus
 ) -> None:
     name = three_versions.name
-    with installation.catalog.writing() as connection:
+    with begin_build(installation, name).writing() as connection:
         connection.execute("UPDATE version SET state = 'rejected' WHERE kb = %s AND number = 3", [name])
         release_version(connection, name, "live", 2, "test", "back")
         assert retire_versions(connection, name, keep=2) == []

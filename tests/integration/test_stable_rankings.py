@@ -17,7 +17,7 @@ from mindset.evaluation.evaluate import evaluate
 from mindset.pipeline.maintenance import maintain
 from mindset.releases.promotion import roll_back
 from mindset.retrieval.search import Searcher
-from tests.corpus import SUBJECTS, Corpus, ask, document, run_night
+from tests.corpus import SUBJECTS, Corpus, ask, begin_build, document, run_night
 
 QUESTIONS = (
     "How many rooms has the glacier 1?",
@@ -90,11 +90,11 @@ class Operations:
             live = live_version(connection, corpus.name)
         assert live
         kb = self.installation.knowledge_base(corpus.name)
-        evaluate(self.installation.catalog, kb, self.installation.searcher, live)
+        evaluate(begin_build(self.installation, corpus.name), kb, self.installation.searcher, live)
 
     def maintain(self, corpus: Corpus) -> None:
         kb = self.installation.knowledge_base(corpus.name)
-        maintain(self.installation.catalog, kb, self.installation.vectors)
+        maintain(begin_build(self.installation, corpus.name), kb, self.installation.vectors)
 
     def vacuum(self, _: Corpus) -> None:
         with psycopg.connect(self.postgres_url, autocommit=True) as connection:

@@ -17,7 +17,7 @@ from mindset.errors import IndexDamaged
 from mindset.pipeline.maintenance import maintain
 from mindset.retrieval.search import Searcher
 from mindset.retrieval.version_index import VersionIndexes
-from tests.corpus import Corpus, ask, document, run_night
+from tests.corpus import Corpus, ask, begin_build, document, run_night
 
 QUESTION = "How many rooms has the glacier 1?"
 
@@ -112,12 +112,12 @@ def test_maintenance_deletes_postings_that_no_version_needs(installation: Instal
     name = two_versions.name
     two_versions.define(chunking={"language": "german"})
     run_night(installation, name)
-    with installation.catalog.writing() as connection:
+    with begin_build(installation, name).writing() as connection:
         segments = [segment.id for segment in version_segments(connection, name, 3)]
         assert all(read_postings(connection, segment, "words/1:german") for segment in segments)
         assert delete_unused_postings(connection, name) == 0, "the older versions need the English ones"
         connection.execute("UPDATE version SET state = 'retired' WHERE number < 3")
-    maintain(installation.catalog, installation.knowledge_base(name), installation.vectors)
+    maintain(begin_build(installation, name), installation.knowledge_base(name), installation.vectors)
     with installation.catalog.reading() as connection:
         segments = [segment.id for segment in version_segments(connection, name, 3)]
         assert all(read_postings(connection, segment, "words/1:german") for segment in segments)

@@ -23,7 +23,7 @@ from mindset.embedding import registry as embedding_registry
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.registry import open_embedder
 from mindset.errors import IndexDamaged, ServiceUnavailable
-from mindset.evaluation.evaluate import evaluate
+from mindset.evaluation.evaluate import measure
 from mindset.providers.deadline import Deadline
 from mindset.retrieval.search import Searcher
 from mindset.vector_index import client
@@ -219,7 +219,7 @@ def test_evaluation_with_degraded_search_reports_the_cause(installation: Install
     _one_question(corpus)
     installation.vectors.drop(installation.searcher.snapshot(corpus.name).segments[0].collection)
     with pytest.raises(ServiceUnavailable, match=r"without dense, so .* dense: Chroma cannot use .*mindset maintain"):
-        evaluate(installation.catalog, installation.knowledge_base(corpus.name), installation.searcher, 1)
+        measure(installation.catalog, installation.knowledge_base(corpus.name), installation.searcher, 1)
 
 
 def _one_question(corpus: Corpus) -> None:

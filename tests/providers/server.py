@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import defaultdict, deque
 from contextlib import ExitStack
@@ -28,6 +29,10 @@ class ProviderServer:
         """The answer of every chat, instead of a sentence of the first passage."""
         self.rankings: object = None
         """The rankings of every reranking, instead of computed ones (NIM only)."""
+        self.refused_word = ""
+        """A request with a text that contains this word is refused as invalid."""
+        self.refused_status = 400
+        """HTTP status of such a refusal."""
         self.left_early = threading.Event()
         """Set when a client disconnects before the end of its response."""
         self.stopping = threading.Event()
@@ -78,6 +83,10 @@ class ProviderServer:
                 return self._poll(request.path.rpartition("/")[2]), None
             fault = self._next_fault(request.path)
             speaks_nim = request.path.startswith("/v1/")
+            if self.refused_word and self.refused_word in json.dumps(request.body):
+                return (nim if speaks_nim else bedrock).error(
+                    self.refused_status, f"{self.refused_word} is refused"
+                ), None
             if fault and fault.kind == "status":
                 reply = (nim if speaks_nim else bedrock).error(fault.code, "simulated failure")
                 if fault.retry_after is not None:

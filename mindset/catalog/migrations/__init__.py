@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from dataclasses import dataclass
 from importlib import resources
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from mindset.catalog.migrations.blockers import Blockers
 from mindset.errors import ConfigurationError, ServiceUnavailable
 
 # An arbitrary constant: processes that start at the same time must not both migrate.
 _LOCK = 7_061_200_415
+
+# While a statement waits for its lock, all later statements on the table wait behind it: questions, too.
+_LOCK_TIMEOUT_MS = 250
+# The pause before the next attempt, in which those statements finish; it doubles up to the maximum.
+_PAUSE_S, _MAX_PAUSE_S = 0.5, 8.0
+
+PATIENCE_S = 300.0
+"""How long a migration tries to get its locks, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +40,15 @@ class MigrationResult:
     after: str | None
 
 
-def migrate(url: str) -> MigrationResult:
-    """Apply all missing migrations.
+def migrate(url: str, patience_s: float = PATIENCE_S) -> MigrationResult:
+    """Apply all missing migrations, each in a transaction of its own.
 
-    Raises ServiceUnavailable if Postgres does not answer, ConfigurationError if the URL is invalid or a newer release
-    migrated the database."""
+    A migration that does not get a lock soon is rolled back and tried again, so that questions do not wait behind it.
+    Raises ServiceUnavailable if Postgres does not answer, or if other sessions hold the locks for `patience_s` seconds;
+    ConfigurationError if the URL is invalid or a newer release migrated the database."""
+    deadline = time.monotonic() + patience_s
     with _engine(url).connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        _wait_for_other_migrations(connection, deadline)
         config = configuration()
         config.attributes["connection"] = connection
         before = MigrationContext.configure(connection).get_current_revision()
@@ -44,12 +58,51 @@ def migrate(url: str) -> MigrationResult:
                 f"The database's schema is at {before}, which this release does not know: a newer release migrated it. "
                 "Install that release, or restore a backup from before the migration."
             )
-        command.upgrade(config, "head")
+        connection.commit()
+        _upgrade(url, connection, config, deadline)
         after = MigrationContext.configure(connection).get_current_revision()
-        connection.commit()  # before the lock is released: the next process must see the new schema
+        connection.commit()
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
     return MigrationResult(before, after)
+
+
+def _wait_for_other_migrations(connection: Connection, deadline: float) -> None:
+    """Acquire the lock of migrations.
+
+    Not by waiting in Postgres: the waiting transaction would block CREATE INDEX CONCURRENTLY of the one that migrates."""
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}).scalar():
+        connection.commit()
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                "Another process is migrating the schema. Wait for it, then run `mindset migrate` again."
+            )
+        time.sleep(0.2)
+    connection.commit()
+
+
+def _upgrade(url: str, connection: Connection, config: Config, deadline: float) -> None:
+    """Apply the migrations, and try again if one does not get its locks. Raises ServiceUnavailable at the deadline."""
+    connection.execute(text(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}"))
+    pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    connection.commit()
+    pause_s = _PAUSE_S
+    while True:
+        with Blockers(url, pid) as blockers:
+            try:
+                command.upgrade(config, "head")
+                return
+            except OperationalError as error:
+                connection.rollback()
+                if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    raise
+        if time.monotonic() + pause_s > deadline:
+            raise ServiceUnavailable(
+                f"The schema was not migrated: a lock is held by {blockers}. Run `mindset migrate` again when that session "
+                "has ended, or end it with SELECT pg_terminate_backend(pid). Migrations applied so far are kept."
+            )
+        time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311  # not for security
+        pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
 
 def check(url: str) -> None:

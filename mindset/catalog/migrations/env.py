@@ -15,7 +15,10 @@ def is_designed(_obj: Any, name: str | None, kind: str, reflected: bool, compare
 
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=metadata, include_object=is_designed
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_object=is_designed,
+    transaction_per_migration=True,  # short transactions, and a migration that was applied need not be repeated
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class StrictEmbedder:
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         self.requests += 1
         if not self._rejected.isdisjoint(texts):
-            raise ProviderRejected("Too long.")
+            raise ProviderRejected("Too long.", for_input=True)
         return np.ones((len(texts), 1), np.float32)
 
     def embed_query(self, text: str, deadline: Deadline | None = None) -> NDArray[np.float32]:
@@ -48,7 +49,7 @@ def test_every_rejected_text_is_found_in_order(rejected: set[int], count: int) -
 
 def test_provider_that_rejects_every_request_has_no_rejected_texts() -> None:
     embedder = StrictEmbedder("text", "a", "b")
-    assert list(rejected_texts(embedder, ["a", "b"])) == []
+    assert rejected_texts(embedder, ["a", "b"]) == {}
     assert embedder.requests == 1
 
 
@@ -56,4 +57,17 @@ def test_provider_that_rejects_every_request_has_no_rejected_texts() -> None:
 def test_one_rejected_text_costs_about_two_requests_per_bisection(count: int, data: st.DataObject) -> None:
     embedder = StrictEmbedder(f"text {data.draw(st.integers(0, count - 1))}")
     assert len(list(rejected_texts(embedder, [f"text {number}" for number in range(count)]))) == 1
-    assert embedder.requests <= 2 + 2 * math.ceil(math.log2(count))
+    assert embedder.requests <= 3 + 2 * math.ceil(math.log2(count))
+
+
+def test_provider_that_begins_to_reject_every_request_has_no_rejected_texts() -> None:
+    """As if the account were closed in the middle of the search."""
+
+    class Revoked(StrictEmbedder):
+        def embed_passages(self, texts: Sequence[str]) -> Vectors:
+            if self.requests == 3:
+                self._rejected |= {"a", "b", "c", "d", "text"}
+            return super().embed_passages(texts)
+
+    with pytest.raises(ProviderRejected, match="Too long"):
+        rejected_texts(Revoked("d"), ["a", "b", "c", "d"])

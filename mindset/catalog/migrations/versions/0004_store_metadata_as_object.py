@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from mindset.catalog.migrations.online import add_constraint
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -12,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("UPDATE revision SET metadata = (metadata #>> '{}')::jsonb WHERE jsonb_typeof(metadata) = 'string'")
-    op.create_check_constraint("metadata_is_an_object", "revision", "jsonb_typeof(metadata) = 'object'")
+    add_constraint("ck_revision_metadata_is_an_object", "revision", "CHECK (jsonb_typeof(metadata) = 'object')")
 
 
 def downgrade() -> None:
