@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,11 @@ def real_texts(folders: list[Path], count: int) -> tuple[list[str], list[str]]:
     choose = random.Random(0)
     choose.shuffle(windows)
     choose.shuffle(questions)
-    assert len(windows) >= count, f"The corpora have only {len(windows)} texts. Add folders with --corpus."
+    if len(windows) < count:
+        sys.exit(
+            f"The Markdown below {', '.join(map(str, folders))} has {len(windows):,} texts; {count:,} are needed. "
+            "Name folders with more text: --corpus FOLDER [FOLDER ...], for example your own documentation."
+        )
     return windows[:count], questions[:_QUESTIONS]
 
 

@@ -39,4 +39,5 @@ def chunk_documents(installation: Installation, build: Build, parameters: StageP
     run = parameters.night or flow_run.id
     duty_cycle = rebuild_duty_cycle(installation.catalog, kb, installation.settings.rebuild_duty_cycle)
     report = stage.chunk(build, kb, plan, flow_run=run, duty_cycle=duty_cycle, progress=progress)
-    return asdict(report)
+    # Not every document: the result is stored, and the night reads them from the catalog.
+    return {**asdict(report), "quarantined": len(report.quarantined)}

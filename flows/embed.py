@@ -43,4 +43,5 @@ def embed_texts(installation: Installation, build: Build, parameters: EmbedParam
         )  # fmt: skip
     finally:
         embedder.close()
-    return asdict(report)
+    # Not every document: the result is stored, and the night reads them from the catalog.
+    return {**asdict(report), "quarantined": len(report.quarantined)}

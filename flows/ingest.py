@@ -32,4 +32,5 @@ def read_sources(installation: Installation, build: Build, parameters: IngestPar
     kb = installation.knowledge_base(parameters.kb)
     progress = report_progress(f"ingest-{kb.name}", "Documents read")
     report = stage.ingest(build, kb, allow_deletions=parameters.allow_deletions, progress=progress)
-    return asdict(report)
+    # Not every document: the result is stored, and the night reads them from the catalog.
+    return {**asdict(report), "quarantined": len(report.quarantined)}

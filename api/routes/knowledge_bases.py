@@ -25,10 +25,10 @@ from api.schemas.knowledge_bases import (
 )
 from mindset.application import Installation
 from mindset.auth.caller import Caller
-from mindset.catalog.documents import quarantined_documents
 from mindset.catalog.evaluations import newest_evaluation
 from mindset.catalog.idempotency import IdempotentRequest
 from mindset.catalog.pool import REQUEST_TIMEOUT_S
+from mindset.catalog.quarantine import quarantined_documents
 from mindset.catalog.releases import current_release, list_releases, live_release
 from mindset.catalog.transactions import Connection
 from mindset.catalog.version_documents import readable_uris

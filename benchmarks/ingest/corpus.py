@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SECTIONS = 8
+MIN_SENTENCES = 1_000
 _PARAGRAPHS = 3
 _PARAGRAPH_CHARACTERS = 400
 # A section's sentences come from one passage of the real text, so that they share a topic.
@@ -116,7 +118,9 @@ def real_sentences(sources: Sequence[Path]) -> list[str]:
             if 40 <= len(sentence) <= 300 and sentence[0].isupper() and sentence[-1] in ".?!"
         )
     )
-    assert len(distinct) >= 1_000, (
-        f"{[str(source) for source in sources]} have only {len(distinct)} sentences. Add folders with --source."
-    )
+    if len(distinct) < MIN_SENTENCES:
+        sys.exit(
+            f"The Markdown below {', '.join(map(str, sources))} has {len(distinct):,} sentences; at least {MIN_SENTENCES:,} are "
+            "needed. Name folders with more text: --source FOLDER [FOLDER ...], for example your own documentation."
+        )
     return distinct

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.build import Build
-from mindset.catalog.documents import DocumentText, document_texts, quarantine_revisions
+from mindset.catalog.documents import DocumentText, document_texts
 from mindset.catalog.embedding_rejections import delete_outdated_rejections
 from mindset.catalog.placements import DocumentPlacements, PlacementChanges, close_placements, place_documents
+from mindset.catalog.quarantine import quarantine_revisions
 from mindset.catalog.versions import begin_version, check_building
 from mindset.chunking.chunker import chunk_document
 from mindset.config.knowledge_base import KnowledgeBase

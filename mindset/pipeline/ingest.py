@@ -11,16 +11,14 @@ from mindset.catalog.build import Build
 from mindset.catalog.documents import (
     DocumentState,
     FetchedDocument,
-    RejectedDocument,
     document_states,
     mark_removed,
     narrow_rights,
-    quarantine_documents,
-    quarantined_documents,
     register,
     store_documents,
     touch_documents,
 )
+from mindset.catalog.quarantine import RejectedDocument, quarantine_documents, quarantined_documents
 from mindset.config.definition import fingerprint
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import ConfigurationError, DocumentRejected, SourceUnavailable

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mindset.application import Installation, open_installation
-from mindset.catalog.documents import quarantined_documents
+from mindset.catalog.quarantine import quarantined_documents
 from mindset.catalog.versions import get_version
 from mindset.config.settings import Settings
 from mindset.errors import ProviderRejected, ProviderUnavailable

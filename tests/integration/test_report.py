@@ -57,12 +57,12 @@ def test_report_of_a_night_that_stopped_while_ingesting_mentions_changed_rights(
 
 
 def test_report_says_what_parsers_could_reach() -> None:
-    ingested = {"listed": 5, "added": [], "changed": [], "quarantined": [], "unconfined": ["the network", "files"]}
+    ingested = {"listed": 5, "added": 0, "changed": 0, "quarantined": 0, "unconfined": ["the network", "files"]}
     assert "could reach the network and files" in _page(NightReport("docs", ingested=ingested), None)
     assert "Not confined" not in _page(NightReport("docs", ingested=ingested | {"unconfined": []}), None)
 
 
 def test_report_of_a_cancelled_night_does_not_say_that_nothing_changed() -> None:
-    ingested = {"listed": 5, "added": 0, "changed": 0, "quarantined": []}
+    ingested = {"listed": 5, "added": 0, "changed": 0, "quarantined": 0}
     assert NightReport("docs", ingested=ingested).summary.startswith("docs: the night stopped")
     assert "nothing changed" in NightReport("docs", ingested=ingested, failed=False).summary

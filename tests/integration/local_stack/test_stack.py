@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import redis
 
 from local_stack.addresses import Addresses, configured_addresses, environment
 from local_stack.health import is_healthy
+from local_stack.stack import Stack
 from local_stack.state import connect, read, running
 from local_stack.status import status
 from local_stack.supervision import local_stack
@@ -103,10 +105,47 @@ def test_server_that_keeps_dying_stops_the_stack(tmp_path: Path) -> None:
         psutil.Process(pid_of(tmp_path, "valkey")).kill()
         wait_until(lambda: running(tmp_path) is None, 60)
 
-    failure = r"valkey died 6 times within 60 s[\s\S]*valkey\.log"
+    failure = r"valkey died 6 times without answering for 60 s in between[\s\S]*valkey\.log"
     with pytest.raises(StackError, match=failure), local_stack(tmp_path, services=["valkey", "postgres"]):
         break_it()
     assert processes_of(tmp_path) == []
+
+
+def test_server_that_never_answers_stops_the_stack(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, services=["valkey"])
+    stack.start()
+    try:
+        child = stack._children["valkey"]
+        silent = [sys.executable, "-c", "import time; time.sleep(600)"]
+        child.server = replace(child.server, command=tuple(silent), deadline_s=0.2)
+        psutil.Process(pid_of(tmp_path, "valkey")).kill()
+        with pytest.raises(StackError, match="valkey died 6 times"):
+            wait_until(stack.watch, 60)
+    finally:
+        stack.stop()
+
+
+def test_server_that_answered_for_long_gets_all_its_restarts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local_stack.stack._STABLE_S", 0.0)
+    stack = Stack(tmp_path, services=["valkey"])
+    stack.start()
+    child = stack._children["valkey"]
+    try:
+        for _ in range(8):
+            killed = pid_of(tmp_path, "valkey")
+            psutil.Process(killed).kill()
+            wait_until(lambda: not child.alive)
+            wait_until(lambda: watched(stack) and child.alive and child.ready, 60)
+            assert pid_of(tmp_path, "valkey") != killed
+    finally:
+        stack.stop()
+
+
+def watched(stack: Stack) -> bool:
+    stack.watch()
+    return True
 
 
 def test_server_that_fails_to_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
