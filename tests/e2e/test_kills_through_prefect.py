@@ -10,12 +10,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from cli.registration import PROJECT
 from local_stack.addresses import Addresses, environment
+from local_stack.loopback import send_to_prefect
 from mindset.application import Installation
 from mindset.pipeline.prefect_client import FlowRun, PrefectClient
 from tests.corpus import Corpus, run_night
@@ -106,7 +106,7 @@ def stage_process(house: Addresses, kb: str, stage: str, parent: subprocess.Pope
     """Return the process of a stage's run once its run has started, or None."""
     assert parent.poll() is None, f"the night ended before {stage}"
     query = {"flows": {"name": {"any_": [stage]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
-    runs = httpx.post(f"{house.prefect_api_url}/flow_runs/filter", json=query).raise_for_status().json()
+    _, runs = send_to_prefect("POST", f"{house.prefect_api_url}/flow_runs/filter", query)
     ids = {run["id"] for run in runs if run["name"].startswith(kb)}
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") in ids:

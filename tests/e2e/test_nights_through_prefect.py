@@ -60,7 +60,7 @@ def test_night_through_the_deployment_creates_a_report_and_a_release(
     assert run.name.startswith(f"{corpus.name}-night-20")
     with PrefectClient(house.prefect_api_url or "") as nights:
         report = nights.report(run.id) or ""
-        stages = [stage.name.removeprefix(f"{corpus.name}-").rpartition("-20")[0] for stage in nights.stages(run.id)]
+        stages = [stage.name.removeprefix(f"{corpus.name}-").partition("-")[0] for stage in nights.stages(run.id)]
     assert stages == ["ingest", "chunk", "embed", "index", "evaluate", "deploy"]
     assert "version 1 is live" in report
     assert "broken.md" in report

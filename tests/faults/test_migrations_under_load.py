@@ -24,7 +24,7 @@ from tests.faults.test_kills import counted
 from tests.integration.test_migrations import downgraded
 
 # The oldest schema with which this release answers questions: they are asked during the migration.
-_SERVED = "0005"
+_SERVED = "0006"
 
 
 @pytest.mark.slow
