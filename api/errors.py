@@ -39,6 +39,7 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.BuildInProgress: HTTPStatus.CONFLICT,
+    errors.CopiedDatabase: HTTPStatus.CONFLICT,
     errors.LiveReleaseChanged: HTTPStatus.CONFLICT,
     errors.IndexDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DimensionMismatch: HTTPStatus.INTERNAL_SERVER_ERROR,

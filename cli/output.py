@@ -59,6 +59,7 @@ CODES: dict[type[errors.MindsetError], Exit] = {
     errors.IndexDamaged: Exit.UNAVAILABLE,
     errors.DimensionMismatch: Exit.WRONG_INPUT,
     errors.BuildInProgress: Exit.CONFLICT,
+    errors.CopiedDatabase: Exit.CONFLICT,
     errors.LiveReleaseChanged: Exit.CONFLICT,
 }
 

@@ -19,6 +19,7 @@
     ├── ShuttingDown                  the process ends before the answer is complete
     ├── PreconditionFailed            a precondition of the request does not hold
     ├── BuildInProgress               another build of the same knowledge base holds the lock
+    ├── CopiedDatabase                the database is a copy that must not change the stores of its original
     ├── LiveReleaseChanged            the live release is not the one that a version was compared with
     ├── IndexDamaged                  a segment does not contain what Postgres says it contains
     ├── DimensionMismatch             a vector's dimension differs from the segment's or the model's
@@ -116,6 +117,10 @@ class PreconditionFailed(MindsetError):
 
 class BuildInProgress(MindsetError):
     """Another build of the same knowledge base holds its lock."""
+
+
+class CopiedDatabase(MindsetError):
+    """The database is a copy of another installation's, and nobody has decided yet which id it has."""
 
 
 class LiveReleaseChanged(MindsetError):

@@ -9,8 +9,9 @@ from typing import Self
 import psycopg
 
 from mindset.catalog.errors import translated_errors
+from mindset.catalog.installation import own_id
 from mindset.catalog.transactions import Connection, scalar
-from mindset.errors import BuildInProgress
+from mindset.errors import BuildInProgress, CopiedDatabase
 
 # Without server-side keepalives, Postgres holds the lock of a machine that disappeared for two hours instead of a minute.
 _SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -19,8 +20,8 @@ _SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c
 class BuildLock:
     """An advisory lock on a dedicated connection, so that it is released when the process ends for whatever reason."""
 
-    def __init__(self, url: str, kb: str) -> None:
-        self._url, self._kb = url, kb
+    def __init__(self, url: str, kb: str, *, allow_copy: bool = False) -> None:
+        self._url, self._kb, self._allow_copy = url, kb, allow_copy
         self._application = f"mindset build {kb}"
         self._connection: Connection | None = None
 
@@ -38,7 +39,9 @@ class BuildLock:
             self._connection.close()
 
     def ensure(self) -> None:
-        """Acquire the lock; reacquire it if Postgres was restarted. Raises BuildInProgress, ServiceUnavailable."""
+        """Acquire the lock; reacquire it if Postgres was restarted. Raises BuildInProgress, ServiceUnavailable.
+
+        Raises CopiedDatabase if the installation's id was written in another database, unless a copy is allowed."""
         if self._connection and self._is_alive(self._connection):
             return
         with translated_errors():
@@ -56,6 +59,12 @@ class BuildLock:
                 raise BuildInProgress(
                     f"Another build of {self._kb} is running{holder}. Wait for it to end, or cancel it in the Prefect UI."
                 )
+            if not self._allow_copy:
+                try:
+                    own_id(self._connection)
+                except CopiedDatabase:
+                    self._connection.close()
+                    raise
 
     def _holder(self, connection: Connection) -> str:
         """Return since when and from where the lock is held, as far as this role may see it."""

@@ -201,9 +201,11 @@ class Catalog:
         if connection.used_at < max(self._lost_at, time.monotonic() - _TRUSTED_S):
             ConnectionPool.check_connection(connection)
 
-    def build_lock(self, kb: str) -> BuildLock:
-        """Return the lock that allows one build of a knowledge base at a time."""
-        return BuildLock(self._url, kb)
+    def build_lock(self, kb: str, *, allow_copy: bool = False) -> BuildLock:
+        """Return the lock that allows one build of a knowledge base at a time.
+
+        It cannot be acquired in a copy of another installation's database, unless `allow_copy` is true."""
+        return BuildLock(self._url, kb, allow_copy=allow_copy)
 
 
 def _server_timeout_ms(ends_at: float) -> int:

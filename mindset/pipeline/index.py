@@ -26,6 +26,7 @@ from mindset.catalog.versions import finish_version, first_unindexed_version, ge
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.registry import model_id
 from mindset.errors import UnknownVersion
+from mindset.pipeline.collections import drop_collection
 from mindset.pipeline.compaction import segments_to_merge
 from mindset.pipeline.postings import add_postings
 from mindset.pipeline.progress import Progress, no_progress
@@ -81,7 +82,7 @@ def index(
         visible = visible_counts(connection, kb.name, version, inherited, limit=1)
         kept = segments_to_keep(inherited, visible, model)
     for number, collection in unfinished:
-        vectors.drop(collection)
+        drop_collection(catalog, vectors, collection)
         with catalog.writing() as connection:
             mark_dropped(connection, number)
     rebuilt = tuple(segment.collection for segment in kept if restore_segment(catalog, vectors, segment))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +15,7 @@ from mindset.catalog.segments import (
     Segment,
     check_embedded,
     delete_dead_members,
+    next_collection,
     replace_collection,
     sample_members,
     segment_members,
@@ -23,6 +23,7 @@ from mindset.catalog.segments import (
 )
 from mindset.catalog.versions import pending_version
 from mindset.errors import IndexDamaged
+from mindset.pipeline.collections import drop_collection
 from mindset.pipeline.concurrency import prefetch, throttle
 from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
@@ -62,7 +63,7 @@ def fill_segment(
             return
         except IndexDamaged as damage:
             _log.warning("segment verification failed", collection=collection, attempt=attempt, error=str(damage))
-            vectors.drop(collection)
+            drop_collection(catalog, vectors, collection)
             if attempt == 2:
                 raise
 
@@ -76,14 +77,21 @@ def restore_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment, *,
     if not damage:
         return False
     _log.warning("segment damaged, rebuilding it from Postgres", segment=segment.id, error=str(damage))
-    collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
+    rebuild_segment(catalog, vectors, segment)
+    return True
+
+
+def rebuild_segment(catalog: Catalog, vectors: ChromaIndex, segment: Segment) -> None:
+    """Write a segment to a new collection. The previous one is dropped if this installation created it.
+
+    Raises UnknownVersion if a member has no vector, IndexDamaged if the collection fails verification twice."""
     with catalog.writing() as connection:
+        collection = next_collection(connection, segment.id)
         remaining = delete_dead_members(connection, segment.id)
     fill_segment(catalog, vectors, segment.id, collection, segment.model, total=remaining)
     with catalog.writing() as connection:
         replace_collection(connection, segment.id, collection, remaining)
-    vectors.drop(segment.collection)
-    return True
+    drop_collection(catalog, vectors, segment.collection)
 
 
 def restore_live(catalog: Catalog, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:
