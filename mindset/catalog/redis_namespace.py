@@ -15,7 +15,8 @@ _log = structlog.get_logger()
 
 _REFRESH_S = 5.0
 _RETRY_S = 1.0
-_TIMEOUT_S = 1.0
+_FIRST_TIMEOUT_S = 1.0
+_REFRESH_TIMEOUT_S = 0.2  # less, because the previous value will do
 
 
 class RedisNamespace:
@@ -44,8 +45,9 @@ class RedisNamespace:
         return self._namespace
 
     def _refresh(self) -> None:
+        timeout_s = _FIRST_TIMEOUT_S if self._namespace is None else _REFRESH_TIMEOUT_S
         try:
-            self._namespace = _name(self._catalog.read_once(read_installation, _TIMEOUT_S))
+            self._namespace = _name(self._catalog.read_once(read_installation, timeout_s))
         except MindsetError as error:
             _log.warning("installation could not be read", error=str(error))
             self._refresh_at = time.monotonic() + _RETRY_S
