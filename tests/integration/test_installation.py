@@ -28,13 +28,14 @@ from mindset.auth.caller import ANYONE
 from mindset.catalog import redis_namespace
 from mindset.catalog.installation import read_installation, renew_id
 from mindset.catalog.redis_namespace import RedisNamespace
-from mindset.catalog.transactions import rows
+from mindset.catalog.transactions import rows, scalar
 from mindset.config.settings import Settings
 from mindset.errors import BuildInProgress, CopiedDatabase, MindsetError
 from mindset.pipeline.maintenance import maintain
 from mindset.pipeline.renewal import renew
 from mindset.releases.notifications import Listener
 from tests.corpus import Corpus, document, run_night
+from tests.faults.chroma import DirectChroma
 from tests.faults.invariants import check_segments, check_vectors
 from tests.faults.simulated_crash import SimulatedCrash, StepLimit, crashing_installation
 from tests.waiting import wait_until
@@ -67,6 +68,10 @@ class Site:
     def id(self) -> str:
         with self.installation.catalog.reading() as connection:
             return read_installation(connection).id
+
+    def documents(self) -> int:
+        with self.installation.catalog.reading() as connection:
+            return int(scalar(connection, "SELECT count(*) FROM document"))
 
     def collections(self) -> set[str]:
         """Return the collections that the catalog needs."""
@@ -162,7 +167,7 @@ def test_copy_changes_nothing_until_it_has_its_own_id(sites: Sites) -> None:
     original, copy = sites
     original.corpus.write("doc13.md", document(13))
     original.night()
-    before = original.installation.vectors.collections()
+    before, documents = original.installation.vectors.collections(), copy.documents()
     copy.corpus.write("doc20.md", document(20))
     for refused in (copy.night, copy.maintain):
         with pytest.raises(CopiedDatabase, match=r"installation renew.*installation keep"):
@@ -170,6 +175,7 @@ def test_copy_changes_nothing_until_it_has_its_own_id(sites: Sites) -> None:
     with pytest.raises(CopiedDatabase):  # without the lock too
         maintain(copy.installation.catalog, copy.installation.knowledge_base(copy.name), copy.installation.vectors)
     assert original.installation.vectors.collections() == before
+    assert copy.documents() == documents, "it is refused before it does any work"
     assert copy.installation.answering.search(query(copy)).degraded == ()
     original.check()
 
@@ -359,8 +365,9 @@ def test_collections_of_earlier_releases_are_used_and_dropped_by_their_owner_onl
 def test_damaged_collection_of_an_earlier_release_is_rebuilt_under_a_new_name(sites: Sites) -> None:
     original, _ = sites
     legacy = with_earlier_name(original)
-    original.installation.vectors.drop(legacy)
+    DirectChroma(original.settings.chroma_url or "").damage(legacy, "lose chunks")
     original.maintain()
+    assert legacy not in original.installation.vectors.collections()
     assert all(name.startswith(f"{original.id()}-{original.name}-") for name in original.collections())
     original.check()
 
