@@ -40,6 +40,7 @@ STATUS: dict[type[errors.MindsetError], HTTPStatus] = {
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.BuildInProgress: HTTPStatus.CONFLICT,
     errors.BuildTakenOver: HTTPStatus.CONFLICT,
+    errors.CopiedDatabase: HTTPStatus.CONFLICT,
     errors.LiveReleaseChanged: HTTPStatus.CONFLICT,
     errors.IndexDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DimensionMismatch: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -8,7 +8,7 @@ import sys
 import structlog
 import typer
 
-from cli import ask, demo, deploy, evaluation, keys, knowledge_bases, migrate, releases, runs, stack
+from cli import ask, demo, deploy, evaluation, installation, keys, knowledge_bases, migrate, releases, runs, stack
 from cli.output import Exit, err, exit_code
 from mindset.errors import MindsetError
 
@@ -23,6 +23,7 @@ for part in (demo, stack, migrate, deploy, runs, ask, releases, evaluation):
     part.add_to(app)
 app.add_typer(knowledge_bases.app, name="kb")
 app.add_typer(keys.app, name="keys")
+app.add_typer(installation.app, name="installation")
 
 
 def main() -> None:

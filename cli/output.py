@@ -60,6 +60,7 @@ CODES: dict[type[errors.MindsetError], Exit] = {
     errors.DimensionMismatch: Exit.WRONG_INPUT,
     errors.BuildInProgress: Exit.CONFLICT,
     errors.BuildTakenOver: Exit.CONFLICT,
+    errors.CopiedDatabase: Exit.CONFLICT,
     errors.LiveReleaseChanged: Exit.CONFLICT,
 }
 

@@ -16,6 +16,7 @@ from mindset.answering.cache import Cache
 from mindset.answering.conversations import Conversations
 from mindset.auth.authentication import Authentication
 from mindset.catalog.pool import Catalog
+from mindset.catalog.redis_namespace import RedisNamespace
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.config.loader import load_knowledge_base
 from mindset.config.secrets import Secret
@@ -59,7 +60,9 @@ class Installation:
     @_opened_once
     def redis(self) -> RedisClient | None:
         """The client of Redis or Valkey; None if none is configured."""
-        return RedisClient(require_setting(self.settings.redis_url, "redis_url")) if self.settings.redis_url else None
+        if self.settings.redis_url is None:
+            return None
+        return RedisClient(require_setting(self.settings.redis_url, "redis_url"), RedisNamespace(self.catalog))
 
     @_opened_once
     def searcher(self) -> Searcher:

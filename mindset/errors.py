@@ -20,6 +20,7 @@
     ├── PreconditionFailed            a precondition of the request does not hold
     ├── BuildInProgress               another build of the same knowledge base holds the lock
     ├── BuildTakenOver                another build took over while this one was still running
+    ├── CopiedDatabase                the database is a copy that must not change the stores of its original
     ├── LiveReleaseChanged            the live release is not the one that a version was compared with
     ├── IndexDamaged                  a segment does not contain what Postgres says it contains
     ├── DimensionMismatch             a vector's dimension differs from the segment's or the model's
@@ -121,6 +122,10 @@ class BuildInProgress(MindsetError):
 
 class BuildTakenOver(MindsetError):
     """Another build of the knowledge base took over while this one was still running. A retry cannot help."""
+
+
+class CopiedDatabase(MindsetError):
+    """The database is a copy of another installation's, and nobody has decided yet which id it has."""
 
 
 class LiveReleaseChanged(MindsetError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import redis
 import structlog
@@ -28,10 +28,15 @@ _CONNECTIONS = 32
 class RedisClient:
     """Thread-safe; connects at its first use. Close it with `close`.
 
+    All keys and channels are in the namespace of one installation, so that several can share a server.
+
     All parts of a process share one client, so that an unresponsive server delays one request per second, not all."""
 
-    def __init__(self, url: str) -> None:
-        """Raises ConfigurationError if the URL is invalid."""
+    def __init__(self, url: str, namespace: Callable[[], str | None]) -> None:
+        """`namespace` returns the installation's namespace, or None while it is unknown: then Redis is not used.
+
+        Raises ConfigurationError if the URL is invalid."""
+        self._namespace = namespace
         try:
             # The library's own retries would multiply the delay.
             self._client: redis.Redis = redis.Redis.from_url(
@@ -50,16 +55,18 @@ class RedisClient:
         """Whether Redis failed within the last second, so that it is not tried."""
         return time.monotonic() < self._retry_at
 
-    def execute(self, command: Callable[[Any], T]) -> T | None:
+    def execute(self, command: Callable[..., T], *names: str) -> T | None:
         """Return the result of a command, or None while Redis is unavailable.
 
-        The command receives redis-py's client as Any, because its types are incomplete."""
-        if self._retry_at and not self._may_retry():
+        The command receives redis-py's client, and a key or channel in the installation's namespace for each name. It must
+        not use others."""
+        namespace = self._namespace() if names else ""
+        if namespace is None or (self._retry_at and not self._may_retry()):
             return None
         if not self._slots.acquire(timeout=TIMEOUT_S):
             return None  # too many concurrent commands, which is not a failure of Redis
         try:
-            result = command(self._client)
+            result = command(self._client, *(_key(namespace, name) for name in names))
         except redis.ResponseError as error:
             # Redis is up but rejects this command, for example because it is full or a replica; others may succeed.
             self._retry_at = 0.0
@@ -74,12 +81,18 @@ class RedisClient:
         self._retry_at = 0.0
         return result
 
-    def listen(self, channel: str) -> Iterator[bytes | None]:
-        """Yield messages published on a channel from now on, and None every 0.25 s; ends if the connection is lost."""
+    def listen(self, name: str) -> Iterator[bytes | None]:
+        """Yield messages published on a channel from now on, and None every 0.25 s.
+
+        Ends if the connection is lost, or if the namespace is unknown or changes."""
+        namespace = self._namespace()
+        if namespace is None:
+            return
+        channel = _key(namespace, name)
         try:
             with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
                 subscription.subscribe(channel)
-                while True:
+                while self._namespace() == namespace:
                     message = subscription.get_message(timeout=0.25)
                     yield message["data"] if message else None
         except redis.RedisError as error:
@@ -104,3 +117,7 @@ class RedisClient:
                 return False
             self._retry_at = time.monotonic() + _RETRY_DELAY_S
             return True
+
+
+def _key(namespace: str, name: str) -> str:
+    return f"mindset:{namespace}:{name}"

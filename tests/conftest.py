@@ -18,7 +18,9 @@ from pydantic import SecretStr
 from local_stack.addresses import Addresses
 from local_stack.supervision import local_stack
 from mindset.application import Installation, open_installation
+from mindset.catalog.installation import renew_id
 from mindset.catalog.migrations import migrate
+from mindset.catalog.transactions import WriteConnection
 from mindset.config.settings import Settings
 from tests.corpus import Corpus
 
@@ -84,7 +86,10 @@ def migrated_database(stack: Addresses) -> Iterator[str]:
     assert stack.postgres_url
     name = f"test_{uuid.uuid4().hex}"
     _execute(stack.postgres_url, f"CREATE DATABASE {name} TEMPLATE template_mindset")
-    yield _database_url(stack.postgres_url, name)
+    url = _database_url(stack.postgres_url, name)
+    with psycopg.connect(url) as connection:
+        renew_id(WriteConnection(connection))
+    yield url
     _execute(stack.postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -226,6 +226,16 @@ def test_long_modules_give_the_reason_in_their_docstring() -> None:
     assert [name for name, docstring in long.items() if "300 lines" not in docstring] == []
 
 
+def test_collections_are_dropped_in_one_place_only() -> None:
+    dropping = {
+        name_of(file)
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith(("vectors.drop", "index.drop"))
+    }
+    assert dropping == {"mindset/pipeline/collections.py"}
+
+
 LOOSE_MODULES = {"__init__.py", "application.py", "errors.py", "redis.py", "tracing.py"}
 
 

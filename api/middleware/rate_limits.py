@@ -143,9 +143,11 @@ class RateLimits:
     def _count_in_redis(self, subjects: list[tuple[Limit, str]], cost: int) -> list[Quota] | None:
         if self._redis is None:
             return None
-        keys = [key for limit, name in subjects for key in (f"{_key(limit, name)}/before", _key(limit, name))]
+        names = [key for limit, name in subjects for key in (f"{_key(limit, name)}/before", _key(limit, name))]
         numbers = [number for limit, _ in subjects for number in (limit.item.amount, limit.seconds)]
-        windows = self._redis.execute(lambda client: client.register_script(_COUNT)(keys, [*numbers, cost], client))
+        windows = self._redis.execute(
+            lambda client, *keys: client.register_script(_COUNT)(keys, [*numbers, cost], client), *names
+        )
         return windows and [
             _quota(
                 limit,
@@ -192,7 +194,7 @@ def _bucket(prefix: str) -> int:
 
 
 def _key(limit: Limit, name: str) -> str:
-    return f"mindset:limit:{limit.name}:{limit.item.amount}/{limit.seconds}:{name}"
+    return f"limit:{limit.name}:{limit.item.amount}/{limit.seconds}:{name}"
 
 
 def _quota(limit: Limit, allowed: bool, window: _Window) -> Quota:

@@ -52,7 +52,7 @@ def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -
         started = time.perf_counter()
         segments = list(_write(index, ids, vectors, proportions))
         rate = len(vectors) / (time.perf_counter() - started)
-        snapshot = VersionSnapshot(1, "model", vectors.shape[1], _RANKING, tuple(segments), None, 0)
+        snapshot = VersionSnapshot(1, "model", vectors.shape[1], _RANKING, tuple(segments), None, 0, "0123456789ab")
         recalls, milliseconds = [], []
         for vector in questions[:20]:  # warms up
             searcher.dense.nearest(snapshot, vector, _CANDIDATES, time.perf_counter() + 60)

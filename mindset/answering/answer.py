@@ -169,7 +169,7 @@ def _blocked_question(snapshot: VersionSnapshot, query: Query, verdict: Verdict)
 def _cache_key_parts(query: Query, snapshot: VersionSnapshot) -> list[object]:
     """Return everything that the search result depends on, in JSON types."""
     return [
-        query.kb.name, query.kb.retrieval.passages,
+        snapshot.installation, query.kb.name, query.kb.retrieval.passages,
         snapshot.version, snapshot.release, snapshot.rights_epoch,
         query.caller.principals, query.standalone_question, query.limit, query.uses_reranker,
         query.where.model_dump() if query.where else None,

@@ -32,11 +32,11 @@ class Cache(Generic[T]):
     def key(self, *parts: Any) -> str:
         """Return the key for a value that depends on these parts, made of JSON types."""
         digest = hashlib.sha256(json.dumps(parts, default=str, ensure_ascii=False).encode()).hexdigest()
-        return f"mindset:{self._name}:{_FORMAT}:{digest}"
+        return f"{self._name}:{_FORMAT}:{digest}"
 
     def get(self, key: str) -> T | None:
         """Return the value if it is cached."""
-        raw = self._redis.execute(lambda client: client.get(key)) if self._redis else None
+        raw = self._redis.execute(lambda client, full_key: client.get(full_key), key) if self._redis else None
         if raw is None:
             return None
         try:
@@ -50,4 +50,4 @@ class Cache(Generic[T]):
         if self._redis and not self._redis.is_down:
             raw = self._adapter.dump_json(value)
             if len(raw) <= MAX_VALUE_BYTES:
-                self._redis.execute(lambda client: client.set(key, raw, ex=self._ttl_s))
+                self._redis.execute(lambda client, full_key: client.set(full_key, raw, ex=self._ttl_s), key)

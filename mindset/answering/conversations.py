@@ -34,7 +34,8 @@ class Conversations:
         Raises RequestRejected if the conversation does not exist, has expired, or belongs to another caller."""
         if self._redis is None or self._redis.is_down:
             return None
-        raw = self._redis.execute(lambda client: client.lrange(self._key(conversation, kb, caller), 0, -1))
+        name = self._name(conversation, kb, caller)
+        raw = self._redis.execute(lambda client, key: client.lrange(key, 0, -1), name)
         if raw is None:
             return None
         if not raw:
@@ -58,9 +59,8 @@ class Conversations:
         self, redis: RedisClient, conversation: str | None, kb: str, caller: Caller, question: str
     ) -> str | None:
         id_ = conversation or secrets.token_urlsafe(24)
-        key = self._key(id_, kb, caller)
 
-        def append(client: object) -> bool:
+        def append(client: object, key: str) -> bool:
             pipeline = client.pipeline()  # type: ignore[attr-defined]  # redis-py's types are incomplete
             pipeline.rpush(key, question)
             pipeline.ltrim(key, -MAX_PREVIOUS_QUESTIONS, -1)
@@ -68,8 +68,8 @@ class Conversations:
             pipeline.execute()
             return True
 
-        return id_ if redis.execute(append) else None
+        return id_ if redis.execute(append, self._name(id_, kb, caller)) else None
 
     @staticmethod
-    def _key(conversation: str, kb: str, caller: Caller) -> str:
-        return f"mindset:questions:{json.dumps([conversation, kb, caller.name])}"
+    def _name(conversation: str, kb: str, caller: Caller) -> str:
+        return f"questions:{json.dumps([conversation, kb, caller.name])}"

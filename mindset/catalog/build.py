@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mindset.catalog.pool import Catalog
 
 BuildConnection = NewType("BuildConnection", WriteConnection)
-"""A connection in a transaction of the current build; only `Build.writing` yields one."""
+"""A connection in a transaction of the current build; only `Build` makes one."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,19 @@ class Build:
 
         With `alone`, no other transaction of this build runs at the same time either. Raises BuildTakenOver."""
         with self.catalog.writing() as connection:
-            _enter(connection, self.kb, alone=alone)
-            # A statement of its own: its snapshot must be newer than the lock.
-            current = scalar(connection, "SELECT token FROM build WHERE kb = %s", self.kb)
-            if current != self.token:
-                raise BuildTakenOver(
-                    f"Build {self.token} of {self.kb} was taken over by build {current}, so this run writes nothing more. "
-                    "Nothing is lost: the other build continues its work."
-                )
-            yield BuildConnection(connection)
+            yield self.fence_in(connection, alone=alone)
+
+    def fence_in(self, connection: WriteConnection, *, alone: bool = False) -> BuildConnection:
+        """Make an open transaction one of this build, as `writing` does."""
+        _enter(connection, self.kb, alone=alone)
+        # A statement of its own: its snapshot must be newer than the lock.
+        current = scalar(connection, "SELECT token FROM build WHERE kb = %s", self.kb)
+        if current != self.token:
+            raise BuildTakenOver(
+                f"Build {self.token} of {self.kb} was taken over by build {current}, so this run writes nothing more. "
+                "Nothing is lost: the other build continues its work."
+            )
+        return BuildConnection(connection)
 
 
 def _enter(connection: WriteConnection, kb: str, *, alone: bool) -> None:

@@ -12,6 +12,7 @@ import structlog
 from mindset.catalog.build import Build, fence
 from mindset.catalog.connection_options import merged_options
 from mindset.catalog.errors import translated_errors
+from mindset.catalog.installation import own_id
 from mindset.catalog.transactions import Connection, scalar
 from mindset.errors import BuildInProgress, BuildTakenOver
 
@@ -35,8 +36,18 @@ class BuildLock:
     Whoever acquires it begins a build with a new token. The previous build's transactions are given `take_over_s` seconds
     to end; then their sessions are terminated."""
 
-    def __init__(self, catalog: Catalog, url: str, kb: str, holder: str = "", take_over_s: float | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        url: str,
+        kb: str,
+        holder: str = "",
+        take_over_s: float | None = None,
+        *,
+        allow_copy: bool = False,
+    ) -> None:
         self._catalog, self._url, self._kb, self._name = catalog, url, kb, holder
+        self._allow_copy = allow_copy
         self._take_over_s = TAKE_OVER_S if take_over_s is None else take_over_s
         self._application = f"mindset build {kb}"
         self._connection: Connection | None = None
@@ -64,7 +75,8 @@ class BuildLock:
     def ensure(self) -> None:
         """Acquire the lock; reacquire it if Postgres was restarted.
 
-        Raises BuildInProgress, ServiceUnavailable, and BuildTakenOver if another build ran while the lock was lost."""
+        Raises BuildInProgress, ServiceUnavailable, and BuildTakenOver if another build ran while the lock was lost.
+        Raises CopiedDatabase if the installation's id was written in another database, unless a copy is allowed."""
         if self._connection and self._is_alive(self._connection):
             return
         with translated_errors():
@@ -84,6 +96,8 @@ class BuildLock:
                     f"Another build of {self._kb} is running{holder}. Wait for it to end, or cancel it in the Prefect UI."
                 )
             try:
+                if not self._allow_copy:
+                    own_id(self._connection)
                 if self._token is None:
                     self._token = self._next_token(self._connection)
                 else:

@@ -212,9 +212,11 @@ class Catalog:
         if connection.used_at < max(self._lost_at, time.monotonic() - _TRUSTED_S):
             ConnectionPool.check_connection(connection)
 
-    def build_lock(self, kb: str, holder: str = "") -> BuildLock:
-        """Return the lock that allows one build of a knowledge base at a time. `holder` names the build, for people."""
-        return BuildLock(self, self._url, kb, holder)
+    def build_lock(self, kb: str, holder: str = "", *, allow_copy: bool = False) -> BuildLock:
+        """Return the lock that allows one build of a knowledge base at a time. `holder` names the build, for people.
+
+        It cannot be acquired in a copy of another installation's database, unless `allow_copy` is true."""
+        return BuildLock(self, self._url, kb, holder, allow_copy=allow_copy)
 
 
 def _server_timeout_ms(ends_at: float) -> int:

@@ -37,6 +37,8 @@ class VersionSnapshot:
     rights_epoch: int
     """The knowledge base's rights epoch when this was read. Results cached under it contain no document that was taken
     down or restricted earlier."""
+    installation: str
+    """The installation's id when this was read. Results cached under it are not those of a copy of its database."""
 
 
 def version_snapshot(
@@ -53,7 +55,7 @@ def version_snapshot(
                ON r.kb = %(kb)s AND r.channel = %(channel)s AND r.replaced_at IS NULL AND %(version)s::int IS NULL
            )
            SELECT v.number, v.model, v.dimension, v.ranking, chosen.release, k.rights_epoch,
-             s.id, s.collection, s.model, s.dimension, s.count
+             (SELECT id FROM installation), s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
            JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
            JOIN knowledge_base k ON k.name = %(kb)s
@@ -64,10 +66,10 @@ def version_snapshot(
     )  # fmt: skip
     if not found:
         return None
-    number, model, dimension, ranking, release, rights_epoch = found[0][:6]
-    segments = tuple(Segment(*row[6:]) for row in found if row[6] is not None)
+    number, model, dimension, ranking, release, rights_epoch, installation = found[0][:7]
+    segments = tuple(Segment(*row[7:]) for row in found if row[7] is not None)
     return VersionSnapshot(
-        number, model, dimension, RankingOptions.model_validate(ranking), segments, release, rights_epoch
+        number, model, dimension, RankingOptions.model_validate(ranking), segments, release, rights_epoch, installation
     )
 
 

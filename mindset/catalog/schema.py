@@ -41,6 +41,20 @@ def _time(name: str, *, required: bool = False) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=_now if required else None)
 
 
+# One row. Collections in Chroma and keys in Redis carry its id, so that installations can share these servers.
+installation = Table(
+    "installation",
+    metadata,
+    Column("singleton", BOOLEAN, primary_key=True, server_default=text("true")),
+    Column("id", Text, nullable=False),
+    # The database in which the row was written: in a copy of it, the row does not match.
+    Column("system_identifier", Text, comment="of the server; null if the role was not allowed to read it"),
+    Column("database_oid", BIGINT, nullable=False),
+    _time("created_at", required=True),
+    CheckConstraint("singleton", name="singleton"),
+    CheckConstraint("id ~ '^[0-9a-f]{12}$'", name="id"),
+)
+
 knowledge_base = Table(
     "knowledge_base",
     metadata,
@@ -178,6 +192,7 @@ segment = Table(
     Column("model", Text, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("collection", Text, nullable=False, unique=True),
+    Column("installation", Text, nullable=False, comment="id of the installation that created the collection"),
     Column("state", Text, nullable=False),
     Column("count", Integer),
     _time("created_at", required=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindset.catalog.transactions import Connection, scalar
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The last revision in `migrations/versions`."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindset.catalog.build import BuildConnection
+from mindset.catalog.collections import creator, new_collection
 from mindset.catalog.transactions import Connection, rows, scalar
 from mindset.errors import IndexDamaged, UnknownVersion
 
@@ -22,14 +23,15 @@ class Segment:
 
 
 def open_segment(connection: BuildConnection, kb: str, model: str, dimension: int) -> tuple[int, str]:
-    """Register a segment before it is written. Returns its id and the name of its collection."""
-    row = connection.execute(
-        """INSERT INTO segment (kb, model, dimension, collection, state)
-           VALUES (%s, %s, %s, %s || '-' || gen_random_uuid(), 'writing') RETURNING id, collection""",
-        [kb, model, dimension, kb],
-    ).fetchone()
-    assert row
-    return row[0], row[1]
+    """Register a segment before it is written. Returns its id and the name of its collection. Raises CopiedDatabase."""
+    collection = new_collection(connection, kb)
+    segment = scalar(
+        connection,
+        """INSERT INTO segment (kb, model, dimension, collection, installation, state)
+           VALUES (%s, %s, %s, %s, %s, 'writing') RETURNING id""",
+        kb, model, dimension, collection, creator(collection),
+    )  # fmt: skip
+    return int(segment), collection
 
 
 def add_unindexed_chunks(
@@ -118,11 +120,24 @@ def check_embedded(connection: Connection, segment: int, model: str) -> None:
         )
 
 
+def next_collection(connection: Connection, segment: int) -> str:
+    """Return a name for the collection into which a segment is rebuilt. Raises CopiedDatabase."""
+    return new_collection(connection, scalar(connection, "SELECT kb FROM segment WHERE id = %s", segment))
+
+
 def replace_collection(connection: BuildConnection, segment: int, collection: str, count: int) -> None:
-    """Point a segment to the collection into which it was rebuilt."""
+    """Point a segment to the collection into which it was rebuilt, and record the previous one as dropped."""
+    previous = rows(
+        connection, "SELECT kb, model, dimension, collection, installation FROM segment WHERE id = %(id)s", id=segment
+    )[0]
     connection.execute(
-        "UPDATE segment SET collection = %s, count = %s WHERE id = %s",
-        [collection, count, segment],
+        "UPDATE segment SET collection = %s, installation = %s, count = %s WHERE id = %s",
+        [collection, creator(collection), count, segment],
+    )
+    connection.execute(
+        """INSERT INTO segment (kb, model, dimension, collection, installation, state)
+           VALUES (%s, %s, %s, %s, %s, 'dropped')""",
+        previous,
     )
 
 
@@ -257,6 +272,15 @@ def used_segments(connection: Connection, kb: str) -> list[Segment]:
     return [Segment(*row) for row in found]
 
 
-def known_collections(connection: Connection) -> set[str]:
-    """Return the collections of all segments of all knowledge bases, except dropped ones."""
-    return {name for (name,) in rows(connection, "SELECT collection FROM segment WHERE state <> 'dropped'")}
+def copied_segments(connection: Connection, kb: str) -> list[Segment]:
+    """Return the sealed segments that an unretired version uses and whose collection another installation created."""
+    found = rows(
+        connection,
+        """SELECT s.id, s.collection, s.model, s.dimension, s.count FROM segment s
+           WHERE s.kb = %(kb)s AND s.state = 'sealed' AND s.installation <> (SELECT id FROM installation) AND EXISTS (
+             SELECT FROM version_segment l JOIN version v USING (kb, number)
+             WHERE l.segment_id = s.id AND v.state <> 'retired')
+           ORDER BY s.id""",
+        kb=kb,
+    )
+    return [Segment(*row) for row in found]

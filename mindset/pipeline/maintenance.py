@@ -10,6 +10,7 @@ import structlog
 
 from mindset.catalog.answer_log import create_partitions
 from mindset.catalog.build import Build
+from mindset.catalog.collections import orphaned_collections
 from mindset.catalog.garbage_collection import (
     DeletedCounts,
     delete_unused_embeddings,
@@ -17,13 +18,15 @@ from mindset.catalog.garbage_collection import (
     embedding_models,
 )
 from mindset.catalog.idempotency import delete_old_requests
+from mindset.catalog.installation import own_id
 from mindset.catalog.postings import delete_unused_postings
 from mindset.catalog.releases import live_version, lock_channel
 from mindset.catalog.retention import ExpiredCounts, Retention, delete_expired
-from mindset.catalog.segments import Segment, known_collections, unused_segments, used_segments
+from mindset.catalog.segments import Segment, unused_segments, used_segments
 from mindset.catalog.versions import pending_version, retire_versions
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.errors import IndexDamaged, MindsetError, ServiceUnavailable, UnknownVersion
+from mindset.pipeline.collections import drop_collection
 from mindset.pipeline.compaction import Compaction, compact
 from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
@@ -64,9 +67,12 @@ def maintain(
 ) -> MaintenanceReport:
     """Maintain a knowledge base's versions and segments.
 
-    Raises ServiceUnavailable; completed work is kept, and the next run does the rest. Raises IndexDamaged or
-    UnknownVersion if a segment cannot be rebuilt, after checking the others, and BuildTakenOver."""
+    Raises CopiedDatabase before it changes anything. Raises ServiceUnavailable; completed work is kept, and the next run
+    does the rest. Raises IndexDamaged or UnknownVersion if a segment cannot be rebuilt, after checking the others, and
+    BuildTakenOver."""
     postponed: list[str] = []
+    with build.reading() as connection:
+        own_id(connection)
     with _or_postpone("partitions of the answer log", postponed), build.writing() as connection:
         create_partitions(connection)
     with build.writing() as connection:
@@ -136,14 +142,11 @@ def _drop_unused(build: Build, kb: str, vectors: ChromaIndex) -> int:
 
 
 def _drop_orphans(build: Build, kb: str, vectors: ChromaIndex) -> int:
-    """Drop collections that are named after this knowledge base but missing from the catalog."""
-    own = {name for name in vectors.collections() if name[:-37] == kb}  # name-<uuid>
-    # Read after Chroma's list, so that a collection created in between is in the catalog.
+    """Drop collections that this installation created for the knowledge base, and that a kill or a restored backup left."""
+    existing = vectors.collections()
     with build.reading() as connection:
-        known = known_collections(connection)
-    for name in own - known:
-        vectors.drop(name)
-    return len(own - known)
+        orphans = orphaned_collections(connection, kb, existing)
+    return sum(drop_collection(build.catalog, vectors, orphan) for orphan in orphans)
 
 
 def _rebuild_damaged(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from mindset.catalog.segments import (
     check_embedded,
     delete_dead_members,
     mark_dropped,
+    next_collection,
     replace_collection,
     sample_members,
     segment_members,
@@ -25,6 +25,7 @@ from mindset.catalog.segments import (
 )
 from mindset.catalog.versions import pending_version
 from mindset.errors import IndexDamaged
+from mindset.pipeline.collections import drop_collection
 from mindset.pipeline.concurrency import prefetch, throttle
 from mindset.pipeline.postings import add_missing_postings
 from mindset.pipeline.progress import Progress, no_progress
@@ -64,7 +65,7 @@ def fill_segment(
             return
         except IndexDamaged as damage:
             _log.warning("segment verification failed", collection=collection, attempt=attempt, error=str(damage))
-            vectors.drop(collection)
+            drop_collection(catalog, vectors, collection)
             if attempt == 2:
                 raise
 
@@ -78,14 +79,23 @@ def restore_segment(build: Build, vectors: ChromaIndex, segment: Segment, *, tho
     if not damage:
         return False
     _log.warning("segment damaged, rebuilding it from Postgres", segment=segment.id, error=str(damage))
-    collection = f"{segment.collection[: -len(str(uuid.UUID(int=0)))]}{uuid.uuid4()}"
+    rebuild_segment(build, vectors, segment)
+    return True
+
+
+def rebuild_segment(build: Build, vectors: ChromaIndex, segment: Segment) -> None:
+    """Write a segment to a new collection. The previous one is dropped if this installation created it.
+
+    Raises UnknownVersion if a member has no vector, IndexDamaged if the collection fails verification twice."""
     with build.writing() as connection:
+        collection = next_collection(connection, segment.id)
         remaining = delete_dead_members(connection, segment.id)
     fill_segment(build.catalog, vectors, segment.id, collection, segment.model, total=remaining)
     with build.writing() as connection:
         replace_collection(connection, segment.id, collection, remaining)
-    vectors.drop(segment.collection)  # safe even for an orphan: this transaction has replaced it
-    return True
+    drop_collection(
+        build.catalog, vectors, segment.collection
+    )  # safe even for an orphan: this transaction has replaced it
 
 
 def drop_segments(build: Build, vectors: ChromaIndex, segments: Sequence[tuple[int, str]]) -> None:
@@ -96,7 +106,7 @@ def drop_segments(build: Build, vectors: ChromaIndex, segments: Sequence[tuple[i
     for segment, collection in segments:
         with build.writing() as connection:
             mark_dropped(connection, segment)
-        vectors.drop(collection)
+        drop_collection(build.catalog, vectors, collection)
 
 
 def restore_live(build: Build, kb: str, vectors: ChromaIndex) -> tuple[str, ...]:

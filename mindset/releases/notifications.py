@@ -12,14 +12,14 @@ from mindset.redis import RedisClient
 
 _log = structlog.get_logger()
 
-_CHANNEL = "mindset:releases"
+_CHANNEL = "releases"
 _RECONNECT_DELAY_S = 2.0
 
 
 def publish_release(redis: RedisClient | None, kb: str, version: int) -> None:
     """Notify listeners that a version is live."""
     if redis:
-        redis.execute(lambda client: client.publish(_CHANNEL, json.dumps([kb, version])))
+        redis.execute(lambda client, channel: client.publish(channel, json.dumps([kb, version])), _CHANNEL)
 
 
 class Listener:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mindset.catalog.installation import ID_LENGTH
 from mindset.vector_index.client import open_client
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class DirectChroma:
     def collections(self, kb: str) -> set[str]:
         """Return the names of a knowledge base's collections."""
         collections = self._client.list_collections(limit=10_000)
-        return {collection.name for collection in collections if collection.name.startswith(f"{kb}-")}
+        return {collection.name for collection in collections if collection.name[ID_LENGTH + 1 :].startswith(f"{kb}-")}
 
     def damage(self, collection: str, damage: Damage) -> None:
         """Damage a collection in this way."""

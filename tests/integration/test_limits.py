@@ -37,7 +37,8 @@ def limited_settings(settings: Settings) -> SettingsWithLimits:
 @pytest.fixture
 def valkey(settings: Settings) -> RedisClient:
     assert settings.redis_url
-    return RedisClient(settings.redis_url.get_secret_value())
+    namespace = unique_name()
+    return RedisClient(settings.redis_url.get_secret_value(), lambda: namespace)
 
 
 def unique_name() -> str:
@@ -60,7 +61,10 @@ def test_processes_share_the_limit_of_a_caller(limited_settings: SettingsWithLim
 
 def test_every_process_counts_separately_without_redis(limited_settings: SettingsWithLimits) -> None:
     settings, caller = limited_settings(rate_limit="5/minute"), unique_name()
-    for limits in (RateLimits(settings, None), RateLimits(settings, RedisClient("redis://127.0.0.1:9/0"))):
+    for limits in (
+        RateLimits(settings, None),
+        RateLimits(settings, RedisClient("redis://127.0.0.1:9/0", lambda: "test")),
+    ):
         assert [limits.count(caller, "10.0.0.1").quotas[0].allowed for _ in range(6)] == [True] * 5 + [False]
 
 

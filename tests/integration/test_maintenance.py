@@ -10,6 +10,7 @@ import pytest
 
 from mindset.application import Installation
 from mindset.catalog.documents import take_down
+from mindset.catalog.installation import own_id
 from mindset.catalog.releases import live_version
 from mindset.catalog.segments import Segment, attach_segments, mark_dropped, segment_members, version_segments
 from mindset.catalog.transactions import rows, scalar
@@ -60,7 +61,8 @@ def test_unused_collections_are_dropped_and_damaged_segments_are_rebuilt(
     for number in range(20, 24):
         corpus.write(f"doc{number}.md", document(number))
         run_night(installation, corpus.name)
-    orphan = f"{corpus.name}-00000000-0000-0000-0000-000000000000"
+    with installation.catalog.reading() as connection:
+        orphan = f"{own_id(connection)}-{corpus.name}-00000000-0000-0000-0000-000000000000"
     list(installation.vectors.write(orphan, [(["a"], np.eye(1, 256, dtype=np.float32))]))
     installation.vectors.drop(live_segments(installation, corpus.name)[0].collection)
     report = run_maintenance(installation, corpus.name)

@@ -21,7 +21,7 @@ from mindset.application import Installation
 from mindset.config.scopes import Scope
 from mindset.config.settings import Settings
 from mindset.redis import RedisClient
-from mindset.releases.notifications import Listener
+from mindset.releases.notifications import Listener, publish_release
 from tests.corpus import Corpus, run_night
 from tests.faults.kills import Servers
 from tests.integration.test_access import PEPPER, bearer, make_key
@@ -134,12 +134,12 @@ def test_unresponsive_redis_is_tried_at_most_once_a_second(
 
 
 def test_many_concurrent_commands_do_not_open_the_circuit_breaker(stack: Addresses) -> None:
-    valkey = RedisClient(stack.redis_url or "")
+    valkey = RedisClient(stack.redis_url or "", lambda: "test")
     barrier = threading.Barrier(150)
 
     def set_key(number: int) -> bool | None:
         barrier.wait()
-        return valkey.execute(lambda client: client.set(f"thread {number}", "here", ex=10))
+        return valkey.execute(lambda client, key: client.set(key, "here", ex=10), f"thread {number}")
 
     with ThreadPoolExecutor(150) as threads:
         results = list(threads.map(set_key, range(150)))
@@ -149,12 +149,12 @@ def test_many_concurrent_commands_do_not_open_the_circuit_breaker(stack: Address
 
 def test_listener_reconnects_after_a_restart_of_redis_and_closes_immediately(killable_valkey: KillableValkey) -> None:
     received: list[tuple[str, int]] = []
-    subscriber, publisher = RedisClient(killable_valkey.url), RedisClient(killable_valkey.url)
+    subscriber, publisher = (RedisClient(killable_valkey.url, lambda: "test") for _ in range(2))
     listener = Listener(subscriber, lambda kb, version: received.append((kb, version)))
 
     def published_and_received(version: int) -> bool:
-        publisher.execute(lambda client: client.publish("mindset:releases", f'["docs", {version}]'))
-        publisher.execute(lambda client: client.publish("mindset:releases", "invalid message"))
+        publish_release(publisher, "docs", version)
+        publisher.execute(lambda client, channel: client.publish(channel, "invalid message"), "releases")
         return ("docs", version) in received
 
     try:

@@ -35,7 +35,7 @@ class ReverseReranker:
 
 def request(seconds: float = 10) -> SearchRequest:
     kb = KnowledgeBase.model_validate({"name": "kb", "title": "KB", "sources": [{"kind": "folder", "path": "."}]})
-    snapshot = VersionSnapshot(1, "model", 256, ranking_options(kb), (), None, 0)
+    snapshot = VersionSnapshot(1, "model", 256, ranking_options(kb), (), None, 0, "0123456789ab")
     return SearchRequest(kb, snapshot, "What?", ["*"], None, 10, time.perf_counter() + seconds)
 
 
