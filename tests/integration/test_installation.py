@@ -173,8 +173,8 @@ def test_copy_changes_nothing_until_it_has_its_own_id(sites: Sites) -> None:
     for refused in (copy.night, copy.maintain):
         with pytest.raises(CopiedDatabase, match=r"installation renew.*installation keep"):
             refused()
+    build = Build(copy.installation.catalog, copy.name, 1)
     with pytest.raises(CopiedDatabase):  # without the lock too
-        build = Build(copy.installation.catalog, copy.name, 1)
         maintain(build, copy.installation.knowledge_base(copy.name), copy.installation.vectors)
     assert original.installation.vectors.collections() == before
     assert copy.documents() == documents, "it is refused before it does any work"
