@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from mindset.application import Installation
-from mindset.catalog.migrations import check, migrate
+from mindset.catalog.migrations import check
 from mindset.catalog.schema_revision import SCHEMA
 from tests.corpus import Corpus, run_night
 from tests.faults.invariants import check_invariants
@@ -21,10 +21,50 @@ from tests.faults.kill_counts import Tally, count
 from tests.faults.kills import MIGRATIONS, SEED
 from tests.faults.questions import QuestionLoad
 from tests.faults.test_kills import counted
-from tests.integration.test_migrations import downgraded
 
-# The oldest schema with which this release answers questions: they are asked during the migration.
-_SERVED = "0006"
+# A migration of a later release, which changes tables that questions read. This release answers questions before and after.
+_NEXT = f"""
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "9999", "{SCHEMA}", None, None
+
+
+def upgrade():
+    for table in ("document", "placement", "chunk", "evaluation"):
+        op.execute(f"ALTER TABLE {{table}} ADD COLUMN later text")
+
+
+def downgrade():
+    for table in ("document", "placement", "chunk", "evaluation"):
+        op.execute(f"ALTER TABLE {{table}} DROP COLUMN later")
+"""
+
+_MIGRATE = """
+import sys
+from mindset.catalog import migrations
+
+own = migrations.configuration
+
+
+def with_the_next_one():
+    config = own()
+    config.set_main_option("version_locations", f"{config.get_main_option('script_location')}/versions {sys.argv[2]}")
+    config.set_main_option("path_separator", "space")
+    return config
+
+
+migrations.configuration = with_the_next_one
+if sys.argv[3:]:
+    from alembic import command
+
+    with migrations._engine(sys.argv[1]).connect() as connection:
+        config = with_the_next_one()
+        config.attributes["connection"] = connection
+        command.downgrade(config, sys.argv[3])
+        connection.commit()
+else:
+    migrations.migrate(sys.argv[1])
+"""
 
 
 @pytest.mark.slow
@@ -37,8 +77,6 @@ def test_questions_are_answered_while_migrations_are_blocked_and_killed(
     run_night(installation, corpus.name)
     with QuestionLoad(installation, corpus.name, ["How many rooms are there?"]) as load, counted(load, tally):
         for _ in range(MIGRATIONS):
-            with downgraded(postgres_url, _SERVED):
-                pass
             with psycopg.connect(postgres_url, application_name="pg_dump") as backup:
                 backup.execute("LOCK TABLE evaluation, placement, chunk, document IN ACCESS SHARE MODE")
                 migration = start_migration(postgres_url, tmp_path)
@@ -47,20 +85,32 @@ def test_questions_are_answered_while_migrations_are_blocked_and_killed(
                 migration.wait()
                 count(tally, "killed: migration")
                 load.check()
-            assert migrate(postgres_url).after == SCHEMA
+            assert start_migration(postgres_url, tmp_path).wait(120) == 0
+            assert revision(postgres_url) == "9999"
+            assert start_migration(postgres_url, tmp_path, SCHEMA).wait(120) == 0
             check(postgres_url)
         assert load.refused == 0
     run_night(installation, corpus.name)
     check_invariants(installation, corpus.name, corpus.folder)
 
 
-def start_migration(url: str, folder: Path) -> subprocess.Popen[bytes]:
-    """Start `mindset migrate`."""
+def start_migration(url: str, folder: Path, *downgrade_to: str) -> subprocess.Popen[bytes]:
+    """Start to migrate to the later schema, or back."""
+    versions = folder / "versions"
+    versions.mkdir(exist_ok=True)
+    (versions / "9999_later.py").write_text(_NEXT)
     return subprocess.Popen(
-        [sys.executable, "-m", "cli.app", "migrate"],
-        env=os.environ
-        | {"MINDSET_POSTGRES_URL": url, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(folder)},
+        [sys.executable, "-c", _MIGRATE, url, str(versions), *downgrade_to],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(folder)},
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def revision(url: str) -> str:
+    """Return the revision of the schema."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert row
+    return str(row[0])
