@@ -127,6 +127,7 @@ def _warm_up(app: FastAPI) -> None:
     installation: Installation = app.state.installation
     # In the background, so that an unresponsive provider does not delay the start.
     threading.Thread(target=_log_unusable_models, args=(installation,), name="model check", daemon=True).start()
+    threading.Thread(target=_load_live_releases, args=(installation,), name="live releases", daemon=True).start()
     with _failures_logged():
         installation.vectors.ping()
     for kb in installation.knowledge_bases():
@@ -136,6 +137,15 @@ def _warm_up(app: FastAPI) -> None:
                 embedder.embed_query("warm up")
             else:
                 threading.Thread(target=_embed_once, args=(embedder,), name="embedder", daemon=True).start()
+
+
+def _load_live_releases(installation: Installation) -> None:
+    """Load the words of the live releases, so that the first questions are not answered from the vectors alone."""
+    for kb in installation.knowledge_bases():
+        try:
+            installation.searcher.warm_up(kb)
+        except Exception as error:  # noqa: BLE001  # the API may have been closed meanwhile
+            _log.info("live release not loaded", kb=kb.name, error=str(error))
 
 
 def _embed_once(embedder: Embedder) -> None:

@@ -51,7 +51,7 @@ class Answering:
 
         Raises QuestionRejected, NothingReleased, ServiceUnavailable, UnknownKnowledgeBase."""
         query.caller.check_sees(query.kb)
-        return self._search(query, self.searcher.snapshot(query.kb.name))
+        return self._search(query, *self._snapshot(query))
 
     def answer(self, query: Query, deadline: Deadline | None = None) -> Iterator[SearchResult | Event]:
         """Yield the search result, then the events of the answer as it is written; the last event is the whole `Answer`.
@@ -60,7 +60,7 @@ class Answering:
         ProviderRejected, ProviderUnavailable, Overloaded."""
         query.caller.check_sees(query.kb)
         # Read the rights epoch before anything else: what is cached under it contains nothing withdrawn before it.
-        snapshot = self.searcher.snapshot(query.kb.name)
+        snapshot, left_s = self._snapshot(query)
         generator = self.generators.generator(query.kb.generation, provider_route(query.kb.name, query.caller))
         options = (query.kb.generation.model_dump(), query.kb.guardrails.model_dump())
         key = self.answers.key(
@@ -73,7 +73,7 @@ class Answering:
         if guardrail and (check := guardrail.check("INPUT", query.standalone_question, deadline)).intervened:
             yield from _blocked_question(snapshot, query, Verdict("question", "blocked", check.policies))
             return
-        result, violated = self._search(query, snapshot), frozenset[str]()
+        result, violated = self._search(query, snapshot, left_s), frozenset[str]()
         if guardrail:
             result, violated = _allowed_passages(guardrail, result, deadline)
         yield result
@@ -111,7 +111,13 @@ class Answering:
             else:
                 yield event
 
-    def _search(self, query: Query, snapshot: VersionSnapshot) -> SearchResult:
+    def _snapshot(self, query: Query) -> tuple[VersionSnapshot, float]:
+        """Return what a search reads of the live release, and the seconds that are left of the search's deadline."""
+        started, deadline_s = time.perf_counter(), query.kb.retrieval.deadline_s
+        snapshot = self.searcher.snapshot(query.kb.name, timeout_s=deadline_s)
+        return snapshot, max(deadline_s - (time.perf_counter() - started), 0.001)
+
+    def _search(self, query: Query, snapshot: VersionSnapshot, deadline_s: float) -> SearchResult:
         started = time.perf_counter()
         key = self.results.key(_cache_key_parts(query, snapshot))
         if cached := self.results.get(key):
@@ -120,7 +126,7 @@ class Answering:
         with span("retrieval.search", knowledge_base=query.kb.name, version=snapshot.version):
             result = self.searcher.search(
                 query.kb, query.standalone_question, query.caller.principals, query.limit,
-                where=query.where, snapshot=snapshot, reranked=query.uses_reranker,
+                where=query.where, snapshot=snapshot, reranked=query.uses_reranker, deadline_s=deadline_s,
             )  # fmt: skip
         if not result.degraded:
             self.results.put(key, result)

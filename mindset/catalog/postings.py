@@ -90,7 +90,7 @@ def _texts(catalog: Catalog, segment: int) -> Iterator[tuple[str, str, str]]:
                 """SELECT member.chunk_id, c.context, c.text FROM segment s
                    CROSS JOIN LATERAL (SELECT chunk_id FROM segment_chunk WHERE segment_id = s.id AND chunk_id > %(last)s
                                        ORDER BY chunk_id LIMIT %(limit)s) AS member
-                   JOIN chunk c ON c.kb = s.kb AND c.id = member.chunk_id
+                   LEFT JOIN chunk c ON c.kb = s.kb AND c.id = member.chunk_id
                    WHERE s.id = %(segment)s ORDER BY member.chunk_id""",
                 segment=segment,
                 last=last,
@@ -98,5 +98,5 @@ def _texts(catalog: Catalog, segment: int) -> Iterator[tuple[str, str, str]]:
             )
         if not found:
             return
-        yield from found
+        yield from (row for row in found if row[1] is not None)
         last = found[-1][0]

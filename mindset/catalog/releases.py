@@ -46,7 +46,7 @@ def version_snapshot(
 ) -> VersionSnapshot | None:
     """Return a snapshot of the given version, or else of the channel's current one.
 
-    None if there is no such version, or if it is retired, since parts of it may be deleted."""
+    None if there is no such version, if it is still being built, or if it is retired, since parts of it may be deleted."""
     found = rows(
         connection,
         """WITH chosen AS (
@@ -57,7 +57,7 @@ def version_snapshot(
            SELECT v.number, v.model, v.dimension, v.ranking, chosen.release, k.rights_epoch,
              (SELECT id FROM installation), s.id, s.collection, s.model, s.dimension, s.count
            FROM chosen
-           JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state <> 'retired'
+           JOIN version v ON v.kb = %(kb)s AND v.number = chosen.number AND v.state NOT IN ('building', 'retired')
            JOIN knowledge_base k ON k.name = %(kb)s
            LEFT JOIN version_segment l ON l.kb = v.kb AND l.number = v.number
            LEFT JOIN segment s ON s.id = l.segment_id AND s.state = 'sealed'

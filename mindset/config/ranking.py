@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
+
 from mindset.config.build_options import Embedding
 from mindset.config.definition import StrictModel
 from mindset.config.knowledge_base import KnowledgeBase
@@ -14,6 +16,9 @@ class RankingOptions(StrictModel):
 
     They are stored with the version, so that a change of the definition reaches callers only after a night has evaluated
     and released a version with it."""
+
+    # A release may read what a newer one has stored.
+    model_config = ConfigDict(extra="ignore")
 
     analysis: str
     """Name of the analysis that splits texts and questions into words."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +19,9 @@ from mindset.full_text.postings import Postings, word_hash
 # The defaults of Anserini, chosen on TREC collections (Trotman et al., "Improvements to BM25 and Language Models
 # Examined", 2014, found no single better pair).
 K1, B = 0.9, 0.4
+
+# Counting a word again takes less than a millisecond per 100,000 chunks.
+_MAX_FREQUENCIES = 10_000
 
 
 class ChunkTable:
@@ -92,7 +95,8 @@ class VisibleChunks:
                 len(chunks) if self.is_all else int(np.count_nonzero(self.mask[chunks]))
                 for chunks, _ in self.table.occurrences(word)
             )
-            self._frequencies[word] = known
+            if known and len(self._frequencies) < _MAX_FREQUENCIES:
+                self._frequencies[word] = known
         return known
 
     def contains(self, chunk_ids: Sequence[str]) -> list[bool]:
@@ -101,11 +105,13 @@ class VisibleChunks:
         return [number >= 0 and bool(self.mask[number]) for number in numbers.tolist()]
 
 
-def bm25(visible: VisibleChunks, words: Sequence[str], limit: int) -> list[tuple[str, float]]:
+def bm25(
+    visible: VisibleChunks, words: Sequence[str], limit: int, check_deadline: Callable[[], None] = lambda: None
+) -> list[tuple[str, float]]:
     """Return the `limit` best visible chunks that contain any of the words, as (chunk id, score), best first.
 
     The result depends on nothing but the visible chunks: not on their segments, nor on chunks that are not visible. Ties
-    are broken by id."""
+    are broken by id. `check_deadline` is called for each word, and may raise."""
     terms = _terms(visible, words)
     if not terms:
         return []
@@ -119,6 +125,7 @@ def bm25(visible: VisibleChunks, words: Sequence[str], limit: int) -> list[tuple
     candidates: NDArray[np.int64] | None = None
     scored = 0
     for word, weight in terms:
+        check_deadline()
         if candidates is None and scored >= limit and visible.frequency(word) > 2 * scored:
             candidates = _candidates(scores, visible, limit, remaining)
         for numbers, counts in table.occurrences(word):

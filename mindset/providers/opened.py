@@ -29,6 +29,7 @@ class OpenedOnce(Generic[K, V]):
         self._lock = threading.Lock()
         self._opening: dict[K, threading.Lock] = {}
         self._opened: dict[K, V] = {}
+        self._closed = False
 
     def get_if_open(self, key: K) -> V | None:
         """Return the resource, or None if it is not open yet."""
@@ -44,15 +45,25 @@ class OpenedOnce(Generic[K, V]):
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
         if not opening.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0)):
-            raise ServiceUnavailable(f"{key} is still being loaded. Try again shortly.")
+            raise ServiceUnavailable(f"{_name(key)} is still loading. Try again shortly.")
         try:
             if key not in self._opened:
-                self._opened[key] = self._open(key)
+                opened = self._open(key)
+                if self._closed:
+                    opened.close()
+                    raise ServiceUnavailable("The process is shutting down.")
+                self._opened[key] = opened
             return self._opened[key]
         finally:
             opening.release()
 
     def close(self) -> None:
-        """Close all opened resources."""
+        """Close all opened resources. One that is just being opened is closed by the thread that opens it."""
+        self._closed = True
         for resource in list(self._opened.values()):
             resource.close()
+
+
+def _name(key: object) -> str:
+    """Return the name of a model, for people: a key may also be its configuration."""
+    return f"The model {getattr(key, 'model', key)}"

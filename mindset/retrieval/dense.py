@@ -11,12 +11,15 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from mindset.catalog.passages import visible_passages
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import VersionSnapshot
+from mindset.embedding.protocol import Embedder, ModelId
 from mindset.embedding.registry import EmbedderRegistry
 from mindset.errors import DimensionMismatch, IndexDamaged, ServiceUnavailable
 from mindset.full_text.bm25 import VisibleChunks
 from mindset.providers.deadline import Deadline
+from mindset.retrieval.background_cache import BackgroundCache
 from mindset.retrieval.exact import exact_search
 from mindset.retrieval.search_request import Ranking, SearchRequest
 from mindset.tracing import span
@@ -27,12 +30,17 @@ Vector = NDArray[np.float32]
 # A response that has already arrived is read even if the full-text search has used up all the time.
 _MIN_READ_S = 0.05
 
-# The index cannot filter, so it is asked for more chunks than needed. Where the caller may read so few chunks that it
-# would have to propose more than this, all of them are compared with the question instead.
-_MAX_PROPOSED = 1_000
+# The index cannot filter, so it is asked for more chunks than needed, at most this many.
+_MAX_PROPOSED = 10_000
+
+# If it would have to propose more than this, and the caller may read at most so many chunks, all of them are compared with the
+# question instead, which is faster then.
+_FEW_PROPOSED, _FEW_VISIBLE = 1_000, 20_000
 
 # The chunks that a caller may read are not spread evenly over the nearest ones.
 _RESERVE = 1.5
+
+_LOADERS, _MAX_MODELS = 8, 100
 
 
 class DenseSearch:
@@ -43,16 +51,20 @@ class DenseSearch:
         catalog: Catalog,
         index: ChromaIndex,
         embedders: EmbedderRegistry,
-        snapshot_of: Callable[[str, int], VersionSnapshot],
+        snapshot_of: Callable[[str, int, float], VersionSnapshot],
         threads: int,
     ) -> None:
         self._catalog, self._index, self._embedders, self._snapshot_of = catalog, index, embedders, snapshot_of
         # For remote models. A late step keeps its thread until it ends; full-text search needs none of these threads.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="dense")
+        # For models that are being loaded, which takes long: questions to other models must not wait for these threads.
+        self._loaders = ThreadPoolExecutor(_LOADERS, thread_name_prefix="model")
+        self._models = BackgroundCache[ModelId, Embedder](self._loaders, lambda _: 1, _MAX_MODELS, _MAX_MODELS)
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
 
     def start(self, request: SearchRequest, visible: VisibleChunks | None, cleanup: ExitStack) -> Callable[[], Ranking]:
         """Embed the question and query all segments. `cleanup` cancels requests whose responses were not read.
@@ -72,7 +84,24 @@ class DenseSearch:
                 for search in pending:
                     cleanup.callback(search.cancel)
                 return lambda: _ranking(self._rank(request, visible, vector, proposed, lambda: pending), started)
-        future = self._threads.submit(self._run, request, visible, proposed)
+        if embedder is not None:
+            return self._submit(request, visible, proposed, embedder, cleanup)
+
+        def wait_for_the_model() -> Ranking:
+            loaded = self._models.get(request.model, lambda: self._embedders.get(request.model), request.seconds_left())
+            return self._submit(request, visible, proposed, loaded, cleanup)()
+
+        return wait_for_the_model
+
+    def _submit(
+        self,
+        request: SearchRequest,
+        visible: VisibleChunks | None,
+        proposed: int,
+        embedder: Embedder,
+        cleanup: ExitStack,
+    ) -> Callable[[], Ranking]:
+        future = self._threads.submit(self._run, request, visible, proposed, embedder)
         cleanup.callback(future.cancel)
         return lambda: future.result(timeout=max(0.0, request.seconds_left()))
 
@@ -82,9 +111,9 @@ class DenseSearch:
         Raises ServiceUnavailable, IndexDamaged, DimensionMismatch."""
         return _merge(self._query_all(snapshot, vector, candidates, deadline), candidates, deadline)
 
-    def _run(self, request: SearchRequest, visible: VisibleChunks | None, proposed: int) -> Ranking:
+    def _run(self, request: SearchRequest, visible: VisibleChunks | None, proposed: int, embedder: Embedder) -> Ranking:
         started = time.perf_counter()
-        embedder = self._embedders.get(request.model, request.seconds_left())
+        request.check_deadline()
         vector = embedder.embed_query(request.question, Deadline(max(request.seconds_left(), 0.001)))
         chunk_ids = self._rank(
             request, visible, vector, proposed,
@@ -103,16 +132,30 @@ class DenseSearch:
     ) -> list[str]:
         """Return the nearest chunks that the caller may read: those that the index proposes, if they are enough.
 
-        If it is not known which ones those are, return the nearest chunks."""
+        If it is not known which ones those are, return the nearest chunks, or compare all readable ones if most of these
+        are not."""
         if proposed:
             nearest = self._read(request, vector, proposed, query)
             if visible is None:
-                return nearest
+                if not self._reads_little(request, nearest):
+                    return nearest
+                return exact_search(self._catalog, request, vector).chunk_ids
             wanted = min(request.candidates, visible.count)
             readable = [chunk_id for chunk_id, ok in zip(nearest, visible.contains(nearest), strict=True) if ok]
             if len(readable) >= wanted:
                 return readable[:wanted]
         return exact_search(self._catalog, request, vector).chunk_ids
+
+    def _reads_little(self, request: SearchRequest, chunk_ids: Sequence[str]) -> bool:
+        """Return whether the caller may read less than half of the chunks."""
+        passages = self._catalog.read_once(
+            lambda connection: visible_passages(
+                connection, request.kb.name, request.snapshot.version, request.principals, chunk_ids, len(chunk_ids),
+                request.where,
+            ),
+            request.seconds_left(),
+        )  # fmt: skip
+        return len({passage.chunk_id for passage in passages}) < len(chunk_ids) / 2
 
     def _read(
         self, request: SearchRequest, vector: Vector, proposed: int, query: Callable[[], Sequence[PendingSearch]]
@@ -122,7 +165,7 @@ class DenseSearch:
             return _merge(query(), proposed, request.deadline)
         except IndexDamaged:
             # Replaced segments are dropped at once, which looks like damage.
-            current = self._snapshot_of(request.kb.name, request.snapshot.version)
+            current = self._snapshot_of(request.kb.name, request.snapshot.version, request.seconds_left())
             if current.segments == request.snapshot.segments:
                 raise
             return self.nearest(current, vector, proposed, request.deadline)
@@ -176,7 +219,8 @@ def _proposed(request: SearchRequest, visible: VisibleChunks | None) -> int:
         return request.candidates
     total = len(visible.table)
     proposed = math.ceil(_RESERVE * request.candidates * total / max(visible.count, 1))
-    return proposed if proposed <= _MAX_PROPOSED else 0
+    few = visible.count <= _FEW_VISIBLE and proposed > _FEW_PROPOSED
+    return 0 if few or proposed > _MAX_PROPOSED else proposed
 
 
 def _ranking(chunk_ids: list[str], started: float) -> Ranking:
@@ -189,6 +233,5 @@ def _merge(pending: Sequence[PendingSearch], candidates: int, deadline: float) -
         for search in pending:
             cleanup.callback(search.cancel)
         hits = [hit for search in pending for hit in search.hits(max(deadline - time.perf_counter(), _MIN_READ_S))]
-    if len(pending) > 1:
-        hits.sort(key=lambda hit: (hit.distance, hit.chunk_id))
+    hits.sort(key=lambda hit: (hit.distance, hit.chunk_id))
     return [hit.chunk_id for hit in hits[:candidates]]

@@ -66,10 +66,11 @@ class Searcher:
         """Return the embedder of a version's model; it is opened at its first use."""
         return self._embedders.get(model)
 
-    def warm_up(self, kb: KnowledgeBase, version: int) -> None:
-        """Load what searching a version needs, so that the first question does not wait for it.
+    def warm_up(self, kb: KnowledgeBase, version: int | None = None) -> None:
+        """Load what searching the live release, or the given version, needs, so that the first question does not wait for it.
 
-        Has no deadline. Raises UnknownVersion, ServiceUnavailable, ProviderError, ConfigurationError, IndexDamaged."""
+        Has no deadline. Raises NothingReleased, UnknownVersion, ServiceUnavailable, ProviderError, ConfigurationError,
+        IndexDamaged."""
         snapshot = self.snapshot(kb.name, version)
         self._version_indexes.get(kb.name, snapshot, None)
         if snapshot.ranking.dense_weight:
@@ -134,11 +135,11 @@ class Searcher:
         with ExitStack() as cleanup:
             dense = attempt(lambda: self.dense.start(request, visible, cleanup)) if options.dense_weight else None
             if isinstance(loaded, str):
-                rankings.add("lexical", 0, loaded)
+                rankings.add("lexical" if options.lexical_weight else "dense", 0, loaded)
             elif options.lexical_weight:
                 lexical = attempt(lambda: _lexical_ranking(request, *loaded))
                 rankings.add("lexical", options.lexical_weight, lexical)
-            if dense:
+            if dense is not None:
                 rankings.add("dense", options.dense_weight, dense if isinstance(dense, str) else attempt(dense))
         return rankings
 
@@ -152,8 +153,8 @@ class Searcher:
             # Maintenance replaced segments since the snapshot was read.
             current = self.snapshot(request.kb.name, snapshot.version, request.seconds_left())
             index = self._version_indexes.get(request.kb.name, current, request.seconds_left())
-        visible = index.visible(
-            self._catalog, request.principals, request.where, snapshot.rights_epoch, request.seconds_left()
+        visible = self._version_indexes.visible(
+            index, request.principals, request.where, snapshot.rights_epoch, request.seconds_left()
         )
         return index, visible
 
@@ -193,5 +194,6 @@ class Searcher:
 @span("retrieval.lexical")
 def _lexical_ranking(request: SearchRequest, index: VersionIndex, visible: VisibleChunks) -> Ranking:
     started = time.perf_counter()
-    ranked = bm25(visible, index.analyzer.words(request.question), request.candidates)
+    words = index.analyzer.words(request.question)
+    ranked = bm25(visible, words, request.candidates, request.check_deadline)
     return Ranking([chunk_id for chunk_id, _ in ranked], (time.perf_counter() - started) * 1000)

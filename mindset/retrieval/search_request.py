@@ -14,7 +14,7 @@ from mindset.catalog.filters import Filter
 from mindset.catalog.releases import VersionSnapshot
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.embedding.protocol import ModelId
-from mindset.errors import IndexDamaged, ProviderError, ServiceUnavailable, UnknownVersion
+from mindset.errors import ConfigurationError, IndexDamaged, ProviderError, ServiceUnavailable, UnknownVersion
 from mindset.retrieval.passage import Passage
 
 _log = structlog.get_logger()
@@ -55,6 +55,11 @@ class SearchRequest:
         """Return the seconds until the deadline; negative once it has passed."""
         return self.deadline - time.perf_counter()
 
+    def check_deadline(self) -> None:
+        """Raise ServiceUnavailable once the deadline has passed."""
+        if self.seconds_left() < 0:
+            raise ServiceUnavailable("It did not finish within retrieval.deadline_s.")
+
     @property
     def model(self) -> ModelId:
         """The model that the version was built with."""
@@ -76,7 +81,7 @@ def attempt(step: Callable[[], T]) -> T | str:
     except FutureTimeout:
         reason = "It did not finish within retrieval.deadline_s."
         _log.warning("search step late")
-    except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion) as failure:
+    except (ServiceUnavailable, IndexDamaged, ProviderError, UnknownVersion, ConfigurationError) as failure:
         reason = str(failure)
         _log.warning("search step failed", error=reason)
     return reason

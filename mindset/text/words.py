@@ -34,7 +34,9 @@ class WordAnalyzer:
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text in order: normalized (NFKC), in lower case, and reduced to their stems."""
-        found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold())
+        normalized = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
+        # The lower case of a Turkish capital I with a dot is an i with another dot.
+        found: list[str] = _WORD.findall(normalized.replace("i\u0307", "i"))
         if self._stemmer is None:
             return found
         stems = self._stems

@@ -247,9 +247,9 @@ def test_copy_is_detected_by_a_role_that_may_not_identify_the_server(sites: Site
         url = one.settings.postgres_url.get_secret_value()
         with psycopg.connect(url) as connection:
             if not is_copy:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(sql.Identifier(role)))
             connection.execute(sql.SQL("GRANT SELECT ON installation TO {}").format(sql.Identifier(role)))
-        as_role = f"postgresql://{role}@{url.partition('@')[2]}"
+        as_role = f"postgresql://{role}:secret@{url.partition('@')[2]}"
         with psycopg.connect(as_role) as connection:
             assert read_installation(connection).is_copy is is_copy
         with psycopg.connect(url) as connection:
@@ -496,7 +496,9 @@ def test_every_key_and_channel_is_in_the_namespace(sites: Sites) -> None:
         admin.execute_command("ACL", "SETUSER", user, "on", ">secret", f"~{prefix}", f"&{prefix}", "+@all")
         try:
             limited = original.settings.model_copy(
-                update={"redis_url": SecretStr(url.replace("redis://", f"redis://{user}:secret@"))}
+                update={
+                    "redis_url": SecretStr(f"redis://{user}:secret@{url.rpartition('@')[2].removeprefix('redis://')}")
+                }
             )
             with site(limited, original.corpus) as one:
                 use_redis(one)

@@ -171,7 +171,7 @@ def test_invented_credentials_and_addresses_of_a_network_create_few_counters(
     for number in range(200):
         limits.count_rejection(f"pm_{number:012}", f"{net}::{number:x}")
         limits.count("caller", f"{net}::{number:x}")
-    keys = valkey.execute(lambda client: client.keys("mindset:limit:*"))
+    keys = valkey.execute(lambda client, pattern: client.keys(pattern), "limit:*")
     assert keys
     normal = str(ipaddress.ip_network(f"{net}::/64")).encode()
     assert 1 < len([key for key in keys if normal in key]) <= 2 * 17

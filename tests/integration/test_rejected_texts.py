@@ -111,7 +111,7 @@ def test_document_is_tried_again_when_it_changes(
     corpus.write("bad.md", "The gate opens at noon.")
     night = run_night(remote, corpus.name)
     assert (night.ingested.quarantined, quarantined(remote, corpus.name)) == ((), {})
-    assert ask(remote, corpus.name, "When does the gate open?")[0] == "bad.md"
+    assert "bad.md" in ask(remote, corpus.name, "When does the gate open?")
 
 
 @pytest.mark.parametrize("change", [{"embedding": {"provider": "wordllama"}}, {"chunking": {"tokens": 60}}])
@@ -127,7 +127,7 @@ def test_document_is_tried_again_with_another_model_or_chunking(
     corpus.define(**change)
     assert run_night(remote, corpus.name).decision
     assert quarantined(remote, corpus.name) == {}
-    assert ask(remote, corpus.name, "When does the drawbridge open?")[0] == "bad.md"
+    assert "bad.md" in ask(remote, corpus.name, "When does the drawbridge open?")
 
 
 @pytest.mark.parametrize(

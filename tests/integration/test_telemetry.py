@@ -128,7 +128,8 @@ def test_trace_covers_the_request_sql_chroma_and_the_model(
     paths = collector.paths()
     assert {span.trace_id.hex() for span in collector.spans if span.name.startswith("POST /v1")} == {PARENT}
     for path in (
-        ("POST /v1/answers", "retrieval.search", "retrieval.lexical", "WITH"),
+        ("POST /v1/answers", "retrieval.search", "retrieval.version_index", "SELECT"),
+        ("POST /v1/answers", "retrieval.search", "retrieval.lexical"),
         ("POST /v1/answers", "retrieval.search", "retrieval.visible", "WITH"),
         # The first question opens the collection. Later questions send this query before they wait for anything.
         ("POST /v1/answers", "retrieval.search", "retrieval.dense", "chroma.query"),

@@ -44,8 +44,12 @@ def _imported(file: Path) -> Iterator[str]:
             yield from (name.name.partition(".")[0] for name in each.names)
         elif isinstance(each, ast.ImportFrom):
             yield (each.module or "").partition(".")[0]
-        elif not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+        elif not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_for_type_checkers(each):
             waiting += ast.iter_child_nodes(each)
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 @pytest.mark.parametrize(("module", "extra"), [("cli.app", "cli"), ("api.__main__", "api")])

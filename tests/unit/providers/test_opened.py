@@ -56,7 +56,7 @@ def test_resource_that_is_slow_to_open_blocks_no_other() -> None:
         assert started.wait(60)
         assert resources.get("fast", 0.01)
         assert resources.get_if_open("slow") is None
-        with pytest.raises(ServiceUnavailable, match="slow is still being loaded"):
+        with pytest.raises(ServiceUnavailable, match="The model slow is still loading"):
             resources.get("slow", 0.01)
         release.set()
         assert slow.result() is resources.get("slow", 0.01)

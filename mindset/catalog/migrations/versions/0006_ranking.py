@@ -46,6 +46,11 @@ _LANGUAGES = [
 
 
 def upgrade() -> None:
+    # Read before anything is locked. All chunks of a knowledge base have the language of its last night.
+    languages = op.get_bind().execute(
+        sa.text("SELECT name, (SELECT c.language::text FROM chunk c WHERE c.kb = name LIMIT 1) FROM knowledge_base")
+    ).fetchall()  # fmt: skip
+    analyses = {kb: f"words/1:{language if language in _LANGUAGES else 'simple'}" for kb, language in languages}
     op.create_table(
         "postings",
         sa.Column("segment_id", sa.BigInteger(), nullable=False),
@@ -67,19 +72,16 @@ def upgrade() -> None:
             "ranking", postgresql.JSONB(), nullable=True, comment="the options that the order of its results depends on"
         ),
     )
-    # All chunks of a knowledge base have the language of its last night.
-    op.execute(
-        sa.text(
-            """UPDATE version v SET ranking = jsonb_build_object(
-                 'analysis', 'words/1:' || coalesce(
-                   (SELECT c.language::text FROM chunk c WHERE c.kb = v.kb AND c.language::text = ANY(:languages) LIMIT 1),
-                   'simple'),
-                 'candidates', 60,
-                 'dense_weight', CASE WHEN v.model LIKE 'wordllama:%' THEN 0.3 ELSE 1.0 END,
-                 'lexical_weight', 1.0,
-                 'rerank', NULL)"""
-        ).bindparams(languages=_LANGUAGES)
-    )
+    for kb, analysis in analyses.items():
+        op.execute(
+            sa.text(
+                """UPDATE version SET ranking = jsonb_build_object(
+                     'analysis', CAST(:analysis AS text), 'candidates', 60,
+                     'dense_weight', CASE WHEN model LIKE 'wordllama:%' THEN 0.3 ELSE 1.0 END,
+                     'lexical_weight', 1.0, 'rerank', NULL)
+                   WHERE kb = :kb"""
+            ).bindparams(kb=kb, analysis=analysis)
+        )
     op.alter_column("version", "ranking", nullable=False)
     op.drop_index("ix_chunk_tsv", table_name="chunk", postgresql_using="gin")
     op.drop_column("chunk", "tsv")
