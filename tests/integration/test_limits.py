@@ -6,6 +6,7 @@ import ipaddress
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -179,7 +180,8 @@ def test_expired_token_gets_401_whatever_others_send_from_the_address(limited_se
             forged = f"{header}.{claims}.{'A' * len(signature)}"
             assert [code(forged) for _ in range(5)] == [401] * 3 + [429] * 2
             assert code(expired) == 401
-            for wrong in ({"aud": "other"}, {"iss": "https://other.example.com"}, {"sub": ""}):
+            wrong_claims: list[dict[str, Any]] = [{"aud": "other"}, {"iss": "https://other.example.com"}, {"sub": ""}]
+            for wrong in wrong_claims:
                 assert code(issuer.token(exp=past, **wrong)) == 429, wrong
 
 
@@ -197,7 +199,7 @@ def test_invented_credentials_and_addresses_of_a_network_create_few_counters(
     for number in range(200):
         limits.count_rejection(f"pm_{number:012}", f"{net}::{number:x}")
         limits.count("caller", f"{net}::{number:x}")
-    keys = valkey.execute(lambda client: client.keys("mindset:limit:*"))
+    keys = valkey.execute(lambda client: client.keys("*limit:*"))
     assert keys
     normal = str(ipaddress.ip_network(f"{net}::/64")).encode()
     assert 1 < len([key for key in keys if normal in key]) <= 2 * 17
