@@ -33,15 +33,17 @@ def authenticate(request: Request) -> Caller:
     """Return the caller of a request and count it against the rate limits.
 
     Valid credentials are always accepted: other clients may share the address, for instance behind an ingress, and could
-    lock the caller out by invalid ones. Raises NotAuthenticated, or TooManyRequests for too many invalid credentials."""
+    lock the caller out by invalid ones. Raises NotAuthenticated, or TooManyRequests for too many invalid credentials, but not for
+    an expired token."""
     installation: Installation = request.app.state.installation
     limits: RateLimits = request.app.state.limits
     address = address_of(request)
     authorizations = request.headers.getlist("authorization")
     try:
         caller = installation.authentication.caller(authorizations)
-    except NotAuthenticated:
-        if authorizations:  # without credentials, nothing is guessed
+    except NotAuthenticated as rejected:
+        # Without credentials, and with a genuine token, nothing is guessed. Clients renew an expired one after a 401 only.
+        if authorizations and not rejected.expired:
             limits.count_rejection(credential_prefix(authorizations[0]), address)
         raise
     request.state.caller = caller

@@ -15,7 +15,8 @@ from mindset.application import require_setting
 def deploy() -> None:
     """Register the deployments, schedules and block types of this project in Prefect.
 
-    Deployments and schedules that are no longer in prefect.yaml are removed. What somebody paused stays paused.
+    Deployments and schedules that are no longer in prefect.yaml are removed. Schedules and deployments paused by hand stay
+    paused.
 
     [dim]Example:[/]  mindset deploy"""
     settings = connected_settings()

@@ -88,12 +88,12 @@ class NightlyParameters(IngestParameters):
 
 
 def night_name() -> str:
-    """Return a run name such as `guides-night-2026-11-24-0200-9f3c`, which is easy to find in the list of runs."""
+    """Return a run name such as `guides-night-2026-11-24-0200-9f3c71ab`, which is easy to find in the list of runs."""
     return _run_name("night")
 
 
 def stage_name() -> str:
-    """Return a run name such as `guides-embed-2026-11-24-0203-7ab1`."""
+    """Return a run name such as `guides-embed-2026-11-24-0203-7ab1c05e`."""
     return _run_name(str(flow_run.flow_name))
 
 
@@ -101,6 +101,10 @@ def _run_name(kind: str) -> str:
     parameters: Any = flow_run.parameters
     stage = next(iter(parameters.values()))
     kb = stage["kb"] if isinstance(stage, dict) else stage.kb
-    started = flow_run.scheduled_start_time or datetime.now(UTC)
-    # The time tells a day's runs apart, and the beginning of the id the runs of a minute, such as the shards of a stage.
-    return f"{kb}-{kind}-{started:%Y-%m-%d-%H%M}-{str(flow_run.id)[:4]}"
+    return run_name(kb, kind, flow_run.scheduled_start_time or datetime.now(UTC), str(flow_run.id))
+
+
+def run_name(kb: str, kind: str, started: datetime, run_id: str) -> str:
+    """Return a run's name, with the time in UTC, whatever the time zone of its schedule."""
+    # The time tells a day's runs apart, and the beginning of the id the runs of a minute, such as up to 64 shards of a stage.
+    return f"{kb}-{kind}-{started.astimezone(UTC):%Y-%m-%d-%H%M}-{run_id[:8]}"

@@ -11,7 +11,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from mindset.application import Installation
 from mindset.catalog.quarantine import quarantined_documents
-from mindset.catalog.releases import live_version
 from mindset.catalog.versions import Difference, difference
 from mindset.config.knowledge_base import KnowledgeBase
 from mindset.evaluation.evaluate import Evaluation
@@ -60,8 +59,7 @@ class NightReport:
 
 def publish_night(installation: Installation, report: NightReport) -> None:
     """Publish the night's page and its table of quarantined documents."""
-    version = report.decision["version"] if report.decision else None
-    changes = _changes(installation, report, version) if version else None
+    changes = _changes(installation, report.kb, report.decision) if report.decision else None
     with installation.catalog.reading() as connection:
         quarantined = quarantined_documents(connection, report.kb)
     create_markdown_artifact(_page(report, changes, quarantined), key=f"night-{report.kb}", description=report.summary)
@@ -95,10 +93,10 @@ def publish_evaluation(kb: KnowledgeBase, evaluation: Evaluation) -> None:
         )
 
 
-def _changes(installation: Installation, report: NightReport, version: int) -> Difference:
+def _changes(installation: Installation, kb: str, decision: dict[str, Any]) -> Difference:
+    version, previous = decision["version"], decision["replaces"]
     with installation.catalog.reading() as connection:
-        previous = report.decision["replaces"] if report.decision else live_version(connection, report.kb)
-        return difference(connection, report.kb, previous if previous != version else None, version)
+        return difference(connection, kb, previous if previous != version else None, version)
 
 
 def _page(report: NightReport, changes: Difference | None, quarantined: Sequence[tuple[str, str]] = ()) -> str:

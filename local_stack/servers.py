@@ -99,8 +99,8 @@ def create_work_pool(pool: str, context: StackContext) -> None:
     """Create or update a work pool whose runs use the project as working directory.
 
     Call this before creating deployments, which name their pool. A worker would create the pool later, and its runs would
-    start in an empty folder. The command, its environment and its folder are fixed: as job variables, they would let whoever
-    may start a run execute any program."""
+    start in an empty folder. The command, its environment and its folder are fixed: as job variables, they would let any
+    user who may start a run execute any program."""
     variables = {"name": "string", "labels": "object", "stream_output": "boolean"}
     properties: dict[str, dict[str, object]] = {variable: {"type": kind} for variable, kind in variables.items()}
     properties["stream_output"]["default"] = True

@@ -85,7 +85,11 @@ class RequestRejected(MindsetError):
 
 
 class NotAuthenticated(MindsetError):
-    """The request has no valid credentials."""
+    """The request has no valid credentials. `expired`: they are genuine and would be valid, had they not expired."""
+
+    def __init__(self, message: str, *, expired: bool = False) -> None:
+        super().__init__(message)
+        self.expired = expired
 
 
 class NotAllowed(MindsetError):

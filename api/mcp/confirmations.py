@@ -56,7 +56,7 @@ def issue(secret: bytes, preview: Preview, now: float | None = None) -> str:
 
 
 def verify(secret: bytes, token: str, preview: Preview, now: float | None = None) -> Confirmation:
-    """Return what a token confirms. Only the action of `preview` counts; its state is compared by whoever performs it.
+    """Return what a token confirms. Only the action of `preview` counts; the code that performs the action compares the state.
 
     Raises RequestRejected for a token that this service did not issue for this action, PreconditionFailed if it expired."""
     try:

@@ -27,10 +27,7 @@ end
 local counted = {{}}
 for n = 1, #KEYS, 2 do
   local window = {{KEYS[n], KEYS[n + 1]}}
-  local allowed = true
-  if tonumber(ARGV[#ARGV]) > 0 then
-    allowed = acquire(window, {{ARGV[n], ARGV[n + 1], ARGV[#ARGV]}})
-  end
+  local allowed = acquire(window, {{ARGV[n], ARGV[n + 1], 1}})
   counted[#counted + 1] = {{allowed, read(window, {{ARGV[n + 1]}})}}
 end
 return counted
@@ -115,7 +112,7 @@ class RateLimits:
         """Count a request and return the state of its limits."""
         named = ((self._caller, caller), (self._address, network(address)))
         subjects = [(limit, name) for limit, name in named if limit]
-        return RateLimitStatus(tuple(self._count(subjects, 1)))
+        return RateLimitStatus(tuple(self._count(subjects)))
 
     def count_rejection(self, prefix: str, address: str) -> None:
         """Count a request with invalid credentials, by their prefix and the client's address.
@@ -125,28 +122,26 @@ class RateLimits:
         limit = self._rejected
         if limit is None:
             return
-        (quota,) = self._count([(limit, f"{_bucket(prefix)}@{network(address)}")], 1)
+        (quota,) = self._count([(limit, f"{_bucket(prefix)}@{network(address)}")])
         if not quota.allowed:
             raise TooManyRequests(
                 "Too many requests with such credentials were invalid. Wait, and correct the credentials.",
                 max(quota.reset_s, 1),
             )
 
-    def _count(self, subjects: list[tuple[Limit, str]], cost: int) -> list[Quota]:
+    def _count(self, subjects: list[tuple[Limit, str]]) -> list[Quota]:
         """Count a request for each limit and subject, and return the state of the limits."""
         if not subjects:
             return []
-        return self._count_in_redis(subjects, cost) or [
-            self._count_locally(limit, name, cost) for limit, name in subjects
-        ]
+        return self._count_in_redis(subjects) or [self._count_locally(limit, name) for limit, name in subjects]
 
-    def _count_in_redis(self, subjects: list[tuple[Limit, str]], cost: int) -> list[Quota] | None:
+    def _count_in_redis(self, subjects: list[tuple[Limit, str]]) -> list[Quota] | None:
         if self._redis is None:
             return None
         names = [key for limit, name in subjects for key in (f"{_key(limit, name)}/before", _key(limit, name))]
         numbers = [number for limit, _ in subjects for number in (limit.item.amount, limit.seconds)]
         windows = self._redis.execute(
-            lambda client, *keys: client.register_script(_COUNT)(keys, [*numbers, cost], client), *names
+            lambda client, *keys: client.register_script(_COUNT)(keys, numbers, client), *names
         )
         return windows and [
             _quota(
@@ -159,9 +154,9 @@ class RateLimits:
             )
         ]
 
-    def _count_locally(self, limit: Limit, name: str, cost: int) -> Quota:
+    def _count_locally(self, limit: Limit, name: str) -> Quota:
         key = _key(limit, name)
-        allowed = not cost or self._local.acquire_sliding_window_entry(key, limit.item.amount, limit.seconds, cost)
+        allowed = self._local.acquire_sliding_window_entry(key, limit.item.amount, limit.seconds)
         return _quota(limit, allowed, self._local.get_sliding_window(key, limit.seconds))
 
 

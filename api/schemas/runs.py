@@ -21,7 +21,7 @@ class RunOut(BaseModel):
     """A flow run as Prefect reports it."""
 
     id: str = Field(examples=[EXAMPLE_ID])
-    name: str = Field(examples=["docs-night-2026-11-25-0200-9f3c"])
+    name: str = Field(examples=["docs-night-2026-11-25-0200-9f3c71ab"])
     state: str = Field(description="Prefect's state type", examples=["RUNNING"])
     message: str = Field(description="Prefect's message about the state", examples=[""])
     started_at: str | None

@@ -68,21 +68,29 @@ class TokenVerifier:
             header = jwt.get_unverified_header(token)
             if "crit" in header or header.get("b64") is False:
                 raise _rejected("its header requires an unsupported extension")
-            claims = jwt.decode(
-                token,
-                self._key(header.get("kid"), header.get("alg")),
-                algorithms=list(self._issuer.algorithms),
-                audience=self._issuer.audience,
-                issuer=self._issuer.issuer,
-                leeway=_LEEWAY_S,
-                options={"require": ["exp", "iss", "aud", "sub"], "strict_aud": False},
-            )
-        except jwt.ExpiredSignatureError:
-            raise _rejected("it has expired") from None
+            key = self._key(header.get("kid"), header.get("alg"))
+            try:
+                claims, expired = self._claims(token, key), False
+            except jwt.ExpiredSignatureError:  # raised before the other claims are checked
+                claims, expired = self._claims(token, key, verify_exp=False), True
         except (jwt.PyJWTError, ValueError, TypeError) as error:  # also raised for headers and claims of the wrong type
             _log.info("token rejected", error=type(error).__name__)
             raise _rejected("it is not valid for this service") from None
-        return self._caller(claims)
+        caller = self._caller(claims)
+        if expired:
+            raise _rejected("it has expired", expired=True)
+        return caller
+
+    def _claims(self, token: str, key: jwt.PyJWK, *, verify_exp: bool = True) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=list(self._issuer.algorithms),
+            audience=self._issuer.audience,
+            issuer=self._issuer.issuer,
+            leeway=_LEEWAY_S,
+            options={"require": ["exp", "iss", "aud", "sub"], "strict_aud": False, "verify_exp": verify_exp},
+        )
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:
         subject = str(claims["sub"])
@@ -169,5 +177,7 @@ def _is_name(text: str) -> bool:
     return 0 < len(text) <= _MAX_PRINCIPAL_LENGTH and text.isprintable()
 
 
-def _rejected(reason: str) -> NotAuthenticated:
-    return NotAuthenticated(f"Invalid bearer token: {reason}. Get a new one from your identity provider.")
+def _rejected(reason: str, *, expired: bool = False) -> NotAuthenticated:
+    return NotAuthenticated(
+        f"Invalid bearer token: {reason}. Get a new one from your identity provider.", expired=expired
+    )

@@ -26,7 +26,7 @@ _SERVER_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c
 
 
 # A build's longest transaction: maintenance that deletes what retired versions used. An orphan's transaction that takes longer
-# belongs to a process that is paused or cut off, and would block the next build for ever.
+# belongs to a process that is paused or disconnected, and would block the next build forever.
 TAKE_OVER_S = 60.0
 
 

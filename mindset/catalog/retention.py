@@ -1,4 +1,4 @@
-"""What is deleted because of its age: history that no release and no version needs any more."""
+"""Retention: delete history by age once no release or version needs it."""
 
 from __future__ import annotations
 

@@ -120,13 +120,24 @@ def check_embedded(connection: Connection, segment: int, model: str) -> None:
         )
 
 
-def next_collection(connection: Connection, segment: int) -> str:
-    """Return a name for the collection into which a segment is rebuilt. Raises CopiedDatabase."""
-    return new_collection(connection, scalar(connection, "SELECT kb FROM segment WHERE id = %s", segment))
+def next_collection(connection: BuildConnection, segment: int) -> str:
+    """Register the collection into which a segment is rebuilt, and return its name. Raises CopiedDatabase.
+
+    It is a segment without members until `replace_collection`, so that it is not taken for an orphan, and so that the next
+    build or maintenance drops it if this one is killed."""
+    kb, model, dimension = rows(connection, "SELECT kb, model, dimension FROM segment WHERE id = %(id)s", id=segment)[0]
+    return open_segment(connection, kb, model, dimension)[1]
 
 
 def replace_collection(connection: BuildConnection, segment: int, collection: str, count: int) -> None:
-    """Point a segment to the collection into which it was rebuilt, and record the previous one as dropped."""
+    """Point a segment to the collection into which it was rebuilt, and record the previous one as dropped.
+
+    Raises IndexDamaged if another process of the build, which assumed that this one was killed, dropped the new collection."""
+    registered = connection.execute(
+        "DELETE FROM segment WHERE collection = %s AND state = 'writing'", [collection]
+    ).rowcount
+    if not registered:
+        raise IndexDamaged(f"Collection {collection} was dropped while segment {segment} was rebuilt. Try again.")
     previous = rows(
         connection, "SELECT kb, model, dimension, collection, installation FROM segment WHERE id = %(id)s", id=segment
     )[0]

@@ -26,7 +26,7 @@ from mindset.retrieval.search_request import SearchResult
 _ROUNDING = 1e-9
 
 _ATTEMPTS = 4
-_PASSING = (ServiceUnavailable, ProviderUnavailable, Overloaded)
+_TRANSIENT = (ServiceUnavailable, ProviderUnavailable, Overloaded)
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,13 @@ def _version_metrics(
 
 
 @retry(
-    retry=retry_if_exception_type(_PASSING),
+    retry=retry_if_exception_type(_TRANSIENT),
     stop=stop_after_attempt(_ATTEMPTS),
     wait=wait_random_exponential(multiplier=0.5, max=5),
     reraise=True,
 )
 def _search(kb: KnowledgeBase, searcher: Searcher, question: str, version: int) -> SearchResult:
-    """Search with every ranking; a failure that may pass is repeated. Raises ServiceUnavailable if one is missing."""
+    """Search with every ranking; a search that failed transiently is retried. Raises ServiceUnavailable if one is missing."""
     # Not joined: joined passages would contain more text than a search for five chunks returns.
     result = searcher.search(
         kb, question, kb.evaluation.principals, DEPTH, version, join=False, deadline_s=kb.evaluation.deadline_s

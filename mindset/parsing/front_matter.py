@@ -51,7 +51,7 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     match = _PREAMBLE.match(text)
     start = match.end() if match else 0
     if states_rights(text[:start]):
-        raise DocumentRejected("A comment contains an `acl`, which restricts nobody. Move it into front matter.")
+        raise DocumentRejected("A comment contains an `acl`, which has no effect. Move it into front matter.")
     if text.startswith("{", start):
         return _json_at_the_top(text, start)
     opening = _OPENING.match(text, start)

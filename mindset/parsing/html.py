@@ -44,7 +44,7 @@ def _acl(front: dict[str, Any], page: str) -> tuple[str, ...] | None:
             if key_name(name) == "acl":
                 declared.append(principals(normalize(meta.get("content", "")), "`meta` element of the page"))
             elif resembles_acl(name):
-                raise DocumentRejected(f"The page has a `meta` element {name!r}, which restricts nobody. Use `acl`.")
+                raise DocumentRejected(f"The page has a `meta` element {name!r}, which has no effect. Use `acl`.")
     if len(declared) > 1:
         raise DocumentRejected("The page says twice who may read it. Keep one `acl`.")
     return declared[0] if declared else None

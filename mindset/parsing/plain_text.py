@@ -13,7 +13,7 @@ _MAX_TITLE_LINE = 100
 def parse_plain_text(uri: str, raw: bytes) -> ParsedDocument:
     """Parse plain text. A first line of at most 100 characters is the title.
 
-    Raises DocumentRejected, also for an `acl` at the top: plain text has no front matter, so it would restrict nobody."""
+    Raises DocumentRejected, also for an `acl` at the top: plain text has no front matter, so it would have no effect."""
     text = decode(raw)
     reject_rights_in_text(text, everywhere=False)
     first_line = text.strip().partition("\n")[0].strip()

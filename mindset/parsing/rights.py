@@ -48,7 +48,7 @@ def reject_unread_keys(front: dict[str, Any]) -> None:
     for key, depth in _keys(front, 0):
         if (depth or key_name(key) != "acl") and resembles_acl(key):
             raise DocumentRejected(
-                f"The front matter contains {key!r}, which restricts nobody. Only `acl` at its top level says who may "
+                f"The front matter contains {key!r}, which has no effect. Only `acl` at its top level says who may "
                 "read a document. Rename or move the key."
             )
 
@@ -97,7 +97,7 @@ def reject_rights_in_text(text: str, *, everywhere: bool) -> None:
     for start in [_first_line(lines), *starts]:
         if states_rights("\n".join(_block(lines, start))):
             raise DocumentRejected(
-                "The text contains an `acl` that is not in front matter and would restrict nobody. Move it into a block "
+                "The text contains an `acl` that is not in front matter and would have no effect. Move it into a block "
                 "between two `---` lines at the top of a Markdown or HTML file, or show it as code."
             )
 

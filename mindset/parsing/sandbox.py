@@ -1,7 +1,8 @@
 """Parse risky formats in child processes: a parser that crashes, hangs or exhausts memory costs one document only.
 
 Parent and child exchange JSON lines and raw bytes over pipes instead of multiprocessing's pickles. A compromised parser
-cannot send objects that way, and the child imports only the parsers.
+cannot send objects that way, and the child imports only the parsers. Every response repeats the number of its request, so
+that no document gets the text and rights of another.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ PROGRAM = (sys.executable, "-m", "mindset.parsing.sandbox")
 _INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "MINDSET_STACK")
 _OUTPUT_BYTES = 2_000
 """The end of a child's error output that is kept."""
+
+_REMEDY = "Save the document again from its program, or exclude it."
 
 
 class ParserPool:
@@ -88,6 +91,7 @@ class _Child:
             env={name: os.environ[name] for name in _INHERITED if name in os.environ},
         )
         self.unconfined: tuple[str, ...] | None = None
+        self._requests = 0
         self._output = bytearray()
         self._reader = threading.Thread(target=self._keep_output, name="parser-output", daemon=True)
         self._reader.start()
@@ -118,34 +122,70 @@ class _Child:
         code = self._process.returncode
         how = signal.Signals(-code).name if code and code < 0 and code != -signal.SIGKILL else ""
         lines = [line for line in self._output.decode(errors="replace").splitlines() if line.strip()]
-        said = single_line(lines[-1]).rstrip(".") if lines else ""
-        return f" ({': '.join(filter(None, (how, said)))})" if how or said else ""
+        last = single_line(lines[-1]).rstrip(".") if lines else ""
+        cause = ": ".join(filter(None, (how, last)))
+        return f" ({cause})" if cause else ""
 
     def parse(self, uri: str, raw: bytes, timeout_s: float) -> ParsedDocument:
+        """Parse a document. Whatever fails except the document ends the process: its response may still be in the pipe."""
+        try:
+            response = self._exchange(uri, raw, timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        if isinstance(response, str):
+            raise DocumentRejected(response)
+        return response
+
+    def _exchange(self, uri: str, raw: bytes, timeout_s: float) -> ParsedDocument | str:
+        """Send a document and return the response: the parsed document, or why it was rejected."""
         assert self._process.stdin and self._process.stdout
-        header = json.dumps({"uri": uri, "bytes": len(raw)}).encode() + b"\n"
+        self._requests += 1
+        header = json.dumps({"request": self._requests, "uri": uri, "bytes": len(raw)}).encode() + b"\n"
+        line = b""
         watchdog = threading.Timer(timeout_s, self._process.kill)
         watchdog.start()
         try:
             self._process.stdin.write(header + raw)
             self._process.stdin.flush()
-            if self.unconfined is None and (hello := self._process.stdout.readline()):
-                self.unconfined = tuple(json.loads(hello))
+            if self.unconfined is None and (hello := self._process.stdout.readline()).endswith(b"\n"):
+                self.unconfined = _unconfined(hello)
             line = self._process.stdout.readline()
-        except (BrokenPipeError, ValueError):
-            line = b""
+        except BrokenPipeError:
+            pass
         finally:
             in_time = watchdog.is_alive()
             watchdog.cancel()
         if not line.endswith(b"\n"):
-            self.kill()
+            self.kill()  # and wait, to know how it ended
             failure = f"crashed{self._cause()}" if in_time else f"took more than {timeout_s:g} s"
-            raise DocumentRejected(f"The parser {failure}. Save the document again from its program, or exclude it.")
+            raise DocumentRejected(f"The parser {failure}. {_REMEDY}")
+        return _response(line, self._requests)
+
+
+def _unconfined(line: bytes) -> tuple[str, ...]:
+    """Return what a child could not be denied, from its first line."""
+    try:
+        names = json.loads(line)
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        raise DocumentRejected(f"The parser's process did not start properly. {_REMEDY}")
+    return tuple(map(str, names))
+
+
+def _response(line: bytes, request: int) -> ParsedDocument | str:
+    """Return the parsed document, or why it was rejected. Raises DocumentRejected if it is no response to this request."""
+    try:
         response: dict[str, Any] = json.loads(line)
+        if response.pop("request") != request:
+            raise ValueError("the response to another request")
         if "rejected" in response:
-            raise DocumentRejected(response["rejected"])
+            return str(response["rejected"])
         acl = response.pop("acl")
         return ParsedDocument(**response, acl=None if acl is None else tuple(acl))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DocumentRejected(f"The parser's response is invalid. {_REMEDY}") from None
 
 
 def serve() -> None:
@@ -153,8 +193,10 @@ def serve() -> None:
 
     The first line that it writes lists what it could not be denied."""
     _limit_memory()
-    requests, responses = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a parser may print
+    requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # A parser may print, and native code writes to the descriptor. Either goes to the error output, not into a response.
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
     confined = False
     while header := requests.readline():
         request = json.loads(header)
@@ -171,7 +213,7 @@ def serve() -> None:
             response = {
                 "rejected": f"Parsing needs more than {MEMORY_BYTES / 1e9:.0f} GB of memory. Split the document."
             }
-        responses.write(json.dumps(response).encode() + b"\n")
+        responses.write(json.dumps({"request": request["request"], **response}).encode() + b"\n")
         responses.flush()
 
 

@@ -84,7 +84,7 @@ def embed(
 def _quarantine(build: Build, kb: KnowledgeBase, version: int, rejected: dict[str, str]) -> dict[str, str]:
     """Remove the documents of rejected chunks, {chunk id: reason}, from the version. Returns {URI: reason}.
 
-    Raises ProviderRejected if these are so many documents that nobody should release the rest without a look."""
+    Raises ProviderRejected if these are so many documents that the rest must be reviewed before a release."""
     reasons: dict[str, str] = {}
     with build.writing(alone=True) as connection:
         for chunk_id, reason in rejected.items():

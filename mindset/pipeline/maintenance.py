@@ -144,7 +144,8 @@ def _drop_unused(build: Build, kb: str, vectors: ChromaIndex) -> int:
 def _drop_orphans(build: Build, kb: str, vectors: ChromaIndex) -> int:
     """Drop collections that this installation created for the knowledge base, and that a kill or a restored backup left."""
     existing = vectors.collections()
-    with build.reading() as connection:
+    # A build transaction, though it only reads: whoever lost the build drops nothing.
+    with build.writing() as connection:
         orphans = orphaned_collections(connection, kb, existing)
     return sum(drop_collection(build.catalog, vectors, orphan) for orphan in orphans)
 

@@ -1,4 +1,4 @@
-"""Postings of sealed segments that lack them, because they are of an earlier release or of another language."""
+"""Add postings to sealed segments that lack them: built by an earlier release, or with another language."""
 
 from __future__ import annotations
 

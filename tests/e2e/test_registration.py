@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.variables import Variable
 
 from cli import registration
 from cli.registration import PROJECT
@@ -74,8 +75,8 @@ def test_schedules_follow_the_file_and_what_was_set_by_hand_stays(
     set_active(client, "docs", False)
     set_active(client, "guides", True)
     assert sorted(register(definitions)) == [
-        "the schedule docs of nightly stays paused, as somebody set it",
-        "the schedule guides of nightly stays active, as somebody set it",
+        "the schedule docs of nightly stays paused, because it was set by hand",
+        "the schedule guides of nightly stays active, because it was set by hand",
     ]
     assert schedules(client) == {"docs": False, "guides": True}
 
@@ -111,3 +112,82 @@ def test_deployments_follow_the_file_and_paused_ones_stay_paused(
     maintain = client.read_deployment_by_name("maintain/maintain")
     assert maintain.paused
     client.resume_deployment(maintain.id)
+
+
+def forget(*names: str) -> None:
+    """Delete what was recorded about deployments, as if an earlier release had registered them."""
+    for name in names:
+        Variable.unset(registration._variable(name))
+
+
+def test_what_was_set_by_hand_stays_without_a_record(
+    client: SyncPrefectClient, definitions: dict[str, Any], register: Register
+) -> None:
+    set_active(client, "docs", False)
+    forget("nightly", "maintain")
+    (change,) = register(definitions)
+    assert change.startswith("the schedule docs of nightly stays paused, because nothing is recorded")
+    assert schedules(client) == {"docs": False, "guides": False}
+    assert register(definitions) == ["the schedule docs of nightly stays paused, because it was set by hand"]
+
+
+def test_killed_registration_loses_nothing_that_was_set_by_hand(
+    client: SyncPrefectClient, definitions: dict[str, Any], register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for schedule in section(definitions, "nightly")["schedules"]:
+        schedule["active"] = schedule["slug"] == "docs"  # which Prefect sets by itself
+    register(definitions)
+    set_active(client, "docs", False)
+    set_active(client, "guides", True)
+    client.pause_deployment(client.read_deployment_by_name("maintain/maintain").id)
+    with monkeypatch.context() as patch:
+        patch.setattr(registration, "_remove_deployments", killed)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                register(definitions)
+    assert schedules(client) == {"docs": True, "guides": False}, "as the file says"
+    assert sorted(register(definitions))[-2:] == [
+        "the schedule docs of nightly stays paused, because it was set by hand",
+        "the schedule guides of nightly stays active, because it was set by hand",
+    ]
+    assert schedules(client) == {"docs": False, "guides": True}
+    maintain = client.read_deployment_by_name("maintain/maintain")
+    assert maintain.paused
+    client.resume_deployment(maintain.id)
+    register(definitions)
+    assert not client.read_deployment_by_name("maintain/maintain").paused
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed(*_arguments: object) -> list[str]:
+    raise Killed
+
+
+def test_deployments_that_others_registered_are_kept(
+    client: SyncPrefectClient, definitions: dict[str, Any], register: Register
+) -> None:
+    maintain = section(definitions, "maintain")
+    names = {"maintain", "Maintain twice", "maintain_twice"}
+    other = {
+        **definitions,
+        "name": "another project",
+        "deployments": [{**maintain, "name": name} for name in names - {"maintain"}],
+    }
+    # Together more than fits into one variable of Prefect.
+    (schedule,) = maintain["schedules"][:1]
+    for deployment in other["deployments"]:
+        deployment["schedules"] = [{**schedule, "slug": f"{'x' * 60}-{number}"} for number in range(45)]
+    register(other)
+    forget("maintain")
+    definitions["deployments"].remove(maintain)
+    kept = [change for change in register(definitions) if change.startswith("kept the deployment ")]
+    assert len(kept) >= len(names)
+    assert names <= {deployment.name for deployment in client.read_deployments()}
+    other["deployments"] = [{**maintain, "name": "maintain"}]
+    changes = register(other)
+    assert {
+        f"removed the deployment {name}, which is no longer in prefect.yaml" for name in names - {"maintain"}
+    } <= set(changes)

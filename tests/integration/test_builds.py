@@ -13,19 +13,20 @@ import mindset
 from mindset.application import Installation
 from mindset.catalog.build import Build
 from mindset.catalog.build_lock import BuildLock
-from mindset.catalog.segments import unfinished_segments
+from mindset.catalog.segments import Segment, unfinished_segments
 from mindset.catalog.transactions import scalar
 from mindset.embedding.registry import open_embedder
 from mindset.errors import BuildInProgress, BuildTakenOver, IndexDamaged, ServiceUnavailable
 from mindset.evaluation.evaluate import evaluate
 from mindset.pipeline import index as indexing
+from mindset.pipeline import maintenance, segments
 from mindset.pipeline.chunk import chunk
 from mindset.pipeline.embed import embed
 from mindset.pipeline.index import index
 from mindset.pipeline.ingest import ingest
 from mindset.pipeline.maintenance import maintain
 from mindset.pipeline.plan import plan_build
-from mindset.pipeline.segments import fill_segment, restore_live
+from mindset.pipeline.segments import drop_segments, fill_segment, restore_live, restore_segment
 from mindset.releases.promotion import deploy
 from tests.corpus import Corpus, ask, begin_build, document, run_night
 from tests.faults.chroma import DirectChroma
@@ -145,6 +146,86 @@ def test_orphan_does_not_drop_the_collection_that_the_current_build_writes(
     check_segments(installation, corpus.name)
     (*_, segment) = installation.searcher.snapshot(corpus.name, 2).segments
     assert installation.vectors.count(segment.collection) == segment.count
+
+
+def damaged_segment(installation: Installation, kb: str) -> Segment:
+    """Return the first segment of the live version, whose collection is dropped."""
+    segment = installation.searcher.snapshot(kb, 1).segments[0]
+    installation.vectors.drop(segment.collection)
+    return segment
+
+
+def test_maintenance_keeps_the_collection_into_which_a_segment_is_rebuilt(
+    installation: Installation, corpus: Corpus, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stages
+    segment = damaged_segment(installation, corpus.name)
+    orphan, current = begin_build(installation, corpus.name), begin_build(installation, corpus.name)
+    drops = []
+
+    def fill_while_orphans_are_dropped(*arguments: object, **named: object) -> None:
+        fill_segment(*arguments, **named)  # type: ignore[arg-type]
+        with pytest.raises(BuildTakenOver):
+            maintenance._drop_orphans(orphan, corpus.name, installation.vectors)
+        drops.append(maintenance._drop_orphans(current, corpus.name, installation.vectors))
+
+    monkeypatch.setattr(segments, "fill_segment", fill_while_orphans_are_dropped)
+    assert restore_segment(current, installation.vectors, segment)
+    assert drops == [0]
+    (rebuilt,) = installation.searcher.snapshot(corpus.name, 1).segments
+    assert installation.vectors.count(rebuilt.collection) == rebuilt.count
+    with installation.catalog.reading() as connection:
+        assert unfinished_segments(connection, corpus.name) == []
+
+
+@pytest.mark.parametrize("next_run", ["maintenance", "night"])
+def test_collection_of_a_killed_rebuild_is_dropped(
+    installation: Installation, corpus: Corpus, stages: Stages, monkeypatch: pytest.MonkeyPatch, next_run: str
+) -> None:
+    segment = damaged_segment(installation, corpus.name)
+
+    class Killed(BaseException):
+        pass
+
+    def fill_and_die(*arguments: object, **named: object) -> None:
+        fill_segment(*arguments, **named)  # type: ignore[arg-type]
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "fill_segment", fill_and_die)
+        with pytest.raises(Killed):
+            restore_segment(begin_build(installation, corpus.name), installation.vectors, segment)
+    with installation.catalog.reading() as connection:
+        ((_, half_written),) = unfinished_segments(connection, corpus.name)
+    assert half_written in installation.vectors.collections()
+    if next_run == "maintenance":
+        stages["maintain"](begin_build(installation, corpus.name))
+    else:
+        run_night(installation, corpus.name, allow_deletions=True)
+    assert half_written not in installation.vectors.collections()
+    with installation.catalog.reading() as connection:
+        assert unfinished_segments(connection, corpus.name) == []
+    check_segments(installation, corpus.name)
+
+
+def test_rebuild_whose_collection_was_dropped_meanwhile_fails(
+    installation: Installation, corpus: Corpus, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stages
+    segment, build = damaged_segment(installation, corpus.name), begin_build(installation, corpus.name)
+
+    def fill_while_it_is_dropped(*arguments: object, **named: object) -> None:
+        fill_segment(*arguments, **named)  # type: ignore[arg-type]
+        with installation.catalog.reading() as connection:
+            unfinished = unfinished_segments(connection, corpus.name)
+        drop_segments(build, installation.vectors, unfinished)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "fill_segment", fill_while_it_is_dropped)
+        with pytest.raises(IndexDamaged, match="was dropped while"):
+            restore_segment(build, installation.vectors, segment)
+    assert restore_segment(build, installation.vectors, segment)
+    check_segments(installation, corpus.name)
 
 
 def test_chunk_placed_by_another_process_of_the_build_fails_the_index_stage_instead_of_missing(

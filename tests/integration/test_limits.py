@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +21,7 @@ from mindset.config.settings import Settings
 from mindset.errors import ConfigurationError, TooManyRequests
 from mindset.redis import RedisClient
 from tests.integration.test_access import PEPPER, bearer, make_key
+from tests.providers.oidc import AUDIENCE, OidcIssuer
 from tests.served import api_at
 
 SettingsWithLimits = Callable[..., Settings]
@@ -155,6 +158,31 @@ def test_invalid_credentials_never_lock_out_valid_ones_from_the_same_address(
             assert codes[-2:] == [429, 429]
             assert code(key) == 200
         assert [code(key) for _ in range(5)] == [200] * 5
+
+
+def test_expired_token_gets_401_whatever_others_send_from_the_address(limited_settings: SettingsWithLimits) -> None:
+    address = forwarded_for(f"10.{uuid.uuid4().int % 250}.{uuid.uuid4().int % 250}.8")
+    past = int(time.time()) - 3600
+    with OidcIssuer() as issuer:
+        settings = limited_settings(
+            rate_limit_rejected="3/minute",
+            oidc_issuer=issuer.url,
+            oidc_audience=AUDIENCE,
+        )
+        with api_at(settings) as url:
+
+            def code(credentials: str) -> int:
+                return httpx.get(f"{url}/v1/knowledge-bases", headers=bearer(credentials) | address).status_code
+
+            expired = issuer.token(exp=past)
+            assert [code(expired) for _ in range(6)] == [401] * 6, "not counted"
+            header, claims, signature = expired.split(".")
+            forged = f"{header}.{claims}.{'A' * len(signature)}"
+            assert [code(forged) for _ in range(5)] == [401] * 3 + [429] * 2
+            assert code(expired) == 401
+            wrong_claims: list[dict[str, Any]] = [{"aud": "other"}, {"iss": "https://other.example.com"}, {"sub": ""}]
+            for wrong in wrong_claims:
+                assert code(issuer.token(exp=past, **wrong)) == 429, wrong
 
 
 def test_requests_without_credentials_are_not_counted_as_guesses(limited_settings: SettingsWithLimits) -> None:

@@ -13,15 +13,21 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic import command
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from mindset.catalog import migrations
 from mindset.catalog.migrations import check, configuration, migrate
+from mindset.catalog.migrations.online import create_index
 from mindset.catalog.pool import Catalog
 from mindset.catalog.releases import version_snapshot
 from mindset.catalog.schema_revision import SCHEMA, is_migrated
 from mindset.catalog.transactions import scalar
 from mindset.errors import ConfigurationError, ServiceUnavailable
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -109,6 +115,53 @@ def test_schema_constant_is_the_newest_revision(empty_url: str) -> None:
 
 def test_both_url_schemes_of_postgres_are_accepted(postgres_url: str) -> None:
     assert migrate(postgres_url.replace("postgresql://", "postgres://", 1)) == migrate(postgres_url)
+
+
+def test_index_is_built_once_although_an_older_transaction_is_open(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT_MS", 10)
+    with downgraded(postgres_url, "0001"):
+        pass
+    with (
+        psycopg.connect(postgres_url, autocommit=True) as observer,
+        psycopg.connect(postgres_url) as backup,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        backup.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        backup.execute("SELECT 1")
+        migrated = thread.submit(migrate, postgres_url, 0)
+
+        def waiting_index() -> list[tuple[int]]:
+            return observer.execute(
+                "SELECT index_relid FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'"
+            ).fetchall()
+
+        try:
+            wait_until(lambda: migrated.done() or waiting_index())
+            index = waiting_index()
+            for _ in range(20):
+                observer.execute("SELECT pg_sleep(0.01)")  # longer than the timeout in all
+                assert waiting_index() == index != []
+        finally:
+            backup.rollback()
+        assert migrated.result().after == SCHEMA
+        assert observer.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s", [index[0][0]]).fetchall() == [
+            (True,)
+        ]
+
+
+def test_lock_timeout_of_a_migration_is_restored_after_an_index(postgres_url: str) -> None:
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SET lock_timeout = '7s'"))
+        connection.commit()
+        context = MigrationContext.configure(connection)
+        with context.begin_transaction(), Operations.context(context):
+            create_index("ix_test", "document", "removed_at")
+            with pytest.raises(ProgrammingError):
+                create_index("ix_test_2", "document", "no_such_column")
+        assert connection.execute(text("SHOW lock_timeout")).scalar() == "7s"
 
 
 def test_metadata_of_an_older_release_is_converted_to_an_object(postgres_url: str) -> None:

@@ -4,9 +4,11 @@ import os
 import pwd
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -59,6 +61,40 @@ def test_only_the_account_of_postgres_may_enter_a_private_folder(tmp_path: Path,
         done = subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
         assert (done.returncode == 0) == allowed, done.stderr
     assert home.stat().st_mode & stat.S_IRWXO == 0, "others still may not"
+
+
+def set_entries(folder: Path, *entries: tuple[int, int, int]) -> None:
+    """Set the access control list of a folder, given as (tag, id, permissions)."""
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, id_) for tag, id_, perm in entries)
+    os.setxattr(folder, "system.posix_acl_access", packed)
+
+
+def may_enter(folder: Path, uid: int, gid: int) -> bool:
+    """Return whether an account may enter a folder."""
+    code = "import os, sys; os.stat(sys.argv[1] + '/.')"
+    command = ["/usr/bin/env", "python3", "-c", code, str(folder)]
+    return (
+        subprocess.run(command, user=uid, group=gid, extra_groups=[], capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+@pytest.mark.parametrize("mode", [0o700, 0o740, 0o770])
+def test_entries_that_chmod_disabled_stay_disabled(mode: int) -> None:
+    no_id, named, group_member, owning_group_member = 0xFFFFFFFF, (65_002, 65_002), (65_003, 65_003), (65_004, 65_004)
+    with TemporaryDirectory(dir="/tmp") as path:  # every account can enter /tmp
+        folder = Path(path)
+        os.chown(folder, 0, 65_004)
+        set_entries(
+            folder, (1, no_id, 7), (2, 65_002, 7), (4, no_id, 7), (8, 65_003, 7), (0x10, no_id, 7), (0x20, no_id, 0)
+        )
+        folder.chmod(mode)
+        others = (named, group_member, owning_group_member)
+        before = [may_enter(folder, *ids) for ids in others]
+        assert before == [mode == 0o770] * 3
+        let_enter(folder, 65_000, "one")
+        assert may_enter(folder, 65_000, 65_000)
+        assert [may_enter(folder, *ids) for ids in others] == before
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system without access control lists")

@@ -60,7 +60,7 @@ def test_plain_text_has_no_front_matter() -> None:
 
 @pytest.mark.parametrize("text", ["---\nacl: 7\n---\ntext", "acl: board\n\ntext", '{"acl": ["board"]}\ntext'])
 def test_plain_text_that_states_rights_is_rejected(text: str) -> None:
-    with pytest.raises(DocumentRejected, match=r"would restrict nobody\. Move it"):
+    with pytest.raises(DocumentRejected, match=r"would have no effect\. Move it"):
         parse("a.txt", text.encode())
 
 
@@ -83,7 +83,7 @@ def test_meta_element_of_a_page_states_its_rights(meta: str) -> None:
         ('<meta name="acl" content="">', "`acl` in the `meta` element of the page is ''"),
         ('<meta name="acl">', "`acl` in the `meta` element of the page is ''"),
         ('<meta name="acl" content="a"><meta name="ACL" content="*">', "says twice who may read it"),
-        ('<meta name="dc.acl" content="board">', "'dc.acl', which restricts nobody"),
+        ('<meta name="dc.acl" content="board">', "'dc.acl', which has no effect"),
         ("<!-- acl: board -->", "A comment contains an `acl`"),
     ],
 )
@@ -111,7 +111,7 @@ def test_page_states_rights_in_one_place_only() -> None:
     ],
 )
 def test_front_matter_below_other_text_is_rejected_if_it_states_rights(text: str) -> None:
-    with pytest.raises(DocumentRejected, match=r"would restrict nobody\. Move it"):
+    with pytest.raises(DocumentRejected, match=r"would have no effect\. Move it"):
         parse("a.md", text.encode())
 
 

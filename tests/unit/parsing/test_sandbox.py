@@ -255,6 +255,61 @@ def test_output_of_a_crashed_parser_is_part_of_the_reason(hostile: ParserPool, c
     assert found(hostile, "found = 1") == 1
 
 
+@pytest.mark.parametrize("written", [r"warning: bad font\n", r"{\"rejected\": \"no\"}\n", "no line end", r"[]\n[]\n"])
+def test_output_of_native_code_is_part_of_no_response(hostile: ParserPool, written: str) -> None:
+    for number in range(3):
+        code = f'import os; os.write(1, b"{written}"); found = {number}'
+        assert found(hostile, code) == number
+
+
+# Writes to the pipe of the responses, which is the only other pipe that is open for writing.
+_WRITE_RESPONSE = """
+import fcntl, os, stat
+def is_response_pipe(fd):
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    except OSError:
+        return False
+os.write(next(fd for fd in range(3, 50) if is_response_pipe(fd)), {written!r})
+found = 'the second'
+"""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"not JSON\n",
+        b"[1]\n",
+        b"7\n",
+        b"\xff\n",
+        b"{}\n",
+        b'{"request": 2, "unexpected": true}\n',
+        b'{"request": 2, "acl": 5}\n',
+        b'{"request": 1, "text": "x", "title": "x", "media_type": "text/plain", "acl": null}\n',
+    ],
+)
+def test_no_document_gets_the_response_to_another(hostile: ParserPool, written: bytes) -> None:
+    assert found(hostile, "found = 'the first'") == "the first"
+    with pytest.raises(DocumentRejected, match="response is invalid"):
+        hostile.parse("a.pdf", _WRITE_RESPONSE.replace("{written!r}", repr(written)).encode())
+    for number in range(2):
+        assert found(hostile, f"found = {number}") == number
+
+
+def test_child_with_an_unread_response_is_not_used_again(hostile: ParserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cancelled(BaseException):
+        pass
+
+    def cancel(line: bytes, request: int) -> None:
+        raise Cancelled
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mindset.parsing.sandbox._response", cancel)
+        with pytest.raises(Cancelled):
+            hostile.parse("a.pdf", b"found = 1")
+    assert found(hostile, "import json; found = 2") == 2
+
+
 def test_what_cannot_be_denied_is_reported() -> None:
     unsupported = _HOSTILE.replace("sandbox.serve()", "import sys; sys.platform = 'other'; sandbox.serve()")
     with ParserPool(children=1, timeout_s=30, program=(sys.executable, "-c", unsupported)) as pool:
