@@ -60,7 +60,8 @@ def run_deployment(deployment: str, kb: str, parameters: dict[str, Any], *, wait
     else:
         if report:
             out.print(Markdown(report))
-        out.print(f"\n{run.name}: [{_COLOUR.get(run.state, 'default')}]{run.state.lower()}[/]  {page}", highlight=False)
+        out.print(f"\n{run.name}: [{_COLOUR.get(run.state, 'default')}]{run.state.lower()}[/]", highlight=False)
+        out.print(page, highlight=False, soft_wrap=True)  # a link that is broken into lines cannot be opened
         if wait and not run.succeeded:
             err.print(run.message, markup=False)
     if wait and not run.succeeded:

@@ -109,7 +109,8 @@ def announcer() -> OnEvent:
 def show_addresses(addresses: Addresses) -> None:
     """Print the addresses to open."""
     prefect = page_link(addresses.prefect_api_url or "")
-    out.print(f"\n  Prefect   {prefect}\n  API       {addresses.api_url}/docs\n", highlight=False)
+    text = f"\n  Prefect   {prefect}\n  API       {addresses.api_url}/docs\n"
+    out.print(text, highlight=False, soft_wrap=True)  # a link that is broken into lines cannot be opened
 
 
 def _then_addresses(settings: Settings, events: OnEvent) -> OnEvent:

@@ -52,7 +52,7 @@ def page_key(password: str) -> str:
     """Return the key that opens Prefect's page in a browser. The password cannot be derived from it.
 
     Browsers send cookies to all ports of a host, so the cookie must not be the password."""
-    return hmac.digest(password.encode(), b"page", hashlib.sha256).hex()
+    return hmac.digest(password.encode(), b"page", hashlib.sha256).hex()[:32]
 
 
 def page_link(prefect_api_url: str, path: str = "/") -> str:
