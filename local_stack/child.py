@@ -29,7 +29,6 @@ class Child:
         self._log_offset = 0
         self._started_at = 0.0
         self._deadline = 0.0
-        self._ready_since = 0.0
         self._death_reported = False
 
     def start(self) -> None:
@@ -55,10 +54,7 @@ class Child:
 
     def check(self) -> None:
         """Update `ready`: whether the server answers."""
-        was_ready = self.ready
         self.ready = is_healthy(self.server.name, self._context.addresses, self._started_at)
-        if self.ready and not was_ready:
-            self._ready_since = time.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -80,10 +76,6 @@ class Child:
         """The process's entry in `stack.json`."""
         pid = self._process.pid if self._process else 0
         return ServerState(pid, self.server.port, str(self.log), self._started_at)
-
-    def was_ready_for(self, seconds: float) -> bool:
-        """Whether the process has answered for this long; ask right after its death."""
-        return self.ready and time.monotonic() - self._ready_since >= seconds
 
     def report_death(self) -> bool:
         """Return True the first time it is called after the process died."""

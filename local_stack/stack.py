@@ -34,8 +34,7 @@ OnEvent = Callable[[str, State, str], None]
 
 _POLL_S: Final = 0.05
 _STOP_TIMEOUT_S: Final = 10.0
-# A server that answered for this long before it died gets all its restarts again.
-_MAX_DEATHS, _STABLE_S = 5, 60.0
+_MAX_DEATHS, _DEATHS_WITHIN_S = 5, 60.0
 _BACKOFF_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
 _NEED: Final[dict[str, Need]] = {
     "postgres": "postgres",
@@ -224,14 +223,14 @@ class Stack:
             return
         now = time.monotonic()
         if child.report_death():
-            # Not the deaths of the last minute: a server that never answers lives longer than that.
-            if child.was_ready_for(_STABLE_S):
-                deaths.clear()
+            # One that never answers may live longer than a minute each time, so all its deaths count.
+            if child.ready:
+                deaths[:] = [death for death in deaths if now - death < _DEATHS_WITHIN_S]
             deaths.append(now)
             self._notify(name, "died", f"{child.exit_description()}; {child.log}")
             if len(deaths) > _MAX_DEATHS:
                 raise StackError(
-                    f"{name} died {len(deaths)} times without answering for {_STABLE_S:.0f} s in between: the stack in "
+                    f"{name} died {len(deaths)} times within {_DEATHS_WITHIN_S:.0f} s or without ever answering: the stack in "
                     f"{self.directory} stopped. "
                     f"{child.server.remedy}\nThe end of {child.log}:\n{child.tail()}"
                 )
