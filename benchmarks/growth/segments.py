@@ -60,7 +60,7 @@ def measure_segments(index: ChromaIndex, vectors: Vectors, questions: Vectors) -
             started = time.perf_counter()
             chunks = searcher.dense.nearest(snapshot, vector, _CANDIDATES, started + 60)
             milliseconds.append((time.perf_counter() - started) * 1000)
-            recalls.append(len({int(chunk) for chunk in chunks[:_LIMIT]} & set(expected.tolist())) / _LIMIT)
+            recalls.append(len({int(chunk) for chunk in list(chunks)[:_LIMIT]} & set(expected.tolist())) / _LIMIT)
         cuts = statistics.quantiles(milliseconds, n=20)
         yield SearchAt(len(vectors), count, statistics.mean(recalls), statistics.median(milliseconds), cuts[18], rate)
         for segment in segments:

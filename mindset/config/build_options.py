@@ -52,7 +52,7 @@ class Chunking(StrictModel):
     method: Literal["structural", "recursive", "fixed"] = "structural"
     """`structural` follows headings and blocks; the others exist for comparison."""
 
-    tokens: int = Field(default=400, ge=16, le=4096)
+    tokens: int = Field(default=512, ge=16, le=4096)
     """Maximum size of a chunk, in tokens of four characters each, a rule of thumb for English."""
 
     overlap: int = Field(default=0, ge=0)

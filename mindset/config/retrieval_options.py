@@ -35,11 +35,13 @@ class Retrieval(StrictModel):
     passages: int = Field(default=5, ge=1, le=50)
     """Default number of chunks that a search returns."""
 
-    candidates: int = Field(default=60, ge=1, le=500)
-    """Number of chunks that dense and full-text search propose each."""
+    candidates: int = Field(default=200, ge=1, le=500)
+    """Number of chunks that dense and full-text search propose each. A chunk that one of them does not propose gets no score
+    from it."""
 
     dense_weight: float | None = Field(default=None, ge=0)
-    """Weight of dense search in the fusion; 0 disables it. Default: 1, or 0.3 for versions built with WordLlama."""
+    """Weight of dense search in the fusion; 0 disables it. Default: 0.6 with WordLlama,
+    0.8 with an ONNX model, otherwise 1."""
 
     lexical_weight: float = Field(default=1.0, ge=0)
     """Weight of full-text search in the fusion; 0 disables it."""

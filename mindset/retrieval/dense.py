@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -21,7 +21,7 @@ from mindset.full_text.bm25 import VisibleChunks
 from mindset.providers.deadline import Deadline
 from mindset.retrieval.background_cache import BackgroundCache
 from mindset.retrieval.exact import exact_search
-from mindset.retrieval.search_request import Ranking, SearchRequest
+from mindset.retrieval.search_request import Ranking, SearchRequest, cosine_scores
 from mindset.tracing import span
 from mindset.vector_index.chroma import ChromaIndex, PendingSearch
 
@@ -35,7 +35,7 @@ _MAX_PROPOSED = 10_000
 
 # If it would have to propose more than this, and the caller may read at most so many chunks, all of them are compared with the
 # question instead, which is faster then.
-_FEW_PROPOSED, _FEW_VISIBLE = 1_000, 20_000
+_FEW_PROPOSED, _FEW_VISIBLE = 3_000, 20_000
 
 # The chunks that a caller may read are not spread evenly over the nearest ones.
 _RESERVE = 1.5
@@ -105,8 +105,10 @@ class DenseSearch:
         cleanup.callback(future.cancel)
         return lambda: future.result(timeout=max(0.0, request.seconds_left()))
 
-    def nearest(self, snapshot: VersionSnapshot, vector: Vector, candidates: int, deadline: float) -> list[str]:
-        """Return the nearest chunks over all segments, before `deadline` in seconds of `time.perf_counter`.
+    def nearest(self, snapshot: VersionSnapshot, vector: Vector, candidates: int, deadline: float) -> dict[str, float]:
+        """Return the similarities of the nearest chunks over all segments, nearest first.
+
+        `deadline` is in seconds of `time.perf_counter`.
 
         Raises ServiceUnavailable, IndexDamaged, DimensionMismatch."""
         return _merge(self._query_all(snapshot, vector, candidates, deadline), candidates, deadline)
@@ -115,11 +117,11 @@ class DenseSearch:
         started = time.perf_counter()
         request.check_deadline()
         vector = embedder.embed_query(request.question, Deadline(max(request.seconds_left(), 0.001)))
-        chunk_ids = self._rank(
+        scores = self._rank(
             request, visible, vector, proposed,
             lambda: self._query_all(request.snapshot, vector, proposed, request.deadline),
         )  # fmt: skip
-        return _ranking(chunk_ids, started)
+        return _ranking(scores, started)
 
     @span("retrieval.dense")
     def _rank(
@@ -129,22 +131,26 @@ class DenseSearch:
         vector: Vector,
         proposed: int,
         query: Callable[[], Sequence[PendingSearch]],
-    ) -> list[str]:
-        """Return the nearest chunks that the caller may read: those that the index proposes, if they are enough.
+    ) -> Mapping[str, float]:
+        """Return the similarities of the nearest readable chunks: those that the index proposes, if they are enough.
 
         If it is not known which ones those are, return the nearest chunks, or compare all readable ones if most of these
         are not."""
         if proposed:
             nearest = self._read(request, vector, proposed, query)
             if visible is None:
-                if not self._reads_little(request, nearest):
+                if not self._reads_little(request, list(nearest)):
                     return nearest
-                return exact_search(self._catalog, request, vector).chunk_ids
+                return exact_search(self._catalog, request, vector).scores
             wanted = min(request.candidates, visible.count)
-            readable = [chunk_id for chunk_id, ok in zip(nearest, visible.contains(nearest), strict=True) if ok]
+            readable = [
+                (chunk_id, nearest[chunk_id])
+                for chunk_id, ok in zip(nearest, visible.contains(list(nearest)), strict=True)
+                if ok
+            ]
             if len(readable) >= wanted:
-                return readable[:wanted]
-        return exact_search(self._catalog, request, vector).chunk_ids
+                return dict(readable[:wanted])
+        return exact_search(self._catalog, request, vector).scores
 
     def _reads_little(self, request: SearchRequest, chunk_ids: Sequence[str]) -> bool:
         """Return whether the caller may read less than half of the chunks."""
@@ -159,7 +165,7 @@ class DenseSearch:
 
     def _read(
         self, request: SearchRequest, vector: Vector, proposed: int, query: Callable[[], Sequence[PendingSearch]]
-    ) -> list[str]:
+    ) -> dict[str, float]:
         """Read the version's segments. If maintenance replaced them meanwhile, query their replacements."""
         try:
             return _merge(query(), proposed, request.deadline)
@@ -223,15 +229,15 @@ def _proposed(request: SearchRequest, visible: VisibleChunks | None) -> int:
     return 0 if few or proposed > _MAX_PROPOSED else proposed
 
 
-def _ranking(chunk_ids: list[str], started: float) -> Ranking:
-    return Ranking(chunk_ids, (time.perf_counter() - started) * 1000)
+def _ranking(scores: Mapping[str, float], started: float) -> Ranking:
+    return Ranking(scores, (time.perf_counter() - started) * 1000)
 
 
-def _merge(pending: Sequence[PendingSearch], candidates: int, deadline: float) -> list[str]:
-    """Return the nearest chunks of all responses. A chunk is in one segment only, so merging is sorting."""
+def _merge(pending: Sequence[PendingSearch], candidates: int, deadline: float) -> dict[str, float]:
+    """Return the similarities of the nearest chunks of all responses. A chunk is in one segment only, so merging is sorting."""
     with ExitStack() as cleanup:
         for search in pending:
             cleanup.callback(search.cancel)
         hits = [hit for search in pending for hit in search.hits(max(deadline - time.perf_counter(), _MIN_READ_S))]
     hits.sort(key=lambda hit: (hit.distance, hit.chunk_id))
-    return [hit.chunk_id for hit in hits[:candidates]]
+    return cosine_scores((hit.chunk_id, 1 - hit.distance) for hit in hits[:candidates])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mindset.catalog.embeddings import visible_embeddings
 from mindset.catalog.pool import Catalog
 from mindset.errors import ServiceUnavailable
-from mindset.retrieval.search_request import Ranking, SearchRequest
+from mindset.retrieval.search_request import Ranking, SearchRequest, cosine_scores
 from mindset.tracing import span
 
 EXACT_BATCH = 2_000
@@ -40,4 +40,5 @@ def exact_search(catalog: Catalog, request: SearchRequest, vector: NDArray[np.fl
                 raise ServiceUnavailable(
                     "The caller may read more chunks than can be compared in time. Raise retrieval.deadline_s."
                 )
-    return Ranking([chunk_id for _, chunk_id in nearest], (time.perf_counter() - started) * 1000)
+    scores = cosine_scores((chunk_id, -distance) for distance, chunk_id in nearest)
+    return Ranking(scores, (time.perf_counter() - started) * 1000)

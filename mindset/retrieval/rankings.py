@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from mindset.retrieval.fusion import reciprocal_rank_fusion
+from mindset.retrieval.fusion import add_scores, reciprocal_rank_fusion
 from mindset.retrieval.search_request import Ranking
 
 
@@ -13,7 +14,8 @@ from mindset.retrieval.search_request import Ranking
 class Rankings:
     """The rankings of a search with their weights, the failures of missing ones, and the time each took."""
 
-    weighted: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict)
+    fusion: Literal["ranks", "scores"]
+    weighted: dict[str, tuple[float, Mapping[str, float]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
 
@@ -22,9 +24,10 @@ class Rankings:
         if isinstance(outcome, str):
             self.failures[name] = outcome
         else:
-            self.weighted[name] = (weight, outcome.chunk_ids)
+            self.weighted[name] = (weight, outcome.scores)
             self.milliseconds[name] = outcome.milliseconds
 
     def fused(self) -> list[str]:
         """Return the chunk ids of all rankings, best first."""
-        return reciprocal_rank_fusion(list(self.weighted.values()))
+        fuse = add_scores if self.fusion == "scores" else reciprocal_rank_fusion
+        return fuse(list(self.weighted.values()))

@@ -127,7 +127,8 @@ class Searcher:
 
     def _rank(self, request: SearchRequest) -> Rankings:
         """Run both searches; full-text search runs in this thread while Chroma searches the vectors."""
-        rankings, options = Rankings(), request.snapshot.ranking
+        options = request.snapshot.ranking
+        rankings = Rankings(options.fusion)
         # Half of the time: dense search is possible without it.
         half = replace(request, deadline=request.deadline - request.seconds_left() / 2)
         loaded = attempt(lambda: self._visible(half))
@@ -196,4 +197,4 @@ def _lexical_ranking(request: SearchRequest, index: VersionIndex, visible: Visib
     started = time.perf_counter()
     words = index.analyzer.words(request.question)
     ranked = bm25(visible, words, request.candidates, request.check_deadline)
-    return Ranking([chunk_id for chunk_id, _ in ranked], (time.perf_counter() - started) * 1000)
+    return Ranking(dict(ranked), (time.perf_counter() - started) * 1000)

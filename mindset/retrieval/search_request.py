@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TypeVar
@@ -68,10 +68,18 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Chunk ids, best first, and how long ranking them took."""
+    """The score of each chunk, best first, and how long ranking them took."""
 
-    chunk_ids: list[str]
+    scores: Mapping[str, float]
     milliseconds: float
+
+
+def cosine_scores(chunks: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the cosine similarities of chunks as scores, best first.
+
+    They are rounded, because the index and an exact search add up in different orders."""
+    rounded = ((chunk_id, round(similarity, 5)) for chunk_id, similarity in chunks)
+    return dict(sorted(rounded, key=lambda chunk: (-chunk[1], chunk[0])))
 
 
 def attempt(step: Callable[[], T]) -> T | str:
