@@ -75,6 +75,7 @@ class Chunking(StrictModel):
 
 _DEFAULT_MODELS: dict[str, dict[str, Any]] = {
     "wordllama": {"model": "wordllama", "dimension": 256},
+    "onnx": {"model": "all-MiniLM-L6-v2", "dimension": 384},
     "nim": {"model": "nvidia/llama-nemotron-embed-1b-v2", "dimension": 2048},
     "bedrock": {"model": "amazon.titan-embed-text-v2:0", "dimension": 1024},
 }
@@ -83,11 +84,12 @@ _DEFAULT_MODELS: dict[str, dict[str, Any]] = {
 class Embedding(StrictModel):
     """The model that computes vectors of texts."""
 
-    provider: Literal["wordllama", "nim", "bedrock", "sentence-transformers"] = "wordllama"
-    """`wordllama` runs in the process and needs no service."""
+    provider: Literal["wordllama", "onnx", "nim", "bedrock", "sentence-transformers"] = "wordllama"
+    """`wordllama` and `onnx` run in the process and need no service."""
 
     model: str = "wordllama"
-    """The provider's name of the model. Each provider has a default except `sentence-transformers`."""
+    """The provider's name of the model; for `onnx`, a folder or an installed package with `model.onnx` and `tokenizer.json`.
+    Each provider has a default except `sentence-transformers`."""
 
     dimension: int = Field(default=256, ge=8, le=4096)
     """Length of a vector. Required with a model that is not the provider's default."""
@@ -106,6 +108,6 @@ class Embedding(StrictModel):
         if section.get("model", default.get("model")) == default.get("model"):
             section = default | section
         missing = [key for key in ("model", "dimension") if key not in section]
-        if missing and provider in ("nim", "bedrock", "sentence-transformers"):
+        if missing and provider in ("onnx", "nim", "bedrock", "sentence-transformers"):
             raise ValueError(f"{provider} has no default here for {' and '.join(missing)}: name it")
         return section

@@ -14,11 +14,12 @@ _DEFAULT_MODELS = {"nim": "nvidia/llama-nemotron-rerank-1b-v2", "bedrock": "cohe
 class Reranking(StrictModel):
     """The model that reorders the best candidates."""
 
-    provider: Literal["nim", "bedrock"] = "nim"
+    provider: Literal["nim", "bedrock", "onnx"] = "nim"
     """The provider of the model."""
 
     model: str = _DEFAULT_MODELS["nim"]
-    """The provider's name of the model; each provider has a default."""
+    """The provider's name of the model; for `onnx`, a folder or an installed package with `model.onnx` and `tokenizer.json`.
+    The other providers have a default."""
 
     candidates: int = Field(default=40, ge=2, le=200)
     """Number of chunks it reads per question: the best of those that the caller may read."""
@@ -26,6 +27,8 @@ class Reranking(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_default_model(cls, section: Any) -> Any:
+        if isinstance(section, dict) and section.get("provider") == "onnx" and "model" not in section:
+            raise ValueError("onnx has no default model: name the folder of a cross-encoder")
         return with_default_model(section, _DEFAULT_MODELS, "nim")
 
 

@@ -38,6 +38,10 @@ def open_embedder(embedding: Embedding, settings: Settings) -> Embedder:
             embedder = BedrockEmbedder(
                 embedding.model, embedding.dimension, region=settings.bedrock_region, url=settings.bedrock_url
             )
+        case "onnx":
+            from mindset.embedding.onnx import OnnxEmbedder
+
+            embedder = OnnxEmbedder(embedding.model)
         case "sentence-transformers":
             from mindset.embedding.sentence_transformers import SentenceTransformerEmbedder
 

@@ -7,6 +7,7 @@ from mindset.config.settings import Settings
 from mindset.providers.opened import OpenedOnce
 from mindset.reranking.bedrock import BedrockReranker
 from mindset.reranking.nim import NimReranker
+from mindset.reranking.onnx import OnnxReranker
 from mindset.reranking.protocol import Reranker
 
 
@@ -32,5 +33,7 @@ def open_reranker(reranking: Reranking, settings: Settings) -> Reranker:
     match reranking.provider:
         case "nim":
             return NimReranker(settings.nim_url, reranking.model, settings.nim_api_key)
+        case "onnx":
+            return OnnxReranker(reranking.model)
         case "bedrock":
             return BedrockReranker(reranking.model, region=settings.bedrock_region, url=settings.bedrock_url)

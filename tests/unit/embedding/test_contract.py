@@ -9,12 +9,14 @@ import pytest
 
 from mindset.embedding.bedrock import BedrockEmbedder
 from mindset.embedding.nim import NimEmbedder
+from mindset.embedding.onnx import OnnxEmbedder
 from mindset.embedding.protocol import Embedder
 from mindset.embedding.wordllama import WordLlamaEmbedder
 from tests.providers import ProviderServer
 
 OPEN: dict[str, Callable[[ProviderServer], Embedder]] = {
     "wordllama": lambda _: WordLlamaEmbedder(),
+    "onnx": lambda _: OnnxEmbedder("all-MiniLM-L6-v2"),
     "nim": lambda server: NimEmbedder(server.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 2048, batch=20),
     "nim-shortened": lambda server: NimEmbedder(server.nim_url, "nvidia/llama-nemotron-embed-1b-v2", 384, batch=20),
     "titan": lambda server: BedrockEmbedder("amazon.titan-embed-text-v2:0", 512, url=server.url),
