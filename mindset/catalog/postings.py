@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from mindset.catalog.build import BuildConnection
 from mindset.catalog.pool import Catalog
 from mindset.catalog.transactions import Connection, copy_rows, rows, scalar
-from mindset.full_text.postings import Postings, build_postings
+from mindset.full_text.near_duplicates import signature
+from mindset.full_text.postings import AnalyzedChunk, Postings, build_postings
 from mindset.text.words import WordAnalyzer
 
 # Postgres builds a row in memory, so postings of many millions of chunks are stored in several.
@@ -18,9 +19,7 @@ _BATCH = 5_000
 
 def analyze_segment(catalog: Catalog, segment: int, analyzer: WordAnalyzer) -> Postings:
     """Return the postings of a segment's chunks; a chunk that no version needs any more may be missing."""
-    return build_postings(
-        (chunk_id, analyzer.words(f"{context}\n{text}")) for chunk_id, context, text in _texts(catalog, segment)
-    )
+    return build_postings(_analyze(*chunk, analyzer) for chunk in _texts(catalog, segment))
 
 
 def store_postings(connection: BuildConnection, segment: int, analysis: str, postings: Postings) -> None:
@@ -79,6 +78,11 @@ def delete_unused_postings(connection: BuildConnection, kb: str) -> int:
              WHERE l.segment_id = s.id AND v.state <> 'retired' AND v.ranking ->> 'analysis' = p.analysis)""",
         [kb],
     ).rowcount
+
+
+def _analyze(chunk_id: str, context: str, text: str, analyzer: WordAnalyzer) -> AnalyzedChunk:
+    words = analyzer.words(text)
+    return AnalyzedChunk(chunk_id, [*analyzer.words(context), *words], signature(words))
 
 
 def _texts(catalog: Catalog, segment: int) -> Iterator[tuple[str, str, str]]:

@@ -37,6 +37,12 @@ class RankingOptions(StrictModel):
     lexical_weight: float
     """Weight of full-text search in the fusion."""
 
+    merge_near_duplicates: bool = False
+    """Whether near-duplicates are one result. Versions of earlier releases do not know them."""
+
+    canonical: tuple[str, ...] = ()
+    """Globs of the documents that come first among the places of a result, in this order."""
+
     rerank: Reranking | None
     """The model that reorders the fused ranking."""
 
@@ -50,6 +56,8 @@ def ranking_options(kb: KnowledgeBase) -> RankingOptions:
         fusion="scores",
         dense_weight=default_dense_weight(kb.embedding) if configured is None else configured,
         lexical_weight=kb.retrieval.lexical_weight,
+        merge_near_duplicates=kb.retrieval.merge_near_duplicates,
+        canonical=kb.retrieval.canonical,
         rerank=kb.retrieval.rerank,
     )
 

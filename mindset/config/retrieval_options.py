@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from mindset.config.build_options import Globs
 from mindset.config.definition import StrictModel, with_default_model
 
 _DEFAULT_MODELS = {"nim": "nvidia/llama-nemotron-rerank-1b-v2", "bedrock": "cohere.rerank-v3-5:0"}
@@ -48,6 +49,13 @@ class Retrieval(StrictModel):
 
     lexical_weight: float = Field(default=1.0, ge=0)
     """Weight of full-text search in the fusion; 0 disables it."""
+
+    merge_near_duplicates: bool = True
+    """Whether passages that say the same, such as those of a page and its print version, are one result with all their places."""
+
+    canonical: Globs = ()
+    """Globs of the documents to show and cite first among near-duplicates, in this order, relative to the source's folder. Of
+    others, it is the latest edition (by version numbers in the path), then the shortest document."""
 
     rerank: Reranking | None = None
     """The model that reorders the fused ranking; None: no reranking."""

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mindset.full_text.near_duplicates import COMPONENTS
 from mindset.full_text.postings import Postings, word_hash
 
 # The defaults of Anserini, chosen on TREC collections (Trotman et al., "Improvements to BM25 and Language Models
@@ -48,6 +49,25 @@ class ChunkTable:
         at = np.searchsorted(self.chunk_ids, chunk_ids, sorter=self._order)
         number = self._order[np.minimum(at, len(self) - 1)]
         return np.where(self.chunk_ids[number] == chunk_ids, number, -1)
+
+    def contained(self, words: Sequence[str], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the chunks contain which of the words, of shape (numbers, distinct words)."""
+        distinct = [word_hash(word) for word in dict.fromkeys(words)]
+        found = np.zeros((len(numbers), len(distinct)), dtype=np.bool_)
+        for column, word in enumerate(distinct):
+            for chunks, _ in self.occurrences(word):
+                found[:, column] |= np.isin(numbers, chunks)
+        return found
+
+    def signatures(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+        """Return the signatures of chunks, of shape (numbers, COMPONENTS), and their figures, of shape (numbers,)."""
+        components = np.zeros((len(numbers), COMPONENTS), dtype=np.uint8)
+        figures = np.zeros(len(numbers), dtype=np.uint64)
+        for segment, start, end in zip(self.segments, self.offsets, self.offsets[1:], strict=False):
+            inside = (numbers >= start) & (numbers < end)
+            components[inside] = segment.signatures[numbers[inside] - start]
+            figures[inside] = segment.figures[numbers[inside] - start]
+        return components, figures
 
     def occurrences(self, word: np.uint64) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Yield, for each segment that contains the word, the numbers of its chunks and how often each contains it."""
@@ -101,8 +121,11 @@ class VisibleChunks:
 
     def contains(self, chunk_ids: Sequence[str]) -> list[bool]:
         """Return for each id whether it is a visible chunk."""
-        numbers = self.table.numbers(np.array([chunk_id.encode() for chunk_id in chunk_ids], dtype=np.bytes_))
-        return [number >= 0 and bool(self.mask[number]) for number in numbers.tolist()]
+        return [number >= 0 and bool(self.mask[number]) for number in self.numbers(chunk_ids).tolist()]
+
+    def numbers(self, chunk_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of each chunk in the table, -1 for those that it lacks."""
+        return self.table.numbers(np.array([chunk_id.encode() for chunk_id in chunk_ids], dtype=np.bytes_))
 
 
 def bm25(

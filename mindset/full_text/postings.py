@@ -8,9 +8,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mindset.full_text.near_duplicates import COMPONENTS, NO_SIGNATURE, Signature
 
 # BM25 hardly distinguishes larger counts.
 _MAX_COUNT = 255
@@ -33,6 +36,10 @@ class Postings:
     """Numbers of the chunks that contain a word, ascending within each word."""
     counts: NDArray[np.uint8]
     """How often the word occurs in that chunk, at most 255."""
+    signatures: NDArray[np.uint8]
+    """Shape (chunks, COMPONENTS): a signature of each chunk's text, to recognize near-duplicates."""
+    figures: NDArray[np.uint64]
+    """Shape (chunks,): a hash of the words with digits of each chunk's text; 0 if it is too short to be compared."""
 
     def of(self, word_hash: np.uint64) -> slice:
         """Return where the chunks of a word are in `chunks` and `counts`; empty if no chunk contains it."""
@@ -56,7 +63,12 @@ class Postings:
     def from_bytes(cls, data: bytes) -> Postings:
         """Return the postings that `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+            found: dict[str, Any] = dict(arrays)
+        if "signatures" not in found:
+            # Stored by an earlier release, whose versions do not merge near-duplicates.
+            count = len(found["chunk_ids"])
+            found |= {"signatures": np.zeros((count, COMPONENTS), np.uint8), "figures": np.zeros(count, np.uint64)}
+        return cls(**found)
 
 
 def word_hash(word: str) -> np.uint64:
@@ -64,16 +76,28 @@ def word_hash(word: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little"))
 
 
-def build_postings(chunks: Iterable[tuple[str, Sequence[str]]]) -> Postings:
-    """Return the postings of chunks, given as (chunk id, words) in ascending order of their ids."""
+@dataclass(frozen=True, slots=True)
+class AnalyzedChunk:
+    """A chunk's words, those of its context included, and the signature of its text."""
+
+    chunk_id: str
+    words: Sequence[str]
+    signature: Signature = NO_SIGNATURE
+
+
+def build_postings(chunks: Iterable[AnalyzedChunk]) -> Postings:
+    """Return the postings of chunks, given in ascending order of their ids."""
     chunk_ids: list[bytes] = []
     lengths = array("i")
     words: dict[str, int] = {}
     numbers, counts, sizes = array("i"), array("B"), array("i")
-    for chunk_id, chunk_words in chunks:
-        chunk_ids.append(chunk_id.encode())
-        lengths.append(len(chunk_words))
-        occurrences = Counter(chunk_words)
+    signatures, figures = bytearray(), array("Q")
+    for chunk in chunks:
+        chunk_ids.append(chunk.chunk_id.encode())
+        lengths.append(len(chunk.words))
+        signatures += chunk.signature.components.tobytes()
+        figures.append(chunk.signature.figures)
+        occurrences = Counter(chunk.words)
         sizes.append(len(occurrences))
         numbers.extend([words.setdefault(word, len(words)) for word in occurrences])
         counts.extend([min(count, _MAX_COUNT) for count in occurrences.values()])
@@ -93,4 +117,6 @@ def build_postings(chunks: Iterable[tuple[str, Sequence[str]]]) -> Postings:
         starts=starts,
         chunks=chunk_of[by_word],
         counts=np.array(counts, dtype=np.uint8)[by_word],
+        signatures=np.frombuffer(bytes(signatures), dtype=np.uint8).reshape(-1, COMPONENTS),
+        figures=np.array(figures, dtype=np.uint64),
     )

@@ -20,6 +20,7 @@ from mindset.errors import IndexDamaged, NothingReleased, ServiceUnavailable, Un
 from mindset.full_text.bm25 import VisibleChunks, bm25
 from mindset.reranking.registry import RerankerRegistry
 from mindset.retrieval.dense import DenseSearch
+from mindset.retrieval.near_duplicates import group_near_duplicates, merge_groups
 from mindset.retrieval.passages import to_passages
 from mindset.retrieval.query import validate_question
 from mindset.retrieval.rankings import Rankings
@@ -28,6 +29,8 @@ from mindset.retrieval.search_request import Ranking, SearchRequest, SearchResul
 from mindset.retrieval.version_index import VersionIndex, VersionIndexes
 from mindset.tracing import span
 from mindset.vector_index.chroma import ChromaIndex
+
+_Visible = tuple[VersionIndex, VisibleChunks]
 
 # A late ranking must leave time to authorize the chunks of the other one.
 _RESERVED_S = 0.5
@@ -108,7 +111,7 @@ class Searcher:
             candidates=max(snapshot.ranking.candidates, limit),
             deadline=started + deadline_s - min(_RESERVED_S, deadline_s / 4),
         )  # fmt: skip
-        rankings = self._rank(request)
+        rankings, found = self._rank(request)
         if not rankings.weighted:
             reasons = " ".join(f"{step}: {reason}" for step, reason in rankings.failures.items())
             raise ServiceUnavailable(
@@ -116,7 +119,7 @@ class Searcher:
             )
         request = replace(request, deadline=started + deadline_s)
         reranking = snapshot.ranking.rerank if reranked else None
-        chunks = self._authorize(request, rankings, max(limit, reranking.candidates) if reranking else limit)
+        chunks = self._authorize(request, rankings, max(limit, reranking.candidates) if reranking else limit, found)
         if reranking:
             chunks = self._rerank(request, reranking, rankings, chunks, limit)
         milliseconds = rankings.milliseconds | {"total": (time.perf_counter() - started) * 1000}
@@ -125,8 +128,10 @@ class Searcher:
             {step: round(value, 2) for step, value in milliseconds.items()}, rankings.failures,
         )  # fmt: skip
 
-    def _rank(self, request: SearchRequest) -> Rankings:
-        """Run both searches; full-text search runs in this thread while Chroma searches the vectors."""
+    def _rank(self, request: SearchRequest) -> tuple[Rankings, _Visible | None]:
+        """Run both searches; full-text search runs in this thread while Chroma searches the vectors.
+
+        Also return the chunks that the caller may read, if they are known in time."""
         options = request.snapshot.ranking
         rankings = Rankings(options.fusion)
         # Half of the time: dense search is possible without it.
@@ -142,10 +147,10 @@ class Searcher:
                 rankings.add("lexical", options.lexical_weight, lexical)
             if dense is not None:
                 rankings.add("dense", options.dense_weight, dense if isinstance(dense, str) else attempt(dense))
-        return rankings
+        return rankings, None if isinstance(loaded, str) else loaded
 
     @span("retrieval.version_index")
-    def _visible(self, request: SearchRequest) -> tuple[VersionIndex, VisibleChunks]:
+    def _visible(self, request: SearchRequest) -> _Visible:
         """Return the version's index and the chunks that the caller may read."""
         snapshot = request.snapshot
         try:
@@ -160,18 +165,30 @@ class Searcher:
         return index, visible
 
     @span("retrieval.visible")
-    def _authorize(self, request: SearchRequest, rankings: Rankings, wanted: int) -> list[VisibleChunk]:
-        """Return the best `wanted` chunks, if the caller may still read them."""
+    def _authorize(
+        self, request: SearchRequest, rankings: Rankings, wanted: int, found: _Visible | None
+    ) -> list[VisibleChunk]:
+        """Return the best `wanted` chunks, if the caller may still read them, each with the places of its near-duplicates."""
+        options, ranked = request.snapshot.ranking, rankings.fused()
+        groups = [[chunk_id] for chunk_id in ranked]
+        if found and options.merge_near_duplicates:
+            index, visible = found
+            groups = group_near_duplicates(visible, index.analyzer.words(request.question), ranked, wanted)
+        chosen = groups[:wanted]
         started = time.perf_counter()
-        chunks = self._catalog.read_once(
+        rows = self._catalog.read_once(
             lambda connection: visible_passages(
-                connection, request.kb.name, request.snapshot.version, request.principals, rankings.fused(), wanted,
-                request.where,
+                connection, request.kb.name, request.snapshot.version, request.principals,
+                [chunk_id for group in groups for chunk_id in group], sum(map(len, chosen)), request.where,
             ),
             request.seconds_left(),
         )  # fmt: skip
         rankings.milliseconds["visible"] = (time.perf_counter() - started) * 1000
-        return chunks
+        return (
+            merge_groups(rows, groups, found[0].chunks_of, options.canonical)
+            if len(ranked) > len(groups) and found
+            else rows
+        )
 
     def _rerank(
         self,

@@ -58,6 +58,10 @@ class VersionIndex:
     table: ChunkTable
     documents: Mapping[str, NDArray[np.int64]]
 
+    def chunks_of(self, uri: str) -> int:
+        """Return the number of chunks of a document; 0 if the version does not contain it."""
+        return len(self.documents.get(uri, ()))
+
     @property
     def size(self) -> int:
         """Memory in bytes, roughly."""

@@ -66,3 +66,12 @@ def _file_regex(patterns: frozenset[tuple[str, ...]]) -> re.Pattern[str]:
 def _regex(part: str) -> str:
     visible = "" if part.startswith(".") else r"(?!\.)"
     return visible + translate("*" if part == "**" else part)
+
+
+def matches_path(pattern: str, path: str) -> bool:
+    """Return whether a path, whose parts are separated by `/`, matches a glob."""
+    *folders, name = path.split("/")
+    globs = Globs.of([pattern])
+    for folder in folders:
+        globs = globs.below(folder)
+    return globs.match(name)

@@ -58,7 +58,9 @@ def _rows(url: str, names: Literal["old", "new"]) -> dict[str, list[str]]:
 def test_upgrade_keeps_every_row_and_the_ranking(installation: Installation, corpus: Corpus, postgres_url: str) -> None:
     corpus.fill(6)
     quote = "Sentence 0 of section 0 says that the glacier 1 has 100 rooms."
-    corpus.golden({"id": "one", "question": "Rooms?", "evidence": [{"uri": "doc1.md", "quote": quote}]})
+    corpus.golden(
+        {"id": "one", "question": "How many rooms has the glacier 1?", "evidence": [{"uri": "doc1.md", "quote": quote}]}
+    )
     run_night(installation, corpus.name)
     (corpus.folder / "doc5.md").unlink()
     run_night(installation, corpus.name)

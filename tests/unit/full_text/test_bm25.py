@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.full_text.bm25 import K1, B, ChunkTable, VisibleChunks, bm25
-from mindset.full_text.postings import Postings, build_postings
+from mindset.full_text.postings import AnalyzedChunk, Postings, build_postings
 
 Chunks = dict[str, list[str]]
 
@@ -38,7 +38,7 @@ def reference(chunks: Chunks, words: Sequence[str], limit: int) -> list[tuple[st
 
 
 def postings(chunks: Chunks) -> Postings:
-    return build_postings(sorted(chunks.items()))
+    return build_postings(AnalyzedChunk(chunk_id, words) for chunk_id, words in sorted(chunks.items()))
 
 
 def all_visible(*segments: Postings) -> VisibleChunks:
