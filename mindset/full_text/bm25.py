@@ -56,7 +56,8 @@ class ChunkTable:
         found = np.zeros((len(numbers), len(distinct)), dtype=np.bool_)
         for column, word in enumerate(distinct):
             for chunks, _ in self.occurrences(word):
-                found[:, column] |= np.isin(numbers, chunks)
+                at = np.minimum(np.searchsorted(chunks, numbers), len(chunks) - 1)
+                found[:, column] |= chunks[at] == numbers
         return found
 
     def signatures(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:

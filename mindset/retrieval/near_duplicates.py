@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mindset.catalog.passages import VisibleChunk
 from mindset.full_text.bm25 import VisibleChunks
@@ -29,19 +30,29 @@ def group_near_duplicates(
     numbers = visible.numbers(ranked)
     components, figures = visible.table.signatures(numbers)
     groups: list[list[str]] = []
-    remaining = np.arange(len(ranked))
-    while len(remaining):
-        first = remaining[0]
-        members = remaining[:1]
-        if len(groups) < limit and figures[first]:
-            same_figures = remaining[figures[remaining] == figures[first]]
-            alike = same_figures[resemblance(components[same_figures], components[first]) >= MIN_RESEMBLANCE]
-            if len(alike) > 1:
-                has = visible.table.contained(words, numbers[alike])
-                members = alike[(has == has[0]).all(axis=1)]
+    alone = np.ones(len(ranked), dtype=np.bool_)
+    for first in range(len(ranked)):
+        if len(groups) == limit:
+            return groups + [[ranked[number]] for number in range(first, len(ranked)) if alone[number]]
+        if not alone[first]:
+            continue
+        members = _near_duplicates(components, figures, first, alone)
+        if len(members) > 1:
+            has = visible.table.contained(words, numbers[members])
+            members = members[(has == has[0]).all(axis=1)]
+        alone[members] = False
         groups.append([ranked[member] for member in members])
-        remaining = np.setdiff1d(remaining, members, assume_unique=True)
     return groups
+
+
+def _near_duplicates(
+    components: NDArray[np.uint8], figures: NDArray[np.uint64], first: int, alone: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the positions of the first chunk and of those that resemble it and are still alone."""
+    if not figures[first]:
+        return np.array([first])
+    candidates = np.flatnonzero(alone & (figures == figures[first]))
+    return candidates[resemblance(components[candidates], components[first]) >= MIN_RESEMBLANCE]
 
 
 def merge_groups(

@@ -25,7 +25,9 @@ def old(installation: Installation, corpus: Corpus, postgres_url: str) -> Corpus
     """Six versions, of which four are retired; everything happened 100 days ago."""
     corpus.define(keep_versions=2, max_deletion_ratio=1.0, evaluation={"gate": {"margins": {}}})
     corpus.fill(4)
-    corpus.golden({"id": "one", "question": "Rooms?", "evidence": [{"uri": "doc1.md", "quote": QUOTE}]})
+    corpus.golden(
+        {"id": "one", "question": "How many rooms has the glacier 1?", "evidence": [{"uri": "doc1.md", "quote": QUOTE}]}
+    )
     for number in range(6):
         corpus.write("doc0.md", document(10 + number))
         run_night(installation, corpus.name)
