@@ -23,6 +23,8 @@ class ChunkSpan:
     start: int
     end: int
     heading_path: tuple[str, ...] = ()
+    table_header: str = ""
+    """The first lines of the table that the characters are a later part of; rows mean nothing without their columns."""
 
 
 @dataclass(frozen=True, slots=True)

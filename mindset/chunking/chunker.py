@@ -13,7 +13,7 @@ from mindset.config.build_options import Chunking
 
 @dataclass(frozen=True, slots=True)
 class PlacedChunk:
-    """A chunk at its location in a document. `text[span.start:span.end]` is exactly the chunk's text."""
+    """A chunk at its location in a document. Its text is `span.table_header + text[span.start:span.end]`."""
 
     ordinal: int
     chunk: Chunk
@@ -25,7 +25,7 @@ def chunk_document(text: str, title: str, media_type: str, chunking: Chunking) -
     for ordinal, span in enumerate(_spans(text, media_type, chunking)):
         # The top heading of a document usually repeats its title.
         context = [title, *(heading for heading in span.heading_path if heading.casefold() != title.casefold())]
-        yield PlacedChunk(ordinal, Chunk(" › ".join(context), text[span.start : span.end]), span)
+        yield PlacedChunk(ordinal, Chunk(" › ".join(context), span.table_header + text[span.start : span.end]), span)
 
 
 def _spans(text: str, media_type: str, chunking: Chunking) -> Iterator[ChunkSpan]:

@@ -13,12 +13,12 @@ from markdown_it.token import Token
 
 from mindset.text.plain import plain_text
 
-Kind = Literal["heading", "prose", "whole"]
+Kind = Literal["heading", "prose", "table", "code"]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Characters `start` to `end` of a text. A `whole` block (table, code) is not split into sentences."""
+    """Characters `start` to `end` of a text. Tables and code are not split into sentences."""
 
     kind: Kind
     start: int
@@ -32,7 +32,7 @@ _PARSER = MarkdownIt("commonmark").enable("table").disable("inline")
 MAX_HEADING_LENGTH = 300
 """In characters; a heading is repeated in the context of every chunk below it."""
 
-_WHOLE_TYPES = {"table_open", "fence", "code_block"}
+_KINDS: dict[str, Kind] = {"table_open": "table", "fence": "code", "code_block": "code"}
 _LIST_TYPES = {"bullet_list_open", "ordered_list_open"}
 
 
@@ -58,7 +58,7 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         elif token.type == "list_item_open" and open_list == 0 and token.level == 1:
             yield Block("prose", *span(token))
         elif token.level == 0 and token.type != "hr":
-            yield Block("whole" if token.type in _WHOLE_TYPES else "prose", *span(token))
+            yield Block(_KINDS.get(token.type, "prose"), *span(token))
 
 
 def plain_blocks(text: str) -> Iterator[Block]:

@@ -44,8 +44,9 @@ def test_offsets_match_the_text_of_the_chunk(method: Method, text: str, tokens: 
     placed = cut(text, method, tokens, overlap)
     assert [chunk.ordinal for chunk in placed] == list(range(len(placed)))
     for chunk in placed:
-        assert chunk.chunk.text == text[chunk.span.start : chunk.span.end]
-        assert chunk.chunk.text.strip()
+        assert chunk.chunk.text == chunk.span.table_header + text[chunk.span.start : chunk.span.end]
+        assert text[chunk.span.start : chunk.span.end].strip()
+        assert chunk.span.table_header in text[: chunk.span.start]
 
 
 @every_method

@@ -41,7 +41,7 @@ def test_paragraph_as_long_as_the_file_is_not_copied() -> None:
 
 
 def texts(text: str, media_type: str = "text/markdown") -> list[str]:
-    return [text[span.start : span.end] for span in structural(text, media_type, TOKENS)]
+    return [span.table_header + text[span.start : span.end] for span in structural(text, media_type, TOKENS)]
 
 
 def ids(text: str, tokens: int = TOKENS) -> set[ChunkId]:
@@ -86,21 +86,27 @@ def test_word_over_four_times_the_budget_is_cut() -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        pytest.param("\n".join(["| ships |", "| ----- |", *(f"| {row} |" for row in rows(5))]), id="table"),
         pytest.param("\n".join(["```python", *rows(5), "", "after_a_blank_line = 1", "```"]), id="fence"),
         pytest.param("\n".join(f"    {row}. And more." for row in rows(5)), id="indented code"),
     ],
 )
-def test_tables_and_code_over_the_budget_stay_whole(block: str) -> None:
+def test_code_over_the_budget_stays_whole(block: str) -> None:
     assert BUDGET < len(block) < 4 * BUDGET
     assert any(block in chunk for chunk in texts(f"Before.\n\n{block}\n\nBehind."))
 
 
-def test_table_over_four_times_the_budget_is_cut_between_rows() -> None:
-    table = ["| ships |", "| ----- |", *(f"| {row} |" for row in rows(40))]
-    chunks = texts("\n".join(table))
-    assert [line for chunk in chunks for line in chunk.split("\n")] == table
-    assert all(len(chunk) <= 4 * BUDGET for chunk in chunks)
+def test_table_over_the_budget_is_cut_between_rows_and_repeats_its_header() -> None:
+    header, body = ["| ships |", "| ----- |"], [f"| {row} |" for row in rows(40)]
+    tables = [chunk.split("\n") for chunk in texts("\n".join([*header, *body]))]
+    assert len(tables) > 10
+    assert all(lines[:2] == header for lines in tables)
+    assert [line for lines in tables for line in lines[2:]] == body
+
+
+def test_header_that_takes_most_of_the_budget_is_not_repeated() -> None:
+    header, body = [f"| {'wide ' * 10}|", "| --- |"], [f"| {row} |" for row in rows(20)]
+    chunks = texts("\n".join([*header, *body]))
+    assert [line for chunk in chunks for line in chunk.split("\n")] == [*header, *body]
 
 
 def test_list_items_are_blocks_that_include_their_nested_items() -> None:
