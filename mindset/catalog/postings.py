@@ -81,8 +81,10 @@ def delete_unused_postings(connection: BuildConnection, kb: str) -> int:
 
 
 def _analyze(chunk_id: str, context: str, text: str, analyzer: WordAnalyzer) -> AnalyzedChunk:
-    words = analyzer.words(text)
-    return AnalyzedChunk(chunk_id, [*analyzer.words(context), *words], signature(words))
+    titles, title_length = analyzer.analyze(context)
+    words, length = analyzer.analyze(text)
+    weight = analyzer.title_weight
+    return AnalyzedChunk(chunk_id, [*titles * weight, *words], title_length * weight + length, signature(words))
 
 
 def _texts(catalog: Catalog, segment: int) -> Iterator[tuple[str, str, str]]:

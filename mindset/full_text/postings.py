@@ -26,7 +26,7 @@ class Postings:
     chunk_ids: NDArray[np.bytes_]
     """Shape (chunks,), in ascending order."""
     lengths: NDArray[np.int32]
-    """Number of words of each chunk."""
+    """Length of each chunk in words. Less than the number of its words where some repeat others."""
     hashes: NDArray[np.uint64]
     """Shape (words,), ascending: a hash of each word. At a million words, two have the same one with a probability of
     1 in 40 million."""
@@ -82,6 +82,8 @@ class AnalyzedChunk:
 
     chunk_id: str
     words: Sequence[str]
+    length: int
+    """In words; less than the number of `words` where some repeat others, such as `ppx9087` beside `ppx` and `9087`."""
     signature: Signature = NO_SIGNATURE
 
 
@@ -94,7 +96,7 @@ def build_postings(chunks: Iterable[AnalyzedChunk]) -> Postings:
     signatures, figures = bytearray(), array("Q")
     for chunk in chunks:
         chunk_ids.append(chunk.chunk_id.encode())
-        lengths.append(len(chunk.words))
+        lengths.append(chunk.length)
         signatures += chunk.signature.components.tobytes()
         figures.append(chunk.signature.figures)
         occurrences = Counter(chunk.words)

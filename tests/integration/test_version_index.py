@@ -116,11 +116,11 @@ def test_maintenance_deletes_postings_that_no_version_needs(installation: Instal
     run_night(installation, name)
     with begin_build(installation, name).writing() as connection:
         segments = [segment.id for segment in version_segments(connection, name, 3)]
-        assert all(read_postings(connection, segment, "words/1:german") for segment in segments)
+        assert all(read_postings(connection, segment, "words/2:german") for segment in segments)
         assert delete_unused_postings(connection, name) == 0, "the older versions need the English ones"
         connection.execute("UPDATE version SET state = 'retired' WHERE number < 3")
     maintain(begin_build(installation, name), installation.knowledge_base(name), installation.vectors)
     with installation.catalog.reading() as connection:
         segments = [segment.id for segment in version_segments(connection, name, 3)]
-        assert all(read_postings(connection, segment, "words/1:german") for segment in segments)
-        assert not any(read_postings(connection, segment, "words/1:english") for segment in segments)
+        assert all(read_postings(connection, segment, "words/2:german") for segment in segments)
+        assert not any(read_postings(connection, segment, "words/2:english") for segment in segments)

@@ -38,7 +38,7 @@ def reference(chunks: Chunks, words: Sequence[str], limit: int) -> list[tuple[st
 
 
 def postings(chunks: Chunks) -> Postings:
-    return build_postings(AnalyzedChunk(chunk_id, words) for chunk_id, words in sorted(chunks.items()))
+    return build_postings(AnalyzedChunk(chunk_id, words, len(words)) for chunk_id, words in sorted(chunks.items()))
 
 
 def all_visible(*segments: Postings) -> VisibleChunks:

@@ -26,7 +26,7 @@ OTHER = (
 def table(split_at: int = 100, **chunks: tuple[str, str]) -> VisibleChunks:
     """Return chunks, given as {id: (context, text)}, in two segments."""
     analyzed = [
-        AnalyzedChunk(chunk_id, f"{context} {text}".split(), signature(text.split()))
+        AnalyzedChunk(chunk_id, f"{context} {text}".split(), 40, signature(text.split()))
         for chunk_id, (context, text) in sorted(chunks.items())
     ]
     parts = [build_postings(analyzed[:split_at]), build_postings(analyzed[split_at:])]
