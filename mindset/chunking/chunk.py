@@ -36,8 +36,10 @@ class Chunk:
 
     @property
     def id(self) -> ChunkId:
-        """The first 32 hexadecimal digits of a SHA-256 hash; also the key of the chunk's vectors."""
-        return ChunkId(hashlib.sha256(f"{self.context}\0{self.text}".encode()).hexdigest()[:32])
+        """The first 32 hexadecimal digits of a SHA-256 hash; also the key of the chunk's vectors.
+
+        It must change whenever `embedding_text` is made in another way, which the leading number is for."""
+        return ChunkId(hashlib.sha256(f"2\0{self.context}\0{self.text}".encode()).hexdigest()[:32])
 
     @property
     def embedding_text(self) -> str:

@@ -70,7 +70,7 @@ class Chunking(StrictModel):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same text would be split differently."""
-        return fingerprint("chunking/1", self.model_dump(mode="json", exclude={"language"}))
+        return fingerprint("chunking/2", self.model_dump(mode="json", exclude={"language"}))
 
 
 _DEFAULT_MODELS: dict[str, dict[str, Any]] = {

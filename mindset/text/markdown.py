@@ -11,7 +11,8 @@ from typing import Literal
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from mindset.text.plain import plain_text
+from mindset.text.inline import inline_text
+from mindset.text.markdown_parser import parse_heading
 
 Kind = Literal["heading", "prose", "table", "code"]
 
@@ -51,7 +52,8 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         if token.map is None or token.nesting < 0:
             continue
         if token.level == 0 and token.type == "heading_open":
-            title = plain_text(tokens[index + 1].content)[:MAX_HEADING_LENGTH].rstrip()
+            title = inline_text(parse_heading(tokens[index + 1].content), in_heading=True)
+            title = " ".join(title.split())[:MAX_HEADING_LENGTH].rstrip()
             yield Block("heading", *span(token), level=int(token.tag[1]), title=title)
         elif token.level == 0 and token.type in _LIST_TYPES:
             open_list = token.level

@@ -1,48 +1,66 @@
-"""Strip the markup from Markdown."""
+"""Render Markdown as plain text: what a reader of the rendered page sees.
+
+Markup is what the Markdown parser's tokens say it is; no pattern looks for markup in the source, so code, placeholders and
+words such as `__init__` keep every character."""
 
 from __future__ import annotations
 
-import re
+from markdown_it.token import Token
 
-# Constructs that may be left open match up to the end of the text and are then kept. A pattern that failed there would
-# be retried at every further opening, in quadratic time.
-_COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
-# Tags of static site generators.
-_TEMPLATE_TAG = re.compile(r"\{[%{].*?([%}]\}|\Z)", re.DOTALL)
-# Attributes such as a heading's anchor.
-_ATTRIBUTES = re.compile(r"\{[#:.][^}\n]*(\}|$)", re.MULTILINE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_MARKUP = (
-    (re.compile(r"^[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+", re.MULTILINE), ""),
-    (re.compile(r"\*\*|__|`+|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)"), ""),
-    (re.compile(r"[ \t]+"), " "),
-    (re.compile(r"\n\s*\n\s*"), "\n"),
-)
+from mindset.text.inline import inline_text
+from mindset.text.markdown_parser import parse_markdown
+from mindset.text.raw_html import html_block_text
 
 
 def plain_text(markdown: str) -> str:
-    """Return the words of a Markdown text without markup, comments, HTML tags and link targets."""
-    text = _COMMENT.sub(lambda match: " " if match[1] else match[0], markdown)
-    text = _TEMPLATE_TAG.sub(lambda match: " " if match[1] else match[0], text)
-    text = _TAG.sub(" ", _links_to_labels(text))
-    text = _ATTRIBUTES.sub(lambda match: "" if match[1] else match[0], text)
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    return text.strip()
+    """Return the text of a document or a part of one, with a line for each heading, paragraph, list item and table row.
+
+    Markup, comments, HTML tags, link targets and reference marks are left out. Code is kept as it is."""
+    return join_lines(token_lines(parse_markdown(markdown)))
 
 
-def _links_to_labels(text: str) -> str:
-    """Replace `[label](target)` and `![label](target)` by `label`, in one pass."""
-    parts: list[str] = []
-    position = 0
-    while (opening := text.find("[", position)) >= 0 and (closing := text.find("]", opening)) >= 0:
-        if not text.startswith("](", closing):
-            parts.append(text[position : closing + 1])
-            position = closing + 1
-            continue
-        end = text.find(")", closing)
-        if end < 0:
-            break
-        parts += text[position:opening].removesuffix("!"), text[opening + 1 : closing]
-        position = end + 1
-    return "".join(parts) + text[position:]
+def token_lines(tokens: list[Token]) -> list[str]:  # noqa: C901, PLR0912  # one case for each kind of token
+    """Return the text of each block in order. The cells of a table row are joined by ` | `."""
+    lines: list[str] = []
+    numbers: list[int | None] = []  # the next number of each open list; None if it has bullets
+    prefix = ""
+    in_heading = False
+    cells: list[str] | None = None
+    for token in tokens:
+        match token.type:
+            case "inline":
+                text = inline_text(token, in_heading=in_heading)
+                if cells is not None:
+                    cells.append(" ".join(text.split()))
+                elif text:
+                    lines.append(prefix + text)
+                    prefix = ""
+            case "fence" | "code_block":
+                lines.append(token.content.removesuffix("\n"))
+            case "html_block":
+                lines.append(html_block_text(token.content))
+            case "heading_open" | "heading_close":
+                in_heading = token.nesting > 0
+            case "ordered_list_open":
+                numbers.append(int(token.attrGet("start") or 1) if token.attrGet("start") != 0 else 0)
+            case "bullet_list_open":
+                numbers.append(None)
+            case "ordered_list_close" | "bullet_list_close":
+                numbers.pop()
+            case "list_item_open":
+                number = numbers[-1]
+                prefix = "" if number is None else f"{number}{token.markup} "
+                numbers[-1] = None if number is None else number + 1
+            case "list_item_close":
+                prefix = ""
+            case "tr_open":
+                cells = []
+            case "tr_close":
+                lines.append(" | ".join(cells or []))
+                cells = None
+    return lines
+
+
+def join_lines(lines: list[str]) -> str:
+    """Join the lines that contain something."""
+    return "\n".join(line for line in lines if line.strip()).strip()
