@@ -16,7 +16,7 @@ MAX_VALUE_BYTES = 512_000
 """Larger values are not cached."""
 
 # Increase it with every change of the cached classes, so that no process reads what another release has written.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Cache(Generic[T]):

@@ -26,6 +26,7 @@ class VisibleChunk:
     ordinal: int
     start: int
     end: int
+    media_type: str
 
 
 MAX_PLACES = 100
@@ -58,7 +59,8 @@ def visible_passages(
             WHERE p.kb = %(kb)s AND p.chunk_id = candidate.id AND {condition.sql} LIMIT 1) AS visible
           ORDER BY candidate.number LIMIT %(limit)s
         )
-        SELECT v.number - 1, c.id, c.text, p.uri, p.content_hash, r.title, p.heading_path, p.ordinal, p.start, p."end"
+        SELECT v.number - 1, c.id, c.text, p.uri, p.content_hash, r.title, p.heading_path, p.ordinal, p.start, p."end",
+               r.media_type
         FROM chosen v
         CROSS JOIN LATERAL (
           SELECT p.* FROM placement p JOIN document d ON d.kb = p.kb AND d.uri = p.uri

@@ -25,6 +25,11 @@ class RankingOptions(StrictModel):
     analysis: str
     """Name of the analysis that splits texts and questions into words."""
 
+    @property
+    def language(self) -> str:
+        """The language whose words the analysis reduces to stems."""
+        return self.analysis.partition(":")[2]
+
     candidates: int
     """Number of chunks that dense and full-text search propose each."""
 

@@ -76,7 +76,8 @@ def stream_answer(
     if rules := injection_rules(question):
         yield Verdict("question", "noted", rules)
     sanitized = _sanitize_within_budget(passages)
-    if sanitized.broken_rules:
+    # Nothing can instruct a generator that only quotes, so it gets the passages as they are.
+    if sanitized.broken_rules and not generator.name.startswith("extractive:"):
         yield Verdict("passages", "changed", sanitized.broken_rules)
     draft = _Draft(sanitized, generator.name)
     if sanitized.passages:
@@ -97,7 +98,7 @@ class _Draft:
     def __init__(self, sanitized: SanitizedPassages, generator: str) -> None:
         self._links = LinkFilter(sanitized.trusted)
         self._citations = CitationReader(len(sanitized.passages))
-        self._leaks = LeakFilter(SYSTEM_PROMPTS, [passage.text for passage in sanitized.passages])
+        self._leaks = LeakFilter(SYSTEM_PROMPTS, [passage.original or passage.text for passage in sanitized.passages])
         self._length = 0
         self._pending_citations: deque[Citation] = deque()
         self._text: list[str] = []
@@ -110,7 +111,10 @@ class _Draft:
         for piece in pieces:
             if piece.generator:
                 self._generator, self._fallback_reasons = piece.generator, piece.fallback_reasons
-            yield from self._release(self._citations.feed(self._links.feed(piece.text)))
+            if piece.quoted_from is None:
+                yield from self._release(self._citations.feed(self._links.feed(piece.text)))
+            else:
+                yield from self._release(self._citations.quote(piece.text, piece.quoted_from))
             self._finish_reason, self._usage = piece.finish_reason or self._finish_reason, piece.usage or self._usage
             if self._leaks.leaked or self._too_long:
                 break

@@ -47,6 +47,13 @@ class CitationReader:
         self._returned = 0
         self.citations: list[Citation] = []
 
+    def quote(self, text: str, passage: int) -> str:
+        """Return a quotation of a passage with its marker, after what was held back. Nothing in the quotation is a marker."""
+        released = [self.finish()]
+        self._append(released, text if text.endswith("\n") else f"{text} ")
+        self._append_marker(released, [passage], "")
+        return "".join(released)
+
     def feed(self, piece: str) -> str:
         """Return the text that can be released now."""
         text = self._held + piece

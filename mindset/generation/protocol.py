@@ -30,6 +30,8 @@ class Piece:
     """The name of the generator of this and all further pieces, set by a fallback route."""
     fallback_reasons: tuple[str, ...] = ()
     """With `generator`: why each generator before it in the route failed."""
+    quoted_from: int | None = None
+    """The number of the passage from which `text` is quoted, word for word, so that nothing in it is a marker."""
 
 
 class Generator(Protocol):

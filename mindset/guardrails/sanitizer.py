@@ -34,7 +34,7 @@ def sanitize_passages(passages: Sequence[Passage]) -> SanitizedPassages:
         broken_rules |= broken
         label = replace(place, title=title, heading_path=tuple(heading for heading, _ in headings))
         if text != passage.text or label != place:
-            sanitized.append(replace(passage, text=text, places=(label, *passage.places[1:])))
+            sanitized.append(replace(passage, text=text, original=passage.text, places=(label, *passage.places[1:])))
         else:
             sanitized.append(passage)
         if not any(rule.startswith("injected-") for rule in broken):

@@ -76,7 +76,10 @@ def merge_groups(
     for number, members in groupby(ordered, key=lambda row: group_of[row.chunk_id]):
         places = sorted(members, key=preference)
         first = places[0]
-        merged += [replace(row, candidate=number, chunk_id=first.chunk_id, text=first.text) for row in places]
+        merged += [
+            replace(row, candidate=number, chunk_id=first.chunk_id, text=first.text, media_type=first.media_type)
+            for row in places
+        ]
     return merged
 
 

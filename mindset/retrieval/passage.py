@@ -26,6 +26,12 @@ class Passage:
     chunk_ids: tuple[str, ...]
     text: str
     places: tuple[Place, ...]
+    media_type: str = "text/markdown"
+    """Of `text`: `text/markdown` or `text/plain`."""
+    original: str | None = None
+    """The text as the document has it, if `text` was changed for a model."""
+    language: str = "english"
+    """The language whose words the version's analysis reduces to stems; `simple`: none."""
 
     @property
     def place(self) -> Place:

@@ -10,12 +10,13 @@ from mindset.catalog.passages import VisibleChunk
 from mindset.retrieval.passage import Passage, Place
 
 
-def to_passages(chunks: Iterable[VisibleChunk], *, join: bool) -> list[Passage]:
+def to_passages(chunks: Iterable[VisibleChunk], language: str, *, join: bool) -> list[Passage]:
     """Return one passage per chunk in the order of the ranking; with `join`, adjacent chunks of a document become one.
 
-    A joined passage has the rank of its best chunk and a single place that covers all its chunks."""
+    `language` is that of the version's word analysis. A joined passage has the rank of its best chunk and a single place that
+    covers all its chunks."""
     passages = [
-        Passage(0, (rows[0].chunk_id,), rows[0].text, tuple(_place(row) for row in rows))
+        Passage(0, (rows[0].chunk_id,), rows[0].text, tuple(_place(row) for row in rows), rows[0].media_type, language)
         for rows in (list(group) for _, group in groupby(chunks, key=lambda row: row.candidate))
     ]
     joined: list[Passage] = []

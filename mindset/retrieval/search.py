@@ -124,7 +124,8 @@ class Searcher:
             chunks = self._rerank(request, reranking, rankings, chunks, limit)
         milliseconds = rankings.milliseconds | {"total": (time.perf_counter() - started) * 1000}
         return SearchResult(
-            kb.name, snapshot.version, snapshot.release, tuple(to_passages(chunks, join=join)), tuple(rankings.failures),
+            kb.name, snapshot.version, snapshot.release,
+            tuple(to_passages(chunks, snapshot.ranking.language, join=join)), tuple(rankings.failures),
             {step: round(value, 2) for step, value in milliseconds.items()}, rankings.failures,
         )  # fmt: skip
 

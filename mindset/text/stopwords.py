@@ -14,3 +14,11 @@ STOP_WORDS = word_set("""
     what when where which who whom why will with would you your
 """)
 """Words that do not describe what a question is about."""
+
+ENGLISH_FILLERS = word_set("""
+    above after again also because before being below between both doing down during each few further having he
+    her here hers him his it its itself just make makes many may might more most need needs nor off once one
+    only other ours out over own same say says she that their theirs them then there these they this those
+    through too under until very while yours
+""")
+"""Further words that do not tell sentences apart."""

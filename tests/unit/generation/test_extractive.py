@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindset.generation.answer_stream import Answer, stream_answer
-from mindset.generation.extractive import MAX_SENTENCE_LENGTH, MAX_SENTENCES, ExtractiveGenerator
+from mindset.generation.extractive import MAX_ITEMS, MAX_QUOTATIONS, ExtractiveGenerator
 from mindset.generation.prompt import NOT_IN_DOCUMENTS
+from mindset.generation.quotations import MAX_CODE_LENGTH, MAX_LENGTH
 from mindset.retrieval.passage import Passage
 from tests.unit.generation.passages import passage
 
@@ -59,7 +60,9 @@ def test_headings_count_as_words_of_their_sentences() -> None:
         pytest.param("When do badgers dig?", [], id="no passage"),
         pytest.param("When do badgers dig?", [passage("")], id="empty passage"),
         pytest.param(
-            "When do badgers dig?", [passage("## When badgers dig\n\n```\nwhen badgers dig\n```")], id="no prose"
+            "When do badgers dig?",
+            [passage("## When badgers dig\n\n- [When badgers dig](dig.md)")],
+            id="headings and links",
         ),
         pytest.param("badgers dig", [passage("Badgers dig " + "and dig " * 80 + ".")], id="long sentence"),
     ],
@@ -70,12 +73,18 @@ def test_unsupported_answer_has_no_citations(question: str, passages: list[Passa
 
 
 def test_references_of_a_document_are_not_mistaken_for_citations() -> None:
-    answer = ask("When do badgers dig setts?", passage("Badgers dig setts [2] at night [1, 3]."))
-    assert answer.text == "Badgers dig setts at night. [1]"
-    for reference in ("[^1]", "[1-3]", "[1; 2]", "[ref 2]", "【1】", "[No. 2]"):
-        assert (
-            ask("When do badgers dig setts?", passage(f"Badgers dig setts {reference} at night.")).text == answer.text
+    for reference in ("[2]", "[1, 3]", "[1-3]", "[1; 2]", "[ref 2]", "【1】", "[No. 2]", "argv[1]"):
+        answer = ask("When do badgers dig setts?", passage(f"Badgers dig setts {reference} at night."))
+        assert answer.text == f"Badgers dig setts {reference} at night. [1]"
+        assert [citation.passage for citation in answer.citations] == [1]
+
+
+def test_footnotes_and_links_that_are_marks_are_left_out() -> None:
+    for reference in ("[^1]", "[2](sources.md)", "[[3]](#three)"):
+        answer = ask(
+            "When do badgers dig setts?", passage(f"Badgers dig setts at night{reference}. They sleep by day.")
         )
+        assert answer.text == "Badgers dig setts at night. [1]"
 
 
 def test_duplicate_sentence_is_quoted_once() -> None:
@@ -114,8 +123,8 @@ def test_answer_consists_of_quotations_only(texts: list[str], question: str) -> 
     passages = [passage(text, rank) for rank, text in enumerate(texts, start=1)]
     answer = ask(question, *passages)
     assert answer.supported == bool(answer.citations) == (answer.text != NOT_IN_DOCUMENTS)
-    assert len(answer.citations) <= MAX_SENTENCES
+    assert len(answer.citations) <= MAX_QUOTATIONS
     for citation in answer.citations:
         quoted = answer.text[citation.start : citation.end]
-        assert len(quoted) <= MAX_SENTENCE_LENGTH + 2
+        assert len(quoted) <= MAX_CODE_LENGTH + MAX_LENGTH * (MAX_ITEMS + 1)
         assert _letters(quoted) in _letters(passages[citation.passage - 1].text)

@@ -110,7 +110,7 @@ def test_open_circuit_takes_no_time_of_the_route(provider: ProviderServer) -> No
     route = FallbackGenerator([generator, ExtractiveGenerator()])
     for _ in range(3):
         text, name, fallback_reasons = collect(route.stream("When do badgers dig setts?", PASSAGES, Deadline(5)))
-        assert ("[1]" in text, name, len(fallback_reasons)) == (True, "extractive:extractive", 1)
+        assert ("Badgers dig" in text, name, len(fallback_reasons)) == (True, "extractive:extractive", 1)
     assert len(provider.requests) == 1
     assert endpoint.state.failures == {"unavailable": 1, "circuit_open": 2}
 
@@ -131,7 +131,7 @@ def test_extractive_fallback_answers_while_nim_hangs(provider: ProviderServer) -
     text, name, fallback_reasons = collect(with_quotes.stream("When do badgers dig setts?", PASSAGES, Deadline(4)))
     assert time.monotonic() - started < 4
     assert name == "extractive:extractive"
-    assert "[1]" in text
+    assert "Badgers dig" in text
     assert len(fallback_reasons) == 1
 
 

@@ -11,5 +11,15 @@ def visible_chunk(
     """Return a chunk of ten characters that starts eleven characters after the previous one."""
     start = 11 * ordinal if start is None else start
     return VisibleChunk(
-        candidate, chunk_id, f"text {ordinal}", uri, "hash", "Title", ["Title", "Part"], ordinal, start, start + 10
+        candidate,
+        chunk_id,
+        f"text {ordinal}",
+        uri,
+        "hash",
+        "Title",
+        ["Title", "Part"],
+        ordinal,
+        start,
+        start + 10,
+        "text/markdown",
     )

@@ -67,7 +67,7 @@ def test_only_the_first_groups_are_completed() -> None:
 
 
 def chunk(chunk_id: str, uri: str, candidate: int = 0) -> VisibleChunk:
-    return VisibleChunk(candidate, chunk_id, f"text of {chunk_id}", uri, "hash", uri, [], 0, 0, 10)
+    return VisibleChunk(candidate, chunk_id, f"text of {chunk_id}", uri, "hash", uri, [], 0, 0, 10, "text/markdown")
 
 
 def uris(rows: Sequence[VisibleChunk]) -> list[str]:

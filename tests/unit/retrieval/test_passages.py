@@ -21,7 +21,7 @@ def row(
 
 
 def test_without_join_every_chunk_is_a_passage() -> None:
-    passages = to_passages([row(0, 3), row(1, 2), row(2, 3, "b.md")], join=False)
+    passages = to_passages([row(0, 3), row(1, 2), row(2, 3, "b.md")], "english", join=False)
     assert [(passage.rank, passage.chunk_ids) for passage in passages] == [
         (1, ("a.md#3",)),
         (2, ("a.md#2",)),
@@ -30,7 +30,7 @@ def test_without_join_every_chunk_is_a_passage() -> None:
 
 
 def test_adjacent_chunks_are_joined_in_document_order_with_the_better_rank() -> None:
-    joined, other = to_passages([row(0, 3), row(1, 7), row(2, 2)], join=True)
+    joined, other = to_passages([row(0, 3), row(1, 7), row(2, 2)], "english", join=True)
     assert (joined.rank, joined.chunk_ids, joined.text) == (1, ("a.md#2", "a.md#3"), "text 2\n\ntext 3")
     assert (joined.place.ordinal, joined.place.start, joined.place.end) == (2, 22, 43)
     assert (other.rank, other.chunk_ids) == (2, ("a.md#7",))
@@ -38,7 +38,7 @@ def test_adjacent_chunks_are_joined_in_document_order_with_the_better_rank() -> 
 
 @pytest.mark.parametrize("order", list(permutations([2, 3, 4, 5])))
 def test_adjacent_chunks_are_joined_in_any_order_of_ranking(order: tuple[int, ...]) -> None:
-    (joined,) = to_passages([row(candidate, ordinal) for candidate, ordinal in enumerate(order)], join=True)
+    (joined,) = to_passages([row(candidate, ordinal) for candidate, ordinal in enumerate(order)], "english", join=True)
     assert joined.chunk_ids == ("a.md#2", "a.md#3", "a.md#4", "a.md#5")
     assert joined.text == "text 2\n\ntext 3\n\ntext 4\n\ntext 5"
 
@@ -53,14 +53,14 @@ def test_adjacent_chunks_are_joined_in_any_order_of_ranking(order: tuple[int, ..
     ],
 )
 def test_chunks_that_are_not_adjacent_are_not_joined(other: VisibleChunk) -> None:
-    assert len(to_passages([row(0, 2), other], join=True)) == 2
+    assert len(to_passages([row(0, 2), other], "english", join=True)) == 2
 
 
 def test_single_chunk_keeps_all_places_and_joined_passage_the_shared_one() -> None:
     twice = [row(0, 1, "a.md", "c"), row(0, 8, "b.md", "c")]
-    (single,) = to_passages(twice, join=True)
+    (single,) = to_passages(twice, "english", join=True)
     assert [place.uri for place in single.places] == ["a.md", "b.md"]
-    (joined,) = to_passages([*twice, row(1, 2)], join=True)
+    (joined,) = to_passages([*twice, row(1, 2)], "english", join=True)
     assert [(place.uri, place.ordinal) for place in joined.places] == [("a.md", 1)]
 
 
@@ -85,7 +85,7 @@ def _visible_chunks(draw: st.DrawFn) -> list[VisibleChunk]:
 
 @given(_visible_chunks(), st.booleans())
 def test_joining_keeps_every_chunk_once_and_ranks_from_one(rows: list[VisibleChunk], join: bool) -> None:
-    passages = to_passages(rows, join=join)
+    passages = to_passages(rows, "english", join=join)
     chunk_ids = sorted(chunk_id for passage in passages for chunk_id in passage.chunk_ids)
     assert chunk_ids == sorted({row.chunk_id for row in rows})
     assert [passage.rank for passage in passages] == list(range(1, len(passages) + 1))
@@ -94,7 +94,7 @@ def test_joining_keeps_every_chunk_once_and_ranks_from_one(rows: list[VisibleChu
 @given(_visible_chunks())
 def test_passages_are_ordered_by_their_best_chunk_and_cover_their_chunks(rows: list[VisibleChunk]) -> None:
     candidate = {row.chunk_id: row.candidate for row in rows}
-    passages = to_passages(rows, join=True)
+    passages = to_passages(rows, "english", join=True)
     best = [min(candidate[chunk_id] for chunk_id in passage.chunk_ids) for passage in passages]
     assert best == sorted(best)
     row_at = {(row.chunk_id, row.uri, row.ordinal): row for row in rows}
