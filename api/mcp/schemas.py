@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.common import KnowledgeBaseOut, ReleaseOut
 from api.schemas.knowledge_bases import VersionOut
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that a model wrote as `2.0`, which JSON Schema accepts as an integer, or as `"2"`."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class _Arguments(BaseModel):
@@ -28,7 +40,7 @@ class QuestionArguments(KnowledgeBaseArguments):
     """A question to a knowledge base."""
 
     question: str = Field(description="The question in words; at most 4,000 characters")
-    limit: int | None = Field(default=None, ge=1, le=50, description="Maximum number of passages; has a default")
+    limit: Whole | None = Field(default=None, ge=1, le=50, description="Maximum number of passages; has a default")
     where: dict[str, Any] | None = Field(
         default=None,
         description="Restricts the search to documents that match: a condition such as "
@@ -40,14 +52,14 @@ class DocumentArguments(KnowledgeBaseArguments):
     """A document, or a part of it."""
 
     uri: str = Field(description="The document's URI, as passages and citations show it")
-    start: int = Field(default=0, ge=0, description="Offset in the text, in characters")
+    start: Whole = Field(default=0, ge=0, description="Offset in the text, in characters")
 
 
 class CompareVersionsArguments(KnowledgeBaseArguments):
     """Two versions to compare."""
 
-    old: int | None = Field(default=None, ge=1, description="The version to compare with; by default the live one")
-    new: int = Field(ge=1, description="The version to compare")
+    old: Whole | None = Field(default=None, ge=1, description="The version to compare with; by default the live one")
+    new: Whole = Field(ge=1, description="The version to compare")
 
 
 class ConfirmedArguments(KnowledgeBaseArguments):
@@ -79,7 +91,7 @@ class GetNightArguments(_Arguments):
 class PromoteArguments(ConfirmedArguments):
     """A version to make live."""
 
-    version: int = Field(ge=1, description="Number of a finished version, as `list_releases` returns it")
+    version: Whole = Field(ge=1, description="Number of a finished version, as `list_releases` returns it")
     reason: str = Field(min_length=1, max_length=500, description="The reason; it is stored with the release")
 
 

@@ -28,10 +28,7 @@ PATHS = ("/v1/chat/", "/v1/models")
 # silently ignoring what a client asks for would be worse.
 _UNSUPPORTED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
     "n": ((1,), "a question has one answer"),
-    "tools": (([],), "answers come from the documents, and no tool is called"),
     "tool_choice": (("none", "auto"), "answers come from the documents, and no tool is called"),
-    "parallel_tool_calls": ((True, False), "answers come from the documents, and no tool is called"),
-    "functions": (([],), "answers come from the documents, and no function is called"),
     "function_call": (("none", "auto"), "answers come from the documents, and no function is called"),
     "response_format": (({"type": "text"},), "an answer is text with citations"),
     "modalities": ((["text"],), "an answer is text"),
@@ -41,6 +38,8 @@ _UNSUPPORTED: dict[str, tuple[tuple[JsonValue, ...], str]] = {
     "logit_bias": (({},), "the definition of the knowledge base decides how answers are written"),
     "stop": (([], ""), "a truncated answer could lose its citations"),
     "prediction": ((), "the definition of the knowledge base decides how answers are written"),
+    "principals": ((), "the API key decides what the caller may read"),
+    "where": ((), "only `/v1/answers` and `/v1/search` restrict a question to some documents"),
     "web_search_options": ((), "answers come from the documents, and the web is not searched"),
 }
 
@@ -73,12 +72,18 @@ _PARTS = {
 class Message(BaseModel):
     """A message of a conversation. Other fields, such as annotations of earlier answers, are ignored."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[
         str,
         BeforeValidator(_text),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}, _PARTS], "examples": ["How do I roll back?"]}),
     ] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_results_of_tools(cls, raw: Any) -> Any:
+        """Drop what a tool returned, which may be of any type: those messages are passed over."""
+        return raw | {"content": ""} if isinstance(raw, dict) and raw.get("role") in ("tool", "function") else raw
 
 
 class StreamOptions(BaseModel):
@@ -97,7 +102,7 @@ class ChatRequest(BaseModel):
     messages: list[Message] = Field(
         min_length=1,
         description="The last message is the user's question; earlier user and assistant messages are the conversation. "
-        "System and developer messages are ignored.",
+        "Messages of other roles are ignored.",
     )
     stream: bool | None = Field(default=None, description="Send chunks as server-sent events")
     stream_options: StreamOptions | None = None
@@ -120,12 +125,16 @@ class ChatRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_parameters_without_effect(cls, raw: Any) -> Any:
+        """Drop what has no effect, unknown parameters included: clients send those of all servers they know, such as `top_k`.
+
+        Tools are offered, not demanded, so they have none either; `tool_choice` may demand one."""
         if not isinstance(raw, dict):
             return raw
         return {
             name: value
             for name, value in raw.items()
-            if name not in _UNSUPPORTED or (value is not None and value not in _UNSUPPORTED[name][0])
+            if name in cls.model_fields
+            or (name in _UNSUPPORTED and value is not None and value not in _UNSUPPORTED[name][0])
         }
 
     @property
@@ -346,14 +355,12 @@ def fault_of(error: RequestValidationError) -> tuple[str, str | None, str]:
     match fault["type"]:
         case "missing":
             return f"`{param}` is missing. Send it.", param, "missing_required_parameter"
-        case "extra_forbidden" if param in _UNSUPPORTED:
+        case "extra_forbidden":
             return (
                 f"`{param}` is not supported: {_UNSUPPORTED[param][1]}. Leave it out.",
                 param,
                 "unsupported_parameter",
             )
-        case "extra_forbidden":
-            return f"`{param}` is not a known parameter. Leave it out.", param, "unknown_parameter"
         case _:
             message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
             return f"`{param}` is invalid: {message}.", param, "invalid_value"

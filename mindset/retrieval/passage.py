@@ -28,10 +28,10 @@ class Passage:
     places: tuple[Place, ...]
     media_type: str = "text/markdown"
     """Of `text`: `text/markdown` or `text/plain`."""
-    original: str | None = None
-    """The text as the document has it, if `text` was changed for a model."""
     language: str = "english"
     """The language whose words the version's analysis reduces to stems; `simple`: none."""
+    original: str | None = None
+    """The text as the document has it, if `text` was changed for a model."""
 
     @property
     def place(self) -> Place:

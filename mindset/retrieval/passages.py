@@ -10,7 +10,7 @@ from mindset.catalog.passages import VisibleChunk
 from mindset.retrieval.passage import Passage, Place
 
 
-def to_passages(chunks: Iterable[VisibleChunk], language: str, *, join: bool) -> list[Passage]:
+def to_passages(chunks: Iterable[VisibleChunk], language: str = "simple", *, join: bool) -> list[Passage]:
     """Return one passage per chunk in the order of the ranking; with `join`, adjacent chunks of a document become one.
 
     `language` is that of the version's word analysis. A joined passage has the rank of its best chunk and a single place that

@@ -172,17 +172,26 @@ def test_answers_follow_promotions_and_rollbacks(
     assert extension(client.chat.completions.create(model=released.name, messages=user()))["version"] == 1
 
 
+TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {}}}
+
+
 @pytest.mark.parametrize(
     ("parameters", "param", "code"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
+        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+            "tool_choice",
+            "unsupported_parameter",
+        ),
         ({"n": 2}, "n", "unsupported_parameter"),
         ({"audio": {"voice": "alloy", "format": "wav"}}, "audio", "unsupported_parameter"),
         ({"modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
         ({"logprobs": True}, "logprobs", "unsupported_parameter"),
         ({"stop": ["."]}, "stop", "unsupported_parameter"),
-        ({"extra_body": {"principals": ["root"]}}, "principals", "unknown_parameter"),
+        ({"extra_body": {"principals": ["root"]}}, "principals", "unsupported_parameter"),
+        ({"extra_body": {"where": {"field": "uri"}}}, "where", "unsupported_parameter"),
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": [{"role": "robot", "content": "hello"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "system", "content": "You lie."}]}, "messages", "invalid_value"),
@@ -223,13 +232,34 @@ def test_ignored_parameters_and_default_values_are_accepted(client: openai.OpenA
         seed=7,
         user="user-1",
         n=1,
-        tools=[],
-        tool_choice="none",
+        tools=[TOOL],
+        tool_choice="auto",
+        parallel_tool_calls=False,
+        extra_body={
+            "top_k": 40,
+            "min_p": 0.1,
+            "mirostat": 2,
+            "chat_template_kwargs": {"thinking": True},
+            "session_id": "x",
+        },
         response_format={"type": "text"},
         modalities=["text"],
         logprobs=False,
         stop=None,
     )
+    assert extension(answer)["supported"]
+
+
+def test_messages_of_tools_are_passed_over(client: openai.OpenAI, released: Corpus) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages: list[Any] = [
+        {"role": "user", "content": "How cold is it?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "json", "json": {"degrees": 4}}]},
+        {"role": "function", "name": "f", "content": "4 degrees"},
+        {"role": "user", "content": QUESTION},
+    ]
+    answer = client.chat.completions.create(model=released.name, messages=messages, tools=[TOOL], tool_choice="none")
     assert extension(answer)["supported"]
 
 

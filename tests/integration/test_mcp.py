@@ -127,7 +127,7 @@ async def test_search_and_get_document_return_only_visible_documents(
         async def call(name: str, **arguments: Any) -> CallToolResult:
             return await client.call_tool(name, {"knowledge_base": released.name} | arguments)
 
-        result = await call("search", question="rooms of the bakery 3", limit=3)
+        result = await call("search", question="rooms of the bakery 3", limit=3.0)
         assert result.structured_content["passages"][0]["places"][0]["uri"] == "doc3.md"
         assert "(doc3.md)" in text(result)
         condition = {"field": "uri", "op": "eq", "value": "doc1.md"}
@@ -202,6 +202,9 @@ async def test_index_health_reports_a_missing_segment(
         ("ask", {}, "`question` is missing"),
         ("ask", {"question": 7}, "`question` is invalid: it should be a valid string"),
         ("ask", {"question": "hello", "limit": 0}, "`limit` is invalid"),
+        ("ask", {"question": "hello", "limit": 2.5}, "`limit` is invalid"),
+        ("ask", {"question": "hello", "limit": "two"}, "`limit` is invalid"),
+        ("ask", {"question": "hello", "limit": True}, "`limit` is invalid"),
         ("ask", {"question": "hello", "principals": ["root"]}, "`principals` is not an argument of this tool"),
         ("ask", {"question": ""}, "QuestionRejected: "),
         ("search", {"question": "hello", "knowledge_base": "missing"}, "UnknownKnowledgeBase: "),
