@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-PARSER = "4"
+PARSER = "5"
 """Version of the parsers. Increment it if a parser returns another result for the same bytes: all documents are then
 parsed again."""
 

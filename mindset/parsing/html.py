@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mindset.errors import DocumentRejected
@@ -9,7 +10,16 @@ from mindset.parsing import front_matter
 from mindset.parsing.document import ParsedDocument
 from mindset.parsing.rights import key_name, principals, reject_rights_in_text, resembles_acl
 from mindset.parsing.titles import lines_and_fences, title_from_name
-from mindset.text.normalization import decode, normalize
+from mindset.text.normalization import decode, normalize, remove_data_uris
+
+# `<meta charset="...">` and `<meta http-equiv="Content-Type" content="...; charset=...">`, as browsers look for them.
+_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
+# What browsers read under these names is a superset (https://encoding.spec.whatwg.org/#names-and-labels).
+_ENCODINGS = {
+    "ascii": "cp1252", "us-ascii": "cp1252", "iso-8859-1": "cp1252", "iso8859-1": "cp1252", "latin1": "cp1252",
+    "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "shift_jis": "cp932", "shift-jis": "cp932", "sjis": "cp932",
+    "x-sjis": "cp932", "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "big5": "big5hkscs", "iso-8859-9": "cp1254",
+}  # fmt: skip
 
 
 def parse_html(uri: str, raw: bytes) -> ParsedDocument:
@@ -17,18 +27,63 @@ def parse_html(uri: str, raw: bytes) -> ParsedDocument:
     import trafilatura  # importing it takes 0.5 s
     from lxml.etree import ParserError
 
-    front, page = front_matter.split(decode(raw))
+    front, page = front_matter.split(remove_data_uris(_decode(raw)))
+    page = _join_definitions(page)
     try:
-        document = trafilatura.bare_extraction(page, include_tables=True, include_links=False, favor_recall=True)
-        text = trafilatura.extract(page, output_format="markdown", include_tables=True, favor_recall=True)
+        metadata = trafilatura.extract_metadata(page)
+        text = trafilatura.extract(
+            page, output_format="markdown", include_tables=True, include_comments=False, favor_recall=True
+        )
     except (ParserError, ValueError) as error:
         raise DocumentRejected(f"The page is not valid HTML: {error}. Correct it.") from None
-    if not text or document is None:
+    if not text:
         raise DocumentRejected("The page has no main content. Exclude it, or add text to its body.")
     text = _remove_indent(normalize(text))
     reject_rights_in_text(text, everywhere=False)
-    title = front_matter.title(front) or getattr(document, "title", None) or title_from_name(uri)
+    title = front_matter.title(front) or getattr(metadata, "title", None) or title_from_name(uri)
     return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), _acl(front, page))
+
+
+def _decode(raw: bytes) -> str:
+    """Decode a page: UTF-8, or else the encoding that it declares. Raises DocumentRejected."""
+    try:
+        return decode(raw)
+    except DocumentRejected:
+        declared = _CHARSET.search(raw[:4_096])
+        if declared is None:
+            raise
+        label = declared[1].decode("ascii").lower()
+        try:
+            return normalize(raw.decode(_ENCODINGS.get(label, label)))
+        except (LookupError, UnicodeDecodeError) as error:
+            raise DocumentRejected(
+                f"The page declares the encoding {label}, but it cannot be read with it ({error}). Save it as UTF-8."
+            ) from None
+
+
+def _join_definitions(page: str) -> str:
+    """Make each term of a definition list and its definitions one list item, so that they stay together."""
+    if "<dl" not in page.lower():
+        return page
+    from lxml import etree, html
+
+    # As bytes: lxml refuses a string that declares its encoding.
+    root = html.document_fromstring(page.encode(), parser=etree.HTMLParser(encoding="utf-8", huge_tree=True))
+    for definitions in list(root.iter("dl")):
+        definitions.tag = "ul"
+        term: Any = None
+        for child in list(definitions.iter("dt", "dd")):
+            if child.tag == "dt" or term is None:
+                term, child.tag = child, "li"
+                continue
+            before = "".join(term.itertext()).strip()
+            etree.SubElement(term, "span").text = (
+                ": " if term.find("span") is None and not before.endswith(":") else " "
+            )
+            child.tag = "span"
+            child.tail = None
+            term.append(child)
+    return str(html.tostring(root, encoding="unicode"))
 
 
 def _acl(front: dict[str, Any], page: str) -> tuple[str, ...] | None:

@@ -26,7 +26,10 @@ def first_heading(text: str) -> str | None:
             heading = match[1].rstrip()
             if heading.endswith("}"):
                 heading = heading.partition("{#")[0]
-            if heading := heading.rstrip(" \t#"):
+            # Closing hashes need a space before them: "F#" is a name.
+            heading = heading.rstrip()
+            name = heading.rstrip("#")
+            if heading := heading if name and name[-1] not in " \t" else name.rstrip():
                 return heading
         elif previous and not in_code and _UNDERLINE.fullmatch(line):
             return previous

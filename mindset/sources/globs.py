@@ -65,7 +65,8 @@ def _file_regex(patterns: frozenset[tuple[str, ...]]) -> re.Pattern[str]:
 
 def _regex(part: str) -> str:
     visible = "" if part.startswith(".") else r"(?!\.)"
-    return visible + translate("*" if part == "**" else part)
+    # Without regard to case: a file `REPORT.PDF` is a PDF, and some file systems do not distinguish them.
+    return f"(?i:{visible}{translate('*' if part == '**' else part)})"
 
 
 def matches_path(pattern: str, path: str) -> bool:

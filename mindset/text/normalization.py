@@ -14,6 +14,9 @@ _INVISIBLE = re.compile(
 )
 
 
+_DATA_URI = re.compile(r"data:[\w.+-]{1,80}/[\w.+-]{1,80}(?:;[\w=.+-]{1,80}){0,5},[^\s\"'<>)]{40,}", re.IGNORECASE)
+
+
 def decode(raw: bytes) -> str:
     """Decode UTF-8, or UTF-16 with a byte order mark, and normalize it. Raises DocumentRejected for anything else."""
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -36,6 +39,11 @@ def normalize(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
     text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\x0b", "\n").replace("\x85", "\n")
     return _INVISIBLE.sub("", text)
+
+
+def remove_data_uris(text: str) -> str:
+    """Shorten addresses that contain a whole file, such as an image, to `data:`: their bytes are no text."""
+    return _DATA_URI.sub("data:", text)
 
 
 def remove_invisible(text: str) -> str:

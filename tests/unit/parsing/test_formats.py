@@ -275,3 +275,95 @@ def test_any_bytes_are_parsed_or_rejected(ending: str, raw: bytes) -> None:
         assert parsed.title
         assert "\0" not in parsed.text + parsed.title
         f"{parsed.text}{parsed.title}".encode()
+
+
+PARAGRAPHS = (
+    "<p>The lighthouse is painted every ten years, and the lamp is cleaned by the keeper on the first of each month.</p>"
+    "<p>Visitors climb the stairs in groups of twelve, and leave their bags in the hut beside the entrance door.</p>"
+)
+
+
+def page(body: str, head: str = "<title>Lighthouse</title>") -> bytes:
+    return f"<html><head>{head}</head><body><main>{body}</main></body></html>".encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "title"),
+    [
+        ("<title>\n Keepers of the lamp\n</title>", PARAGRAPHS, "Keepers of the lamp"),
+        ("<title>Page 7</title>", f"<h1>Stairs</h1>{PARAGRAPHS}", "Stairs"),
+        ("", PARAGRAPHS, "Lamp 12"),
+    ],
+)
+def test_title_of_a_page(head: str, body: str, title: str) -> None:
+    assert parse("lamp-12.html", page(body, head)).title == title
+
+
+def test_terms_stay_with_their_definitions() -> None:
+    terms = "<dl><dt>Lens</dt><dd>Made of <b>glass</b>.</dd><dd>Turns twice a minute.</dd><dt>Horn:</dt><dd>For fog.</dd></dl>"
+    text = parse("a.html", page(f"<h1>Parts</h1>{PARAGRAPHS}{terms}")).text
+    assert "- Lens: Made of" in text
+    assert " ".join(text.replace("*", "").split()).endswith(
+        "- Lens: Made of glass. Turns twice a minute. - Horn: For fog."
+    )
+
+
+def test_comments_of_visitors_are_left_out() -> None:
+    comment = '<article class="comment"><p>Ann: I was dizzy on the stairs, never again!</p></article>'
+    comments = f'<section id="comments">{comment}</section>'
+    assert "dizzy" not in parse("a.html", page(PARAGRAPHS + comments)).text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declaration", "word"),
+    [
+        ("cp1252", '<meta charset="windows-1252">', "Fähre – heute"),
+        ("cp1252", '<meta http-equiv="content-type" content="text/html; charset=ISO-8859-1">', "Fähre – heute"),
+        ("euc_jp", "<meta charset=euc-jp>", "灯台の見学"),
+        ("gb18030", '<meta charset="GBK">', "灯塔开放"),
+        ("koi8-r", '<meta charset="koi8-r">', "маяк открыт"),
+        ("utf-8", '<meta charset="iso-8859-1">', "Fähre"),
+    ],
+)
+def test_page_is_decoded_as_it_declares(encoding: str, declaration: str, word: str) -> None:
+    raw = page(f"<p>{word}</p>{PARAGRAPHS}", declaration).decode().encode(encoding)
+    assert word in parse("a.html", raw).text
+
+
+@pytest.mark.parametrize(
+    "declaration", ["", '<meta charset="utf-8">', '<meta charset="klingon">', '<meta charset="euc-jp">']
+)
+def test_page_that_cannot_be_decoded_is_rejected(declaration: str) -> None:
+    with pytest.raises(DocumentRejected, match="Save it as UTF-8"):
+        parse(
+            "a.html",
+            page("<p>caf\udce9 \udcff\udcfe</p>".encode("utf-8", "replace").decode(), declaration) + b"\xe9\xff\xfe",
+        )
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "![A buoy](data:image/png;base64,{})",
+        "![A buoy][1]\n\n[1]: <data:image/svg+xml;charset=utf-8;base64,{}>",
+        '<img alt="A buoy" src="data:image/webp,{}">',
+    ],
+)
+def test_bytes_of_images_are_left_out(markdown: str) -> None:
+    text = parse("a.md", markdown.format("iVBORw0KGgo" * 50).encode()).text
+    assert "iVBOR" not in text
+    assert "A buoy" in text
+
+
+def test_short_addresses_with_data_are_kept() -> None:
+    assert (
+        parse("a.md", b"Use data:text/plain,hello or data: nothing.").text
+        == "Use data:text/plain,hello or data: nothing."
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "title"), [("# About F#", "About F#"), ("# About F# ##", "About F#"), ("## C# {#c}", "C#")]
+)
+def test_hashes_of_a_name_are_kept(line: str, title: str) -> None:
+    assert parse("a.md", line.encode()).title == title
