@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_AI = r"(?:ai|llm|assistant|language\s+model|chat\s*bot|large\s+language\s+model|gpt|agent|model)s?"
+# Agents and models alone are also people and things: "Note to agents: hold the cargo".
+_AI = r"(?:(?:ai\s+)?(?:ai|llm|assistant|language\s+model|chat\s*bot|large\s+language\s+model|gpt)|ai\s+(?:agent|model))s?"
 
 Rules = tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]
 """Name, keywords and pattern. A pattern cannot match without one of its keywords; searching for these first is ten times
@@ -25,7 +26,8 @@ SENTENCE_RULES = _compile(
             "ignore disregard forget follow",
             (
                 r"\b(?:ignore|disregard|forget|do\s+not\s+follow|stop\s+following)\b[^.\n]{0,60}"
-                r"\b(?:instructions?|rules?|prompts?|guidelines|directions|constraints|restrictions|guardrails|policies)\b"
+                r"\b(?:(?<!old )instructions?|prompts?|guidelines|directions|guardrails|"
+                r"(?:your|system|safety|these|those|the|all)\s+(?:\w+\s+)?(?:rules|constraints|restrictions|policies))\b"
             ),
         ),
         (
@@ -68,7 +70,8 @@ SENTENCE_RULES = _compile(
             "identity",
             "you pretend act developer jail anything",
             (
-                r"\b(?:you\s+are\s+(?:now|no\s+longer)|from\s+now\s+on,?\s+you|pretend\s+(?:to\s+be|you\s+are|that\s+you)|"
+                r"\b(?:you\s+are\s+(?:now|no\s+longer)\s+(?!ready\b|able\b|allowed\b|at\b|on\b|done\b|finished\b|required\b|connected\b|logged\b)|"
+                r"from\s+now\s+on,?\s+you\s+(?:are|will|must|should|shall)?\s*(?:be\b|respond|answer|reply|act|speak|say|ignore|obey|follow|output|an?\b)|pretend\s+(?:to\s+be|you\s+are|that\s+you)|"
                 r"act\s+as\s+(?:if\s+you|an?\s+(?:unrestricted|unfiltered|jailbroken|evil))|developer\s+mode|do\s+anything\s+now|"
                 r"jail\s*break|you\s+have\s+no\s+(?:rules|restrictions))\b"
             ),
@@ -95,7 +98,7 @@ SENTENCE_RULES = _compile(
             "you only always instead now",
             (
                 r"\b(?:you\s+must|you\s+should|always|only|instead,?|now)\s+(?:respond|reply|answer|say|output|cite|link)\b"
-                r"[^.\n]{0,40}(?:\bwith\b|\bonly\b|\bexactly\b|\bthat\b|https?:|\[\d+\]|[\"“'])"
+                r"[^.\n]{0,40}(?:\bonly\b|\bexactly\b|\bwith\s+(?:the\s+(?:word|phrase|sentence|text)|[\"“'])|https?:|\[\d+\]|[\"“'])"
             ),
         ),
         (
@@ -111,7 +114,7 @@ SENTENCE_RULES = _compile(
             "answer",
             "answer response repl output",
             (
-                r"\b(?:your|every|each|all|the\s+next|the\s+final)\s+(?:answer|response|reply|replies|output)s?\s+"
+                r"\b(?:your|the\s+next|the\s+final)\s+(?:answer|response|reply|replies|output)s?\s+"
                 r"(?:must|should|has\s+to|have\s+to|needs?\s+to|shall|will)\b"
             ),
         ),
@@ -176,7 +179,9 @@ LINE_RULES = _compile(
         (
             "role",
             "system assistant developer human",
-            r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:message|prompt)?\s*:",
+            # Also the name of a thing, as in "System: three pumps": without `message`, an instruction has to follow.
+            r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:(?:message|prompt)\s*:|:(?=[^\n]*"
+            r"\b(?:you|your|ignore|disregard|respond|reply|answer|reveal|obey|output|say|do\s+not|don't|new|instructions?|sure)\b))",
         ),
         (
             "role",
