@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -81,7 +82,9 @@ def ingest(
         states = document_states(connection, kb.name)
     present = {uri for uri, state in states.items() if not state.removed}
     removed = tuple(sorted(present - listing.keys()))
-    _check_deletions(kb, len(removed), len(present), allow_deletions)
+    if _exceeds_limit(kb, len(removed), len(present)) and not allow_deletions:
+        moved = _count_moved(removed, listing, states, reader)
+        _check_deletions(kb, len(removed) - moved, len(present))
     with build.writing() as connection:
         narrow_rights(connection, kb.name, kb.acl)
 
@@ -131,8 +134,35 @@ def list_sources(kb: KnowledgeBase) -> dict[str, _Entry]:
     return listing
 
 
-def _check_deletions(kb: KnowledgeBase, removed: int, present: int, allow_deletions: bool) -> None:
-    if removed > kb.max_deletion_ratio * present and removed > 1 and not allow_deletions:
+def _exceeds_limit(kb: KnowledgeBase, removed: int, present: int) -> bool:
+    return removed > kb.max_deletion_ratio * present and removed > 1
+
+
+def _count_moved(
+    removed: Sequence[str], listing: Mapping[str, _Entry], states: Mapping[str, DocumentState], reader: str
+) -> int:
+    """Return how many of the removed documents are at another path now, with the same bytes: a renamed folder loses nothing."""
+    lost = Counter(state.bytes_hash for uri in removed if (state := states[uri]).bytes_hash)
+    moved = 0
+    for uri, (source, entry) in listing.items():
+        if uri in states and not states[uri].removed:
+            continue
+        try:
+            bytes_hash = _bytes_hash(reader, source.fetch(entry))
+        except DocumentRejected:
+            continue  # quarantined with its reason later
+        if lost[bytes_hash] > 0:
+            lost[bytes_hash] -= 1
+            moved += 1
+    return moved
+
+
+def _bytes_hash(reader: str, raw: bytes) -> str:
+    return hashlib.sha256(reader.encode() + raw).hexdigest()[:32]
+
+
+def _check_deletions(kb: KnowledgeBase, removed: int, present: int) -> None:
+    if _exceeds_limit(kb, removed, present):
         raise SourceUnavailable(
             f"{kb.name}: {removed} of {present} documents are gone from their source, more than max_deletion_ratio "
             f"({kb.max_deletion_ratio:.0%}) allows. Nothing was changed. Check the source; if this is intended, run "
@@ -163,7 +193,7 @@ def _read(
 ) -> _ReadDocument:
     try:
         raw = source.fetch(entry)
-        bytes_hash = hashlib.sha256(reader.encode() + raw).hexdigest()[:32]
+        bytes_hash = _bytes_hash(reader, raw)
         if state and state.bytes_hash == bytes_hash:
             return _TouchedDocument(entry.uri, entry.etag)
         parsed = parsers.parse(entry.uri, raw)

@@ -113,7 +113,8 @@ def _file_entry(path: str, entry: os.DirEntry[str]) -> SourceEntry:
         return SourceEntry(path, "unreadable", 0)
     if not stat.S_ISREG(status.st_mode):
         return SourceEntry(path, "special", 0, "It is a device, pipe or socket, not a regular file. Exclude it.")
-    return SourceEntry(path, f"{status.st_mtime_ns}-{status.st_size}", status.st_size)
+    # The time of the last change of its status tells a restored or synchronized file, which keeps its size and its time.
+    return SourceEntry(path, f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}", status.st_size)
 
 
 def _printable(path: str) -> str:

@@ -363,6 +363,38 @@ def test_folder_that_cannot_be_listed_stops_the_night_and_changes_nothing(
     assert run_night(installation, corpus.name).ingested.removed == 0
 
 
+def test_renamed_folder_is_a_move(installation: Installation, corpus: Corpus) -> None:
+    for number in range(6):
+        corpus.write(f"guide/part-{number}.md", document(number))
+    run_night(installation, corpus.name)
+    (corpus.folder / "guide").rename(corpus.folder / "handbook")
+    result = run_night(installation, corpus.name)
+    assert (result.ingested.removed, result.ingested.added, result.embedded) == (6, 6, 0)
+    assert ask(installation, corpus.name, "How many rooms has the glacier 1?")[0] == "handbook/part-1.md"
+
+
+def test_renamed_and_emptied_folder_is_a_loss(installation: Installation, corpus: Corpus) -> None:
+    for number in range(6):
+        corpus.write(f"guide/part-{number}.md", document(number))
+    run_night(installation, corpus.name)
+    for number in range(1, 6):
+        corpus.write(f"guide/part-{number}.md", "")
+    (corpus.folder / "guide").rename(corpus.folder / "handbook")
+    with pytest.raises(SourceUnavailable, match="5 of 6 documents are gone"):
+        run_night(installation, corpus.name)
+
+
+def test_restored_file_of_the_same_size_and_time_is_read(installation: Installation, corpus: Corpus) -> None:
+    file = corpus.folder / "doc1.md"
+    corpus.write("doc1.md", document(1))
+    run_night(installation, corpus.name)
+    before = file.stat()
+    file.write_text(file.read_text().replace("rooms", "doors"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert run_night(installation, corpus.name).ingested.changed == 1
+
+
 def test_deleting_most_documents_must_be_allowed_explicitly(installation: Installation, corpus: Corpus) -> None:
     corpus.fill(6)
     run_night(installation, corpus.name)
