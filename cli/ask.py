@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from cli.context import connected_settings
 from cli.output import CODES, AsJson, err, out, print_json
+from cli.overrides import Overrides, search_with
 from mindset.application import require_setting
 from mindset.errors import MindsetError, NotAuthenticated, QuestionRejected, ServiceUnavailable
 
@@ -44,12 +45,17 @@ def search(
     kb: KnowledgeBaseName,
     question: QuestionText,
     limit: Annotated[int | None, typer.Option(min=1, max=50, help="Maximum number of chunks to show.")] = None,
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the passages of the live release that answer a question.
 
-    [dim]Example:[/]  mindset search docs "roll back" --limit 3"""
-    result = _post("/v1/search", {"knowledge_base": kb, "question": question, "limit": limit})
+    [dim]Examples:[/]  mindset search docs "roll back" --limit 3
+                       mindset search docs "roll back" --set retrieval.dense_weight=0.8"""
+    if set_:
+        result = search_with(kb, question, limit, set_)
+    else:
+        result = _post("/v1/search", {"knowledge_base": kb, "question": question, "limit": limit})
     if as_json:
         print_json(result)
         return

@@ -9,7 +9,9 @@ from rich.markup import escape
 
 from cli.context import open_cli_installation
 from cli.output import AsJson, Exit, err, out, print_json, print_table
+from cli.overrides import Overrides, trial_ranking
 from mindset.catalog.releases import live_version
+from mindset.config.overrides import with_overrides
 from mindset.evaluation.evaluate import measure
 from mindset.evaluation.metrics import METRICS
 from mindset.pipeline.plan import version_to_evaluate
@@ -21,19 +23,23 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Number of the version; default: the live one, or the one whose release is due."),
     ] = None,
+    set_: Overrides = None,
     questions: Annotated[bool, typer.Option(help="Show every question, worst first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a version and compare it with the live one. Exit code 1 if the gate rejects it. Nothing is stored.
 
     [dim]Examples:[/]  mindset evaluate docs
-                       mindset evaluate docs --version 3 --questions"""
+                       mindset evaluate docs --version 3 --questions
+                       mindset evaluate docs --set retrieval.dense_weight=0.8"""
     with open_cli_installation() as opened, err.status("Evaluating the golden set"):
         definition = opened.knowledge_base(kb)
         with opened.catalog.reading() as connection:
             live = live_version(connection, definition.name)
         number = version or live or version_to_evaluate(opened.catalog, definition.name)
-        evaluation = measure(opened.catalog, definition, opened.searcher, number)
+        tried = with_overrides(definition, set_ or [])
+        ranking = trial_ranking(opened.searcher, tried, number) if set_ else None
+        evaluation = measure(opened.catalog, tried, opened.searcher, number, ranking)
     record = evaluation.record
     if as_json:
         print_json(evaluation)

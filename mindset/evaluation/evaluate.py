@@ -15,6 +15,7 @@ from mindset.catalog.version_documents import document_text
 from mindset.catalog.versions import get_version
 from mindset.config.evaluation_options import Gate
 from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.ranking import RankingOptions
 from mindset.errors import Overloaded, ProviderUnavailable, ServiceUnavailable, UnknownVersion
 from mindset.evaluation.evidence import Span, locate
 from mindset.evaluation.golden_set import GoldenSet, Question, load_golden_set
@@ -49,8 +50,13 @@ def evaluate(build: Build, kb: KnowledgeBase, searcher: Searcher, version: int) 
     return replace(evaluation, record=replace(evaluation.record, id=evaluation_id))
 
 
-def measure(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int) -> Evaluation:
+def measure(
+    catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: int, ranking: RankingOptions | None = None
+) -> Evaluation:
     """Measure a version with the golden set, compare it with the live one, and apply the gate. Nothing is stored.
+
+    With `ranking`, the version is searched with these options instead of its own, and the live one, even if it is the same
+    version, with its own.
 
     Raises ConfigurationError if the golden set is malformed, UnknownVersion, ServiceUnavailable, ProviderError."""
     golden_set = load_golden_set(kb)
@@ -60,18 +66,24 @@ def measure(catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, version: in
     if candidate is None or candidate.state in ("building", "retired"):
         state = f"is {candidate.state}" if candidate else "does not exist"
         raise UnknownVersion(f"Version {version} of {kb.name} {state}. `mindset releases {kb.name}` lists the others.")
-    baseline = live if live != version else None
+    baseline = live if live != version or ranking else None
     if golden_set is None:
         reasons = ("no golden set: nothing was measured",)
         return Evaluation(EvaluationRecord(0, version, baseline, "", 0, {}, {}, True, reasons), (), ())
-    return _measure(catalog, kb, searcher, golden_set, version, baseline)
+    return _measure(catalog, kb, searcher, golden_set, version, baseline, ranking)
 
 
 def _measure(
-    catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, golden_set: GoldenSet, version: int, baseline: int | None
+    catalog: Catalog,
+    kb: KnowledgeBase,
+    searcher: Searcher,
+    golden_set: GoldenSet,
+    version: int,
+    baseline: int | None,
+    ranking: RankingOptions | None,
 ) -> Evaluation:
     answerable = [question for question in golden_set.questions if question.evidence]
-    candidate, spans = _version_metrics(catalog, kb, searcher, answerable, version)
+    candidate, spans = _version_metrics(catalog, kb, searcher, answerable, version, ranking)
     live = _version_metrics(catalog, kb, searcher, answerable, baseline)[0] if baseline else {}
     results = tuple(
         QuestionRecord(question.id, question.slice, candidate[question.id], live.get(question.id, {}))
@@ -101,7 +113,12 @@ def _measure(
 
 
 def _version_metrics(
-    catalog: Catalog, kb: KnowledgeBase, searcher: Searcher, questions: list[Question], version: int
+    catalog: Catalog,
+    kb: KnowledgeBase,
+    searcher: Searcher,
+    questions: list[Question],
+    version: int,
+    ranking: RankingOptions | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[Span | None]]]:
     texts: dict[str, str | None] = {}
 
@@ -117,7 +134,7 @@ def _version_metrics(
     if questions:
         searcher.warm_up(kb, version)
     for question in questions:
-        result = _search(kb, searcher, question.question, version)
+        result = _search(kb, searcher, question.question, version, ranking)
         ranks[question.id] = (len(question.evidence), rank_of_evidence(result.passages, spans[question.id]))
     return question_metrics(ranks), spans
 
@@ -128,11 +145,20 @@ def _version_metrics(
     wait=wait_random_exponential(multiplier=0.5, max=5),
     reraise=True,
 )
-def _search(kb: KnowledgeBase, searcher: Searcher, question: str, version: int) -> SearchResult:
+def _search(
+    kb: KnowledgeBase, searcher: Searcher, question: str, version: int, ranking: RankingOptions | None
+) -> SearchResult:
     """Search with every ranking; a search that failed transiently is retried. Raises ServiceUnavailable if one is missing."""
     # Not joined: joined passages would contain more text than a search for five chunks returns.
     result = searcher.search(
-        kb, question, kb.evaluation.principals, DEPTH, version, join=False, deadline_s=kb.evaluation.deadline_s
+        kb,
+        question,
+        kb.evaluation.principals,
+        DEPTH,
+        version,
+        join=False,
+        deadline_s=kb.evaluation.deadline_s,
+        ranking=ranking,
     )
     if result.degraded:
         raise ServiceUnavailable(

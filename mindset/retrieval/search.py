@@ -12,6 +12,7 @@ from mindset.catalog.passages import VisibleChunk, visible_passages
 from mindset.catalog.pool import STATEMENT_TIMEOUT_S, Catalog
 from mindset.catalog.releases import VersionSnapshot, version_snapshot
 from mindset.config.knowledge_base import KnowledgeBase
+from mindset.config.ranking import RankingOptions
 from mindset.config.retrieval_options import Reranking
 from mindset.config.settings import Settings
 from mindset.embedding.protocol import Embedder, ModelId
@@ -93,12 +94,14 @@ class Searcher:
         join: bool = True,
         reranked: bool = True,
         deadline_s: float | None = None,
+        ranking: RankingOptions | None = None,
     ) -> SearchResult:
         """Return the best `limit` chunks of the live release, or of the given version, as passages.
 
         `where` restricts the search to matching documents. Pass `snapshot` if it has been read already. Adjacent chunks
         become one passage unless `join` is False. The version's reranker is used unless `reranked` is False. `deadline_s`
-        limits the whole search, instead of the definition's deadline. The same version, question, principals and filter
+        limits the whole search, instead of the definition's deadline. `ranking` tries other options than those of the
+        version, with the same word analysis. The same version, question, principals and filter
         give the same ranking, whatever else the installation contains.
         Raises QuestionRejected, NothingReleased, UnknownVersion; ServiceUnavailable if no ranking is available."""
         started = time.perf_counter()
@@ -106,6 +109,7 @@ class Searcher:
         limit = limit or kb.retrieval.passages
         deadline_s = deadline_s or kb.retrieval.deadline_s
         snapshot = snapshot or self.snapshot(kb.name, version, deadline_s)
+        snapshot = replace(snapshot, ranking=ranking) if ranking else snapshot
         request = SearchRequest(
             kb, snapshot, question, sorted({"*", *principals}), where,
             candidates=max(snapshot.ranking.candidates, limit),
