@@ -69,7 +69,10 @@ $(PEERS_STAMP): $(STAMP) $(PEERS)/pyproject.toml $(PEERS)/uv.lock
 	  $(UV) sync --locked --quiet --project $(PEERS) --python $(abspath $(RUN)/python)
 	@touch $@
 
-.PHONY: bench-search bench-serving bench-index bench-night bench-ingest bench-growth
+.PHONY: bench-quality bench-search bench-serving bench-index bench-night bench-ingest bench-growth
+bench-quality: setup ## Measure retrieval and extractive answers, compared with textbook methods (OPTIONS="--help")
+	$(UV) sync --locked --quiet --group quality
+	$(RUN)/python -m benchmarks.quality $(OPTIONS)
 bench-search: setup ## Measure /v1/search at 100,000 chunks, compared with bare Chroma (OPTIONS="--help")
 	$(RUN)/python -m benchmarks.search $(OPTIONS)
 bench-serving: setup ## Measure the overhead of serving, a thousand streams, promotions under load, SIGTERM (OPTIONS="--help")

@@ -28,6 +28,8 @@ _STEPS = {
     "conversation": "the conversation so far",
 }
 
+_CLOSEST = 3
+
 QuestionText = Annotated[str, typer.Argument(help="The question, in quotes.")]
 
 
@@ -73,6 +75,11 @@ def show_sources(answer: dict[str, Any]) -> None:
     cited = sorted({(citation["passage"], citation["uri"], citation["title"]) for citation in answer["citations"]})
     for passage, uri, title in cited:
         out.print(f"  [cyan]\\[{passage}][/] {escape(title)}  [dim]{escape(uri)}[/]", highlight=False)
+    if not answer["supported"] and answer["passages"]:
+        out.print("Closest passages:")
+        for place in (passage["places"][0] for passage in answer["passages"][:_CLOSEST]):
+            path = " › ".join(dict.fromkeys([place["title"], *place["heading_path"]]))
+            out.print(f"  {escape(path)}  [dim]{escape(place['uri'])}[/]", highlight=False)
     _show_origin(answer)
 
 

@@ -9,7 +9,7 @@ from mindset.errors import DocumentRejected
 from mindset.parsing import front_matter
 from mindset.parsing.document import ParsedDocument
 from mindset.parsing.rights import key_name, principals, reject_rights_in_text, resembles_acl
-from mindset.parsing.titles import lines_and_fences, title_from_name
+from mindset.parsing.titles import first_heading, lines_and_fences, title_from_name
 from mindset.text.normalization import decode, normalize, remove_data_uris
 
 # `<meta charset="...">` and `<meta http-equiv="Content-Type" content="...; charset=...">`, as browsers look for them.
@@ -28,11 +28,13 @@ def parse_html(uri: str, raw: bytes) -> ParsedDocument:
     from lxml.etree import ParserError
 
     front, page = front_matter.split(remove_data_uris(_decode(raw)))
-    page = _join_definitions(page)
     try:
-        metadata = trafilatura.extract_metadata(page)
         text = trafilatura.extract(
-            page, output_format="markdown", include_tables=True, include_comments=False, favor_recall=True
+            _join_definitions(page),
+            output_format="markdown",
+            include_tables=True,
+            include_comments=False,
+            favor_recall=True,
         )
     except (ParserError, ValueError) as error:
         raise DocumentRejected(f"The page is not valid HTML: {error}. Correct it.") from None
@@ -40,7 +42,7 @@ def parse_html(uri: str, raw: bytes) -> ParsedDocument:
         raise DocumentRejected("The page has no main content. Exclude it, or add text to its body.")
     text = _remove_indent(normalize(text))
     reject_rights_in_text(text, everywhere=False)
-    title = front_matter.title(front) or getattr(metadata, "title", None) or title_from_name(uri)
+    title = front_matter.title(front) or _title(page) or first_heading(text) or title_from_name(uri)
     return ParsedDocument(text, title, "text/markdown", front_matter.metadata(front), _acl(front, page))
 
 
@@ -68,7 +70,8 @@ def _join_definitions(page: str) -> str:
     from lxml import etree, html
 
     # As bytes: lxml refuses a string that declares its encoding.
-    root = html.document_fromstring(page.encode(), parser=etree.HTMLParser(encoding="utf-8", huge_tree=True))
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True)
+    root = html.document_fromstring(page.encode("utf-8", "replace"), parser=parser)
     for definitions in list(root.iter("dl")):
         definitions.tag = "ul"
         term: Any = None
@@ -84,6 +87,19 @@ def _join_definitions(page: str) -> str:
             child.tail = None
             term.append(child)
     return str(html.tostring(root, encoding="unicode"))
+
+
+def _title(page: str) -> str:
+    """Return the page's only heading of level 1, or else its `<title>`; empty if it has neither."""
+    from lxml import etree
+
+    root = etree.fromstring(page.encode("utf-8", "replace"), etree.HTMLParser(encoding="utf-8", huge_tree=True))
+    if root is None:
+        return ""
+    headings, titles = (
+        [" ".join("".join(each.itertext()).split()) for each in root.iter(tag)] for tag in ("h1", "title")
+    )
+    return headings[0] if len(headings) == 1 and headings[0] else next(filter(None, titles), "")
 
 
 def _acl(front: dict[str, Any], page: str) -> tuple[str, ...] | None:

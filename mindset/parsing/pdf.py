@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from mindset.errors import DocumentRejected
 from mindset.parsing.document import ParsedDocument
@@ -30,7 +31,8 @@ def parse_pdf(uri: str, raw: bytes) -> ParsedDocument:
     try:
         if len(document) > MAX_PAGES:
             raise DocumentRejected(f"The PDF has {len(document)} pages; the maximum is {MAX_PAGES}. Split it.")
-        pages = [_page_text(page.get_textpage().get_text_bounded()) for page in document]
+        document.init_forms()  # before the pages are loaded
+        pages = [_read_page(document, page) for page in document]
         title = (document.get_metadata_value("Title") or "").strip()
     except pypdfium2.PdfiumError as error:
         raise DocumentRejected(f"A page of the PDF cannot be read ({error}). Save it again from its program.") from None
@@ -39,6 +41,14 @@ def parse_pdf(uri: str, raw: bytes) -> ParsedDocument:
     if not title or _USELESS_TITLE.search(title):
         title = title_from_name(uri)
     return ParsedDocument("\n\n".join(filter(None, pages)), title, "text/plain", {"pages": len(pages)})
+
+
+def _read_page(document: Any, page: Any) -> str:
+    from mindset.parsing.pdf_form import field_lines  # imports pypdfium2, as above
+
+    text = page.get_textpage().get_text_bounded()
+    values = field_lines(document.formenv, page) if document.formenv else []
+    return _page_text("\n\n".join([text, "\n".join(values)]))
 
 
 def _page_text(text: str) -> str:

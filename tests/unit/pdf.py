@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def pdf(*pages: str, title: str = "") -> bytes:
-    """A PDF with a line of text a page."""
+def pdf(*pages: str, title: str = "", fields: dict[str, str] | None = None) -> bytes:
+    """A PDF with a line of text a page, and filled form fields on the first one."""
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -20,6 +20,14 @@ def pdf(*pages: str, title: str = "") -> bytes:
             ),
             f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
         ]
+    for name, value in (fields or {}).items():
+        objects.append(
+            f"<< /Type /Annot /Subtype /Widget /FT /Tx /T ({name}) /V ({value}) /Rect [50 600 300 620] /P 4 0 R >>"
+        )
+    if fields:
+        widgets = " ".join(f"{len(objects) - number} 0 R" for number in reversed(range(len(fields))))
+        objects[0] = f"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{widgets}] >> >>"
+        objects[3] = objects[3].replace("/Type /Page ", f"/Type /Page /Annots [{widgets}] ")
     objects.append(f"<< /Title ({title}) >>")
     body, places = "%PDF-1.4\n", []
     for number, each in enumerate(objects, start=1):

@@ -10,7 +10,9 @@ from mindset.errors import ConfigurationError
 
 
 def definition() -> KnowledgeBase:
-    return KnowledgeBase.model_validate({"name": "kb", "title": "KB", "sources": [{"path": "docs"}], "retrieval": {"passages": 7}})
+    return KnowledgeBase.model_validate(
+        {"name": "kb", "title": "KB", "sources": [{"path": "docs"}], "retrieval": {"passages": 7}}
+    )
 
 
 def test_values_are_parsed_as_yaml_and_others_are_kept() -> None:

@@ -170,6 +170,12 @@ def test_pages_of_a_pdf_are_extracted() -> None:
     assert parsed.metadata == {"pages": 2}
 
 
+def test_values_of_a_form_are_part_of_the_text() -> None:
+    raw = pdf("Berth application", "Second page", fields={"boat": "Sea Urchin", "length": "", "owner": "A. Holm"})
+    text = parse("a.pdf", raw).text
+    assert " ".join(text.split()) == "Berth application boat: Sea Urchin owner: A. Holm Second page"
+
+
 @pytest.mark.parametrize("title", ["", "Microsoft Word - draft7.docx", "Untitled"])
 def test_file_name_as_pdf_title_is_ignored(title: str) -> None:
     assert parse("annual-report.pdf", pdf("Text.", title=title)).title == "Annual report"
