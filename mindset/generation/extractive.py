@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ MIN_SUPPORT_BY_WORDS = 0.45
 _SIMILARITY_WEIGHT = 0.5
 # Each further quotation must contain this share of the weights that the others lack.
 _MIN_GAIN = 0.1
+# Endings and particles of Japanese, which are written without spaces.
+_HIRAGANA = re.compile(r"[\u3040-\u309f]+")
 MAX_QUOTATIONS = 3
 MAX_ITEMS = 8
 """Most items of a list that are quoted together with the sentence that introduces them."""
@@ -160,7 +163,7 @@ def _shown(unit: Unit) -> str:
 
 def _words(text: str, language: str) -> frozenset[str]:
     analyzer, ignored = word_analyzer(language), _ignored(language)
-    return frozenset(analyzer.words(text)) - ignored
+    return frozenset(word for word in analyzer.words(text) if word not in ignored and not _HIRAGANA.fullmatch(word))
 
 
 @cache

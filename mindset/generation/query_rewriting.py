@@ -43,6 +43,10 @@ def condense_question(question: str, before: Sequence[str]) -> str:
 
 
 def _is_follow_up(question: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(question)]
+    written = _WORD.findall(question)
+    words = [word.lower() for word in written]
     content_words = [word for word in words if word not in _FILLERS]
-    return bool(_OPENING.match(question)) or not _REFERRING.isdisjoint(words) or len(content_words) < 2
+    # "Who should take part?" says hardly what it is about; with a name or a number, two words do.
+    named = any(word.lower() != word or not word.isalpha() for word in written[1:] if word.lower() in content_words)
+    is_short = len(content_words) < (2 if named else 3)
+    return bool(_OPENING.match(question)) or not _REFERRING.isdisjoint(words) or is_short

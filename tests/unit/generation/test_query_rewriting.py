@@ -16,6 +16,7 @@ ROLLBACK = "How do I roll back a release?"
         ("What about the canary?", "What about the canary? (roll back release)"),
         ("And then?", "And then? (roll back release)"),
         ("Why?", "Why? (roll back release)"),
+        ("Who should take part?", "Who should take part? (roll back release)"),
         ("Is a release gone after that?", "Is a release gone after that? (roll back)"),
     ],
 )
@@ -23,7 +24,15 @@ def test_follow_up_is_extended_by_the_subject_of_the_previous_question(question:
     assert condense_question(question, [ROLLBACK]) == expected
 
 
-@pytest.mark.parametrize("question", ["How are segments verified before sealing?", "Which ports does the stack use?"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How are segments verified before sealing?",
+        "Which ports does the stack use?",
+        "What does Chroma need?",
+        "Who reads PPX-9087 reports?",
+    ],
+)
 def test_complete_question_is_not_changed(question: str) -> None:
     assert condense_question(question, [ROLLBACK]) == question
 
