@@ -181,8 +181,8 @@ LINE_RULES = _compile(
             "system assistant developer human",
             # Also the name of a thing, as in "System: three pumps": without `message`, an instruction has to follow.
             (
-                r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:(?:message|prompt)\s*:|:(?=[^\n]*"
-                r"\b(?:you|your|ignore|disregard|respond|reply|answer|reveal|obey|output|say|do\s+not|don't|new|instructions?|sure)\b))"
+                r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer|human)\s*(?:(?:message|prompt)\s*:|:(?=[^\n]*(?:"
+                r"\b(?:you|your|ignore|disregard|respond|reply|answer|reveal|obey|output|say|do\s+not|don't|new|instructions?|sure)\b|https?:)))"
             ),
         ),
         (

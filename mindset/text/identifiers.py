@@ -172,7 +172,8 @@ def _add_wholes(names: list[list[str]], text: str, sigil: str, token: Token) -> 
         if len(name) > 1 and sum(map(len, name)) <= _MAX_WHOLE:
             token.wholes.append(_join(name))
         if _VERSION.fullmatch(name[0]):
-            token.wholes.append(_join([name[0][1:], *name[1:]]))
+            # "v4.1" is 4.1, and also 4.
+            token.wholes.extend(dict.fromkeys((name[0][1:], _join([name[0][1:], *name[1:]]))))
     if len(names) > 1 and len(text) <= _MAX_WHOLE:
         token.wholes.append(fold(text))
         if "," in text and (number := text.replace(",", "")).isdecimal():

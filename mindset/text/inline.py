@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
-
+import regex
 from markdown_it.token import Token
 
 from mindset.text.raw_html import HtmlTags
 
 # A link that consists of this is a reference mark, if it stands where one does.
-_MARK = re.compile(r"\[?\^?(?:\d{1,3}|[*†‡§¶↑↩#])\]?")
+_MARK = regex.compile(r"\[?\^?(?:\d{1,3}|[*†‡§¶↑↩#])\]?")
 # Reference marks whose definition is elsewhere in the document: `[^note]`, and `[3]` at the end of a clause. Code, as in
 # `argv[1]` and `[1-5]`, and ranges are no marks. `[^a-z]` is a class of characters.
 _FOOTNOTE = r"\[\^(?:\d{1,4}|[^\W\d]\w+(?:-\w{2,})*)\]"
 _NUMBER = (
     r"(?<![^\W\d_])(?:\[[1-9]\d{0,2}\]){1,8}+(?=\s*(?:[.,;:!?)]|\Z)|\s+\n)|(?<=[.!?])(?:\[[1-9]\d{0,2}\]){1,8}+(?=\s)"
 )
-_REFERENCES = re.compile(rf"(?<![ \t])[ \t]*+(?:{_FOOTNOTE}|{_NUMBER})")
-_FOOTNOTE_DEFINITION = re.compile(rf"{_FOOTNOTE}:[ \t]+")
-_CLAUSE_END = re.compile(r"\s*(?:[.,;:!?)]|\Z)")
+_REFERENCES = regex.compile(rf"(?<![ \t])[ \t]*+(?:{_FOOTNOTE}|{_NUMBER})")
+_FOOTNOTE_DEFINITION = regex.compile(rf"{_FOOTNOTE}:[ \t]+")
+_CLAUSE_END = regex.compile(r"\s*(?:[.,;:!?)]|\Z)")
 
+# `regex`, because possessive quantifiers of `re` match wrongly before Python 3.11.5.
 # Lines of tags of a static site generator, `{% include x %}`, and of attributes, `{: .note}`.
-_TEMPLATE_LINES = re.compile(
+_TEMPLATE_LINES = regex.compile(
     r"(?:^|(?<=\n))[ \t]*+(?:(?:\{%(?:[^%{]|%(?!\})|\{(?!%))*+%\}\s*?)+|\{:[^{}\n]*+\})[ \t]*+(?:\n|\Z)"
 )
-_HEADING_ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{[#:.][^{}\n]*\}\s*\Z")
-_SPACES = re.compile(r"[ \t]+")
-_LINE_BREAK = re.compile(r" ?\n ?")
+_HEADING_ATTRIBUTES = regex.compile(r"(?<!\s)\s*+\{[#:.][^{}\n]*\}\s*\Z")
+_SPACES = regex.compile(r"[ \t]+")
+_LINE_BREAK = regex.compile(r" ?\n ?")
 
 
 def inline_text(token: Token, *, in_heading: bool = False) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from html import unescape
+
+import regex
 
 from mindset.text.stopwords import word_set
 
@@ -28,14 +29,14 @@ _OTHERS = word_set(
 _MARKUP_ALONE = _FORMATTING | word_set(
     "br hr p li dd dt td th tr tbody thead tfoot colgroup div ul ol dl h1 h2 h3 h4 h5 h6 blockquote pre"
 )
-_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9-]*)(?P<rest>[^<>]*)>")
+_TAG = regex.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9-]*)(?P<rest>[^<>]*)>")
 
 # Tags, with quoted attribute values, and comments in a block. An unclosed comment ends the block, so each character is
 # read once. Contents of scripts and styles are not shown.
-_MARKUP = re.compile(
+_MARKUP = regex.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)"
     r"|</?[A-Za-z](?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>",
-    re.DOTALL | re.IGNORECASE,
+    regex.DOTALL | regex.IGNORECASE,
 )
 
 
@@ -76,7 +77,7 @@ def html_block_text(html: str) -> str:
         parts.append(text)
         shown = "" if match[0].startswith("<!--") or match[1] else tags.replacement(match[0], text)
         parts.append(match[0] if shown is None else shown)
-        if name := re.match(r"</?pre\b", match[0], re.IGNORECASE):
+        if name := regex.match(r"</?pre\b", match[0], regex.IGNORECASE):
             preformatted = not name[0].startswith("</")
         position = match.end()
     parts.append(_text(html[position:], preformatted=preformatted))
@@ -84,4 +85,4 @@ def html_block_text(html: str) -> str:
 
 
 def _text(text: str, *, preformatted: bool) -> str:
-    return unescape(text if preformatted else re.sub(r"[ \t\n]+", " ", text))
+    return unescape(text if preformatted else regex.sub(r"[ \t\n]+", " ", text))
