@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mindset.evaluation.evidence import MIN_COVERAGE, Span
+from mindset.evaluation.metrics import question_metrics
 
 RESAMPLES = 10_000
 
@@ -29,13 +29,14 @@ def measure(found: Sequence[Found], evidence: Sequence[Span], *, by_document: bo
     passages contain counts twice, and C those that both have: recall is |C| / |E|, precision |C| / |F|, and IoU
     |C| / (|E| + |F| - |C|)."""
     ranks = [_rank(found, span, by_document=by_document) for span in evidence]
-    gains = {rank for rank in ranks if rank and rank <= 10}
-    ideal = sum(1 / math.log2(1 + number) for number in range(1, min(len(evidence), 10) + 1))
+    # One passage may support several evidences; each counts at its rank, as in the evaluation of releases.
+    gains = sorted(rank for rank in ranks if rank and rank <= 10)
     measures = {
         f"recall@{depth}": sum(bool(rank) and rank <= depth for rank in ranks) / len(ranks) for depth in (1, 5, 20)
     }
     measures["MRR"] = max((1 / rank for rank in gains), default=0.0)
-    measures["nDCG@10"] = min(sum(1 / math.log2(1 + rank) for rank in gains) / ideal, 1.0)
+    supported = {number: rank for number, rank in enumerate(ranks) if rank}
+    measures["nDCG@10"] = question_metrics({"": (len(ranks), supported)})[""]["ndcg@10"]
     if not by_document:
         measures |= _characters(found[:5], evidence)
     return measures
@@ -55,7 +56,11 @@ def _rank(found: Sequence[Found], span: Span, *, by_document: bool) -> int:
 
 def _characters(found: Sequence[Found], evidence: Sequence[Span]) -> dict[str, float]:
     wanted = {(span.uri, at) for span in evidence for at in range(span.start, span.end)}
-    spans = [passage.places[0] for passage in found]
+    # A passage with several places counts at the one that has evidence, if there is one.
+    wanted_uris = {span.uri for span in evidence}
+    spans = [
+        next((place for place in passage.places if place.uri in wanted_uris), passage.places[0]) for passage in found
+    ]
     covered = {(span.uri, at) for span in spans for at in range(span.start, span.end)} & wanted
     returned = sum(span.end - span.start for span in spans)
     return {

@@ -31,6 +31,10 @@ def test_characters() -> None:
     assert measures["char IoU@5"] == pytest.approx(60 / 160)
 
 
+def test_one_passage_may_support_all_evidence() -> None:
+    assert measure(found(("a", 0, 500)), [Span("a", 0, 100), Span("a", 200, 300)])["nDCG@10"] == 1
+
+
 def test_documents_count_as_a_whole() -> None:
     measures = measure(found(("a", 500, 600)), [Span("a", 0, 1)], by_document=True)
     assert measures == {"recall@1": 1, "recall@5": 1, "recall@20": 1, "MRR": 1, "nDCG@10": 1}
